@@ -1,0 +1,108 @@
+//! What the loader finds out about the running kernel, and hands to the kernel side as a read-only global.
+//!
+//! The verifier knows the values of a frozen read-only map, so a branch that a configuration rules out is removed before
+//! the program is compiled: what is not used costs nothing.
+
+/// Name of the global.
+pub const CONFIG: &str = "CONFIG";
+
+/// An offset that BTF did not confirm.
+pub const NONE: u32 = u32::MAX;
+
+/// `rss_stat` is `struct percpu_counter[NR_MM_COUNTERS]` (6.2 and later).
+pub const RSS_PERCPU: u32 = 1;
+/// `rss_stat` is `struct mm_rss_stat`, and the tracepoint passes the count (5.15 to 6.1).
+pub const RSS_ATOMIC: u32 = 2;
+
+/// `PF_EXITING`, `include/linux/sched.h`; stable since 2.6.
+pub const PF_EXITING: u32 = 0x0000_0004;
+/// `PF_IO_WORKER`, since 5.12.
+pub const PF_IO_WORKER: u32 = 0x0000_0010;
+/// `PF_MEMALLOC`: the task is reclaiming memory.
+pub const PF_MEMALLOC: u32 = 0x0000_0800;
+/// `PF_KTHREAD`.
+pub const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// Numbers of the system calls that matter, of one ABI; `u32::MAX` where the ABI has no such call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct SyscallNumbers {
+    /// `mmap` (`mmap2` on 32-bit).
+    pub mmap: u32,
+    /// `munmap`.
+    pub munmap: u32,
+    /// `mremap`.
+    pub mremap: u32,
+    /// `brk`.
+    pub brk: u32,
+    /// `madvise`.
+    pub madvise: u32,
+    /// `process_madvise`.
+    pub process_madvise: u32,
+    /// `execve`.
+    pub execve: u32,
+    /// `execveat`.
+    pub execveat: u32,
+}
+
+/// Offsets are in bytes; [`NONE`] where there is no such field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Config {
+    /// Process id (in the initial namespace) of the target.
+    pub tgid: u32,
+    /// 1: start at the target's next exec, not at once.
+    pub wait_for_exec: u32,
+    /// [`RSS_PERCPU`] or [`RSS_ATOMIC`].
+    pub rss_kind: u32,
+    /// Possible CPUs: ids are below this.
+    pub cpus: u32,
+    /// `percpu_counter_batch`: max(32, 2 × online CPUs).
+    pub batch: u32,
+    /// Bit k: an anonymous fault may bring 2^k pages. Bit 0 is always set.
+    pub anon_orders: u32,
+
+    /// `task_struct.mm`.
+    pub task_mm: u32,
+    /// `task_struct.tgid`.
+    pub task_tgid: u32,
+    /// `task_struct.flags`.
+    pub task_flags: u32,
+    /// `task_struct.comm`.
+    pub task_comm: u32,
+    /// `mm_struct.rss_stat`.
+    pub mm_rss_stat: u32,
+    /// `mm_struct.mm_users`.
+    pub mm_users: u32,
+    /// `mm_struct.brk`.
+    pub mm_brk: u32,
+    /// Size of one member of `rss_stat`.
+    pub counter_size: u32,
+    /// `percpu_counter.count`, or 0 for the atomic kind.
+    pub counter_count: u32,
+    /// `percpu_counter.counters`.
+    pub counter_locals: u32,
+    /// `bpf_array.pptrs`.
+    pub array_pptrs: u32,
+
+    /// The system call's number in `pt_regs`; -1 there means no system call.
+    pub regs_nr: u32,
+    /// The six arguments in `pt_regs`.
+    pub regs_arg: [u32; 6],
+    /// Where `pt_regs` tells a 32-bit task.
+    pub regs_compat: u32,
+    /// The bits that tell.
+    pub compat_mask: u32,
+    /// Their value in a 32-bit task.
+    pub compat_value: u32,
+
+    /// Numbers of the native ABI.
+    pub native: SyscallNumbers,
+    /// Numbers of the 32-bit ABI.
+    pub compat: SyscallNumbers,
+}
+
+const _: () = {
+    assert!(size_of::<SyscallNumbers>() == 32);
+    assert!(size_of::<Config>() == 27 * 4 + 2 * 32);
+};

@@ -1,0 +1,229 @@
+//! The maps: what the kernel side writes and the user side reads.
+
+use crate::{
+    advice::UNKNOWN_SLOTS,
+    cell::{CALL_SLOTS, CELLS, MEMBERS},
+};
+
+/// Epochs (lives of one `mm`, from one exec to the next) that can wait to be read at the same time.
+///
+/// A chain of execs is read as fast as the ring buffer wakes memtrace; three may wait while one is being written.
+pub const EPOCH_SLOTS: u32 = 4;
+
+/// Name of the map of [`CpuCells`], indexed by epoch modulo [`EPOCH_SLOTS`].
+pub const MAP_CELLS: &str = "CELLS";
+/// Name of the map of [`Control`], one entry, written by the user side.
+pub const MAP_CONTROL: &str = "CONTROL";
+/// Name of the ring buffer of [`Event`].
+pub const MAP_EVENTS: &str = "EVENTS";
+/// Name of the map of failed calls: [`ErrnoKey`] to a count.
+pub const MAP_ERRNOS: &str = "ERRNOS";
+/// Name of the map of tasks that have a cell of their own: [`TaskKey`] to the slot.
+pub const MAP_TASKS: &str = "TASKS";
+/// Name of the map of calls that have begun and not ended: thread to [`Begun`].
+pub const MAP_BEGUN: &str = "BEGUN";
+/// Name of the map that holds [`Shared`]: the kernel side's only writable global.
+pub const MAP_SHARED: &str = ".bss";
+
+/// Most different (call, errno) pairs that are told apart.
+pub const MAX_ERRNOS: u32 = 1024;
+/// Most threads of the target that can be inside hooked calls at the same time.
+pub const MAX_BEGUN: u32 = 10_240;
+
+/// Pages by RSS member; signed, a change.
+pub type Pages = [i64; MEMBERS];
+
+/// What is counted for one hooked system call, or one advice of it. Bytes as the caller passed them, not rounded to pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct CallStats {
+    /// Calls that began and ended while the hooks were attached, failed ones included.
+    pub calls: u64,
+    /// Calls that failed.
+    pub failed: u64,
+    /// Bytes that successful calls asked to map, unmap, advise on, or grow by.
+    pub requested: u64,
+    /// Bytes that failed calls asked for; wraps on nonsense lengths.
+    pub failed_requested: u64,
+    /// Bytes that successful `brk` and `mremap` calls asked to shrink by.
+    pub shrunk: u64,
+    /// Time between entry and exit, in ns, over all calls.
+    pub time_ns: u64,
+}
+
+/// Page faults by kind, as counted by the page-fault tracepoints. Counts, not pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct FaultStats {
+    /// From user code, reading.
+    pub user_read: u64,
+    /// From user code, writing.
+    pub user_write: u64,
+    /// From user code, fetching an instruction.
+    pub user_exec: u64,
+    /// From kernel code on a user address, reading.
+    pub kernel_read: u64,
+    /// From kernel code on a user address, writing.
+    pub kernel_write: u64,
+}
+
+/// One CPU's part of one epoch.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct CpuCells {
+    /// Kernel addresses of this CPU's part of each RSS counter of the target.
+    pub local_addr: [u64; MEMBERS],
+    /// This CPU's part of each counter at its last event, in pages.
+    pub last_local: [i32; MEMBERS],
+    /// RSS events of the target that this CPU has counted.
+    pub events: u64,
+    /// Scratch in which the kernel side turns pointers into numbers.
+    pub scratch: u64,
+    /// Page faults.
+    pub faults: FaultStats,
+    /// RSS changes by cause, in pages.
+    pub cells: [Pages; CELLS],
+    /// System calls.
+    pub calls: [CallStats; CALL_SLOTS],
+}
+
+/// How an epoch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum EpochEnd {
+    /// It has not ended.
+    Open = 0,
+    /// The process replaced its program.
+    Exec = 1,
+    /// The process's memory is gone.
+    Exit = 2,
+}
+
+/// State of one epoch that all CPUs share.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Epoch {
+    /// `percpu_counter.count` (or `mm_rss_stat.count`) of each member when last looked at, in pages.
+    pub last_count: Pages,
+    /// Pages that a fault cannot have moved and whose cause has not shown up yet.
+    pub suspense: Pages,
+    /// Each member in pages when the epoch began.
+    pub start: Pages,
+    /// Each member in pages when the epoch ended; read from the kernel, not from the ledger.
+    pub end: Pages,
+    /// The cell (+ 1) of an event whose pages another CPU's fault is about to put into suspense.
+    pub owed: [u64; MEMBERS],
+    /// The cell of the last event that took a change of `count`.
+    pub taker: [u64; MEMBERS],
+    /// Kernel address of the `mm`.
+    pub mm: u64,
+    /// `CLOCK_MONOTONIC` at the beginning, ns.
+    pub begin_ns: u64,
+    /// `CLOCK_MONOTONIC` at the end, ns; 0 while open.
+    pub end_ns: u64,
+    /// [`EpochEnd`] as a number.
+    pub end_kind: u32,
+    /// 1 where the counters kept moving while `start` was read, so that `start` is exact only together with the cells.
+    pub unsettled: u32,
+}
+
+/// The kernel side's global state.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Shared {
+    /// Kernel address of the `mm` being traced; 0 before the start and after the end.
+    pub target_mm: u64,
+    /// Number of the current epoch, from 0.
+    pub epoch: u32,
+    /// 1 once a target was found.
+    pub started: u32,
+    /// Epochs that were merged into the one before, because none was free.
+    pub merged_epochs: u64,
+    /// Ring buffer reservations that failed.
+    pub lost_events: u64,
+    /// Calls that could not be counted, because [`MAX_BEGUN`] threads were inside calls.
+    pub lost_calls: u64,
+    /// Failed calls whose errno could not be kept, because of [`MAX_ERRNOS`].
+    pub lost_errnos: u64,
+    /// Probe reads of counters that failed: each a missed event.
+    pub failed_reads: u64,
+    /// Child processes (not threads) that the target forked.
+    pub forks: u64,
+    /// The youngest of them, as a process id.
+    pub last_child: u64,
+    /// Task slots handed out.
+    pub task_slots: u64,
+    /// Advice values outside the fixed slots, as u32, plus 1, in the order in which they were seen; 0 is free.
+    pub unknown_advice: [u64; UNKNOWN_SLOTS as usize],
+    /// The epochs, by number modulo [`EPOCH_SLOTS`].
+    pub epochs: [Epoch; EPOCH_SLOTS as usize],
+}
+
+/// What the user side tells the kernel side while it runs.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Control {
+    /// Epochs below this number have been read, and their slots cleared.
+    pub drained: u64,
+}
+
+/// A single event, through the ring buffer: an epoch has ended.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Event {
+    /// Number of the epoch that ended.
+    pub epoch: u32,
+    /// [`EpochEnd`] as a number.
+    pub end_kind: u32,
+}
+
+/// Key of the map of failed calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct ErrnoKey {
+    /// Number of the epoch.
+    pub epoch: u32,
+    /// The cell of the call.
+    pub cell: u32,
+    /// The errno, positive.
+    pub errno: u32,
+    /// Padding, 0.
+    pub pad: u32,
+}
+
+/// Key of the map of tasks that have a cell of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct TaskKey {
+    /// [`crate::cell::TaskCause`] as a number.
+    pub cause: u32,
+    /// Padding, 0.
+    pub pad: u32,
+    /// The task's name, padded with 0.
+    pub comm: [u8; 16],
+}
+
+/// A call that has begun.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Begun {
+    /// `CLOCK_MONOTONIC` at entry, ns.
+    pub at_ns: u64,
+    /// `mm->brk` at entry.
+    pub brk: u64,
+}
+
+const _: () = {
+    assert!(size_of::<CallStats>() == 48);
+    assert!(size_of::<FaultStats>() == 40);
+    assert!(size_of::<CpuCells>() == 32 + 16 + 16 + 40 + CELLS * 32 + CALL_SLOTS * 48);
+    // The kernel refuses a per-CPU value above PCPU_MIN_UNIT_SIZE (32 KiB), and allocates all slots at once.
+    assert!(size_of::<CpuCells>() <= 32 * 1024);
+    assert!(size_of::<Epoch>() == 6 * 32 + 3 * 8 + 8);
+    assert!(size_of::<Shared>() == 104 + EPOCH_SLOTS as usize * size_of::<Epoch>());
+    assert!(size_of::<Event>() == 8);
+    assert!(size_of::<ErrnoKey>() == 16);
+    assert!(size_of::<TaskKey>() == 24);
+    assert!(size_of::<Begun>() == 16);
+    assert!(EPOCH_SLOTS.is_power_of_two());
+};

@@ -1,0 +1,130 @@
+//! Reading the kernel's structures. Offsets come from [`CONFIG`](crate::state::CONFIG), which the loader filled from BTF.
+
+use aya_ebpf::helpers::{bpf_get_current_task_btf, bpf_probe_read_kernel, generated};
+
+use crate::state::config;
+
+/// A `task_struct` that the verifier knows as such: fields are read directly, without a helper.
+#[derive(Clone, Copy)]
+pub struct Task(*const u8);
+
+/// The `pt_regs` with which a task entered the kernel from user space.
+#[derive(Clone, Copy)]
+pub struct UserRegs(*const u8);
+
+impl Task {
+    #[inline(always)]
+    pub fn current() -> Self {
+        // SAFETY: always returns the running task.
+        Self(unsafe { bpf_get_current_task_btf() }.cast())
+    }
+
+    /// Wraps a task that a BTF program got as its argument.
+    ///
+    /// # Safety
+    ///
+    /// `task` must be a `task_struct` pointer that came from the kernel, not from memory.
+    #[inline(always)]
+    pub const unsafe fn from_ptr(task: *const u8) -> Self {
+        Self(task)
+    }
+
+    #[inline(always)]
+    fn field<T: Copy>(self, offset: u32) -> T {
+        // SAFETY: BTF gave the offset; the kernel handles a fault of such a load by itself.
+        unsafe { core::ptr::read_volatile(self.0.add(offset as usize).cast()) }
+    }
+
+    /// Address of the task's `mm`; 0 for a kernel thread, and for a task that has given it up.
+    #[inline(always)]
+    pub fn mm(self) -> u64 {
+        self.field(config!(task_mm))
+    }
+
+    /// The process id, in the initial namespace.
+    #[inline(always)]
+    pub fn tgid(self) -> u32 {
+        self.field(config!(task_tgid))
+    }
+
+    /// `PF_*`.
+    #[inline(always)]
+    pub fn flags(self) -> u32 {
+        self.field(config!(task_flags))
+    }
+
+    /// The name, padded with 0; all 0 where it cannot be read.
+    #[inline(always)]
+    pub fn comm(self) -> [u8; 16] {
+        // SAFETY: a checked read.
+        unsafe {
+            bpf_probe_read_kernel(self.0.wrapping_add(config!(task_comm) as usize).cast())
+                .unwrap_or([0; 16])
+        }
+    }
+
+    /// The registers of the task's entry into the kernel.
+    #[inline(always)]
+    pub fn user_regs(self) -> UserRegs {
+        // SAFETY: valid for every task; what a kernel thread has there means nothing.
+        UserRegs(unsafe { generated::bpf_task_pt_regs(self.0.cast_mut().cast()) } as *const u8)
+    }
+}
+
+impl UserRegs {
+    #[inline(always)]
+    fn field<T: Copy>(self, offset: u32) -> T {
+        // SAFETY: as for `Task::field`.
+        unsafe { core::ptr::read_volatile(self.0.add(offset as usize).cast()) }
+    }
+
+    /// The system call's number; negative outside system calls.
+    #[inline(always)]
+    pub fn nr(self) -> i32 {
+        // The lower half of a register on x86-64, an s32 on arm64; both are little-endian.
+        self.field(config!(regs_nr))
+    }
+
+    /// Whether a 32-bit task made the call.
+    #[inline(always)]
+    pub fn compat(self) -> bool {
+        self.field::<u32>(config!(regs_compat)) & config!(compat_mask) == config!(compat_value)
+    }
+
+    /// Argument `N` of the system call.
+    #[inline(always)]
+    pub fn arg<const N: usize>(self) -> u64 {
+        self.field(config!(regs_arg[N]))
+    }
+}
+
+/// Reads kernel memory at an address that is only a number.
+#[inline(always)]
+pub fn read<T>(address: u64) -> Option<T> {
+    // SAFETY: a checked read.
+    unsafe { bpf_probe_read_kernel(address as *const T) }.ok()
+}
+
+/// `mm->mm_users`.
+#[inline(always)]
+pub fn mm_users(mm: u64) -> Option<i32> {
+    read(mm + u64::from(config!(mm_users)))
+}
+
+/// Address of the shared `count` of one RSS member.
+#[inline(always)]
+pub fn count_address(mm: u64, member: usize) -> u64 {
+    mm + u64::from(config!(mm_rss_stat))
+        + member as u64 * u64::from(config!(counter_size))
+        + u64::from(config!(counter_count))
+}
+
+/// The percpu pointer to the per-CPU part of one RSS member.
+#[inline(always)]
+pub fn locals_pointer(mm: u64, member: usize) -> Option<u64> {
+    read(
+        mm + u64::from(config!(mm_rss_stat))
+            + member as u64 * u64::from(config!(counter_size))
+            + u64::from(config!(counter_locals)),
+    )
+}

@@ -1,0 +1,201 @@
+//! `tp_btf/rss_stat`: the ledger.
+//!
+//! The tracepoint fires after every change of an RSS counter, of every process on the host, so everyone but the target
+//! leaves after one comparison. Its first two arguments are `(mm, member)` since 5.5 (`include/trace/events/kmem.h`).
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use memtrace_common::{
+    cell::{CELLS as CELL_COUNT, MEMBERS},
+    config::{RSS_ATOMIC, RSS_PERCPU},
+    fold::{Limits, Member, Step, step, take_count},
+    layout::{CpuCells, EPOCH_SLOTS, Epoch},
+};
+
+use crate::{
+    cause, kernel,
+    state::{self, CELLS, config, load, shared, store},
+};
+
+#[btf_tracepoint(function = "rss_stat")]
+pub fn rss_stat(ctx: BtfTracePointContext) -> i32 {
+    let mm = ctx.arg::<*const u8>(0) as u64;
+    // SAFETY: a field of `SHARED`.
+    if mm != load(unsafe { &raw const (*shared()).target_mm }) {
+        return 0;
+    }
+    let member = ctx.arg::<i32>(1) as usize & (MEMBERS - 1);
+    if config!(rss_kind) == RSS_PERCPU {
+        percpu(mm, member);
+    } else if config!(rss_kind) == RSS_ATOMIC {
+        atomic(mm, member);
+    }
+    0
+}
+
+/// The state of one member in the current epoch.
+struct Live {
+    epoch: *mut Epoch,
+    member: usize,
+    count: u64,
+}
+
+impl Live {
+    #[inline(always)]
+    fn field<T>(&self, base: *mut [T; MEMBERS]) -> *mut T {
+        // SAFETY: `member` is below MEMBERS.
+        unsafe { base.cast::<T>().add(self.member) }
+    }
+}
+
+impl Member for Live {
+    #[inline(always)]
+    fn count(&self) -> Option<i64> {
+        kernel::read(self.count)
+    }
+
+    #[inline(always)]
+    fn last_count(&self) -> i64 {
+        // SAFETY: a field of an epoch, here and below.
+        load(self.field(unsafe { &raw mut (*self.epoch).last_count }))
+    }
+
+    #[inline(always)]
+    fn swap_last_count(&self, count: i64) -> i64 {
+        state::swap_i64(
+            self.field(unsafe { &raw mut (*self.epoch).last_count }),
+            count,
+        )
+    }
+
+    #[inline(always)]
+    fn suspense(&self) -> i64 {
+        load(self.field(unsafe { &raw mut (*self.epoch).suspense }))
+    }
+
+    #[inline(always)]
+    fn add_suspense(&self, pages: i64) {
+        state::add_shared_i64(
+            self.field(unsafe { &raw mut (*self.epoch).suspense }),
+            pages,
+        );
+    }
+
+    #[inline(always)]
+    fn take_suspense(&self) -> i64 {
+        state::swap_i64(self.field(unsafe { &raw mut (*self.epoch).suspense }), 0)
+    }
+
+    #[inline(always)]
+    fn swap_owed(&self, cell_plus_1: u64) -> u64 {
+        state::swap(
+            self.field(unsafe { &raw mut (*self.epoch).owed }),
+            cell_plus_1,
+        )
+    }
+
+    #[inline(always)]
+    fn taker(&self) -> u32 {
+        load(self.field(unsafe { &raw mut (*self.epoch).taker })) as u32
+    }
+
+    #[inline(always)]
+    fn set_taker(&self, cell: u32) {
+        store(
+            self.field(unsafe { &raw mut (*self.epoch).taker }),
+            u64::from(cell),
+        );
+    }
+}
+
+/// This CPU's cells of the current epoch, and its number.
+#[inline(always)]
+pub fn current_cells() -> Option<(*mut CpuCells, u32)> {
+    // SAFETY: a field of `SHARED`.
+    let number = load(unsafe { &raw const (*shared()).epoch });
+    let cells = CELLS.get_ptr_mut(number & (EPOCH_SLOTS - 1))?;
+    Some((cells, number))
+}
+
+/// Adds pages to one cell of this CPU.
+#[inline(always)]
+fn book(cells: *mut CpuCells, cell: u32, member: usize, pages: i64) {
+    let cell = state::unknown(cell);
+    if cell >= CELL_COUNT {
+        return;
+    }
+    // SAFETY: both indices were checked, and the slot belongs to this CPU.
+    unsafe {
+        let pages_of = (&raw mut (*cells).cells)
+            .cast::<[i64; MEMBERS]>()
+            .add(cell);
+        let counter = pages_of.cast::<i64>().add(member);
+        store(counter, load(counter).wrapping_add(pages));
+    }
+}
+
+#[inline(always)]
+fn live(mm: u64, number: u32, member: usize) -> Live {
+    Live {
+        epoch: state::epoch(number),
+        member,
+        count: kernel::count_address(mm, member),
+    }
+}
+
+#[inline(always)]
+fn percpu(mm: u64, member: usize) {
+    let Some((cells, number)) = current_cells() else {
+        return;
+    };
+    // SAFETY: fields of this CPU's cells; `member` is below MEMBERS.
+    let (address, last) = unsafe {
+        (
+            load((&raw const (*cells).local_addr).cast::<u64>().add(member)),
+            (&raw mut (*cells).last_local).cast::<i32>().add(member),
+        )
+    };
+    let Some(local) = kernel::read::<i32>(address) else {
+        // SAFETY: a field of `SHARED`.
+        state::add_shared(unsafe { &raw mut (*shared()).failed_reads }, 1);
+        return;
+    };
+    let last_local = load(last);
+    store(last, local);
+    let cell = cause::current(mm);
+    let limits = Limits {
+        batch: i64::from(config!(batch)),
+        anon_orders: config!(anon_orders),
+    };
+    let Step {
+        own,
+        other,
+        correction,
+    } = step(
+        &live(mm, number, member),
+        member,
+        limits,
+        cell,
+        i64::from(last_local),
+        i64::from(local),
+    );
+    book(cells, cell, member, own);
+    if correction != 0 {
+        book(cells, other, member, correction);
+    }
+    // SAFETY: a field of this CPU's cells.
+    state::add(unsafe { &raw mut (*cells).events }, 1);
+}
+
+/// 5.15 to 6.1: one atomic counter per member. The tracepoint passes its value, but two CPUs' events may arrive in the other
+/// order, so the counter itself is read.
+#[inline(always)]
+fn atomic(mm: u64, member: usize) {
+    let Some((cells, number)) = current_cells() else {
+        return;
+    };
+    let cell = cause::current(mm);
+    let moved = take_count(&live(mm, number, member), cell);
+    book(cells, cell, member, moved);
+    // SAFETY: a field of this CPU's cells.
+    state::add(unsafe { &raw mut (*cells).events }, 1);
+}

@@ -1,0 +1,259 @@
+//! System calls that move memory: counted at their exit, timed from their entry.
+//!
+//! Two ways in, one body: `fentry`/`fexit` on the calls' own functions, which costs other processes nothing, and the
+//! `syscalls:sys_enter_*`/`sys_exit_*` tracepoints where those cannot be attached. The arguments come from the task's user
+//! registers in both.
+
+use aya_ebpf::{
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_user, generated},
+    macros::{fentry, fexit, tracepoint},
+    programs::{FEntryContext, FExitContext, TracePointContext},
+};
+use memtrace_common::{
+    cell::{BRK, CALL_SLOTS, MMAP, MREMAP, MUNMAP, PROCESS_MADVISE_BASE, TASK_BASE, call_slot},
+    layout::{Begun, CallStats, ErrnoKey},
+};
+
+use crate::{
+    cause,
+    kernel::{self, Task, UserRegs},
+    rss::current_cells,
+    state::{self, BEGUN, ERRNOS, config, load, shared},
+};
+
+/// `MAX_ERRNO`, `include/linux/err.h`.
+const MAX_ERRNO: i64 = 4095;
+/// `ENOMEM`: what a `brk` that did not move stands for. The call itself returns the old break, not an errno.
+const ENOMEM: u32 = 12;
+/// `UIO_MAXIOV`: more the kernel refuses.
+const MAX_IOVECS: u64 = 1024;
+
+/// A successful call's bytes.
+#[derive(Clone, Copy)]
+struct Bytes {
+    requested: u64,
+    shrunk: u64,
+}
+
+#[inline(always)]
+fn is_target() -> Option<Task> {
+    // SAFETY: a field of `SHARED`.
+    let mm = load(unsafe { &raw const (*shared()).target_mm });
+    let task = Task::current();
+    (mm != 0 && task.mm() == mm).then_some(task)
+}
+
+#[inline(always)]
+fn enter() {
+    let Some(task) = is_target() else {
+        return;
+    };
+    let begun = Begun {
+        // SAFETY: a helper without arguments.
+        at_ns: unsafe { bpf_ktime_get_ns() },
+        brk: kernel::read(task.mm() + u64::from(config!(mm_brk))).unwrap_or(0),
+    };
+    if BEGUN.insert(&bpf_get_current_pid_tgid(), &begun, 0).is_err() {
+        // SAFETY: a field of `SHARED`.
+        state::add_shared(unsafe { &raw mut (*shared()).lost_calls }, 1);
+    }
+}
+
+#[inline(always)]
+fn exit(nr: u32, result: i64) {
+    let Some(task) = is_target() else {
+        return;
+    };
+    let thread = bpf_get_current_pid_tgid();
+    // SAFETY: only this thread touches its entry.
+    let Some(begun) = (unsafe { BEGUN.get(&thread) }).copied() else {
+        // It began before the hooks were attached: it is not counted.
+        return;
+    };
+    let _ = BEGUN.remove(&thread);
+    let regs = task.user_regs();
+    let cell = cause::syscall(regs, nr);
+    let Some((cells, epoch)) = current_cells() else {
+        return;
+    };
+    let Some(slot) = call_slot(cell) else {
+        return;
+    };
+    let slot = state::unknown(slot);
+    if slot >= CALL_SLOTS {
+        return;
+    }
+    // SAFETY: the index was checked, and the cells belong to this CPU.
+    let stats = unsafe { (&raw mut (*cells).calls).cast::<CallStats>().add(slot) };
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let errno = errno(cell, regs, begun.brk, result);
+    let bytes = bytes(cell, regs, begun.brk, result);
+    // SAFETY: fields of this CPU's cells.
+    unsafe {
+        state::add(&raw mut (*stats).calls, 1);
+        state::add(&raw mut (*stats).time_ns, now.wrapping_sub(begun.at_ns));
+        if errno == 0 {
+            state::add(&raw mut (*stats).requested, bytes.requested);
+            state::add(&raw mut (*stats).shrunk, bytes.shrunk);
+        } else {
+            state::add(&raw mut (*stats).failed, 1);
+            state::add(&raw mut (*stats).failed_requested, bytes.requested);
+        }
+    }
+    if errno != 0 {
+        count_errno(epoch, cell, errno);
+    }
+}
+
+/// The errno of a failed call; 0 of a successful one.
+#[inline(always)]
+fn errno(cell: u32, regs: UserRegs, old_brk: u64, result: i64) -> u32 {
+    if cell == BRK {
+        let asked = regs.arg::<0>();
+        // brk(0) asks where the break is; any other call that leaves it elsewhere has failed.
+        return if asked != 0 && asked != result as u64 && asked != old_brk {
+            ENOMEM
+        } else {
+            0
+        };
+    }
+    if result < 0 && result >= -MAX_ERRNO {
+        -result as u32
+    } else {
+        0
+    }
+}
+
+/// The bytes that a call asked for, as its caller passed them.
+#[inline(always)]
+fn bytes(cell: u32, regs: UserRegs, old_brk: u64, _result: i64) -> Bytes {
+    let (before, after) = match cell {
+        MMAP | MUNMAP => (0, regs.arg::<1>()),
+        MREMAP => (regs.arg::<1>(), regs.arg::<2>()),
+        BRK => {
+            let asked = regs.arg::<0>();
+            (old_brk, if asked == 0 { old_brk } else { asked })
+        }
+        PROCESS_MADVISE_BASE..TASK_BASE => (0, iovec_bytes(regs.arg::<1>(), regs.arg::<2>())),
+        _ => (0, regs.arg::<1>()),
+    };
+    Bytes {
+        requested: after.saturating_sub(before),
+        shrunk: before.saturating_sub(after),
+    }
+}
+
+#[repr(C)]
+struct Iovecs {
+    base: u64,
+    total: u64,
+}
+
+unsafe extern "C" fn add_iovec(index: u64, iovecs: *mut Iovecs) -> i64 {
+    // SAFETY: `bpf_loop` passes the pointer that it was given, on this program's stack.
+    let iovecs = unsafe { &mut *iovecs };
+    // `struct iovec { void *base; size_t len; }`
+    let length = (iovecs.base + index * 16 + 8) as *const u64;
+    // SAFETY: a checked read of user memory.
+    match unsafe { bpf_probe_read_user(length) } {
+        Ok(length) => {
+            iovecs.total = iovecs.total.wrapping_add(length);
+            0
+        }
+        Err(_) => 1,
+    }
+}
+
+/// Sum of the lengths of an iovec array in the target's memory.
+#[inline(always)]
+fn iovec_bytes(base: u64, count: u64) -> u64 {
+    if count > MAX_IOVECS {
+        return 0;
+    }
+    let mut iovecs = Iovecs { base, total: 0 };
+    // SAFETY: `add_iovec` takes what is passed here, and nothing outlives the call.
+    unsafe {
+        generated::bpf_loop(
+            count as u32,
+            add_iovec as *mut core::ffi::c_void,
+            (&raw mut iovecs).cast(),
+            0,
+        );
+    }
+    iovecs.total
+}
+
+#[inline(always)]
+fn count_errno(epoch: u32, cell: u32, errno: u32) {
+    let key = ErrnoKey {
+        epoch,
+        cell,
+        errno,
+        pad: 0,
+    };
+    if let Some(count) = ERRNOS.get_ptr_mut(&key) {
+        state::add_shared(count, 1);
+        return;
+    }
+    // BPF_NOEXIST: another CPU may have been faster.
+    if ERRNOS.insert(&key, &1, 1).is_ok() {
+        return;
+    }
+    if let Some(count) = ERRNOS.get_ptr_mut(&key) {
+        state::add_shared(count, 1);
+    } else {
+        // SAFETY: a field of `SHARED`.
+        state::add_shared(unsafe { &raw mut (*shared()).lost_errnos }, 1);
+    }
+}
+
+/// Any of `syscalls:sys_enter_{mmap,munmap,mremap,brk,madvise,process_madvise}`.
+#[tracepoint]
+pub fn sys_enter(_ctx: TracePointContext) -> u32 {
+    enter();
+    0
+}
+
+/// Any of `syscalls:sys_exit_*` of the same calls. The record:
+///
+/// ```text
+/// field:unsigned short common_type;         offset:0;  size:2;
+/// field:unsigned char common_flags;         offset:2;  size:1;
+/// field:unsigned char common_preempt_count; offset:3;  size:1;
+/// field:int common_pid;                     offset:4;  size:4;
+/// field:int __syscall_nr;                   offset:8;  size:4;
+/// field:long ret;                           offset:16; size:8;
+/// ```
+#[tracepoint]
+pub fn sys_exit(ctx: TracePointContext) -> u32 {
+    // SAFETY: both offsets are inside the record.
+    if let (Ok(nr), Ok(ret)) = unsafe { (ctx.read_at::<u32>(8), ctx.read_at::<i64>(16)) } {
+        exit(nr, ret);
+    }
+    0
+}
+
+/// A pair of programs on a system call's own function, whose only argument is `struct pt_regs *`.
+macro_rules! call {
+    ($call:ident, $enter:ident, $exit:ident) => {
+        #[fentry]
+        pub fn $enter(_ctx: FEntryContext) -> i32 {
+            enter();
+            0
+        }
+
+        #[fexit]
+        pub fn $exit(ctx: FExitContext) -> i32 {
+            exit(config!(native.$call), ctx.arg::<i64>(1));
+            0
+        }
+    };
+}
+
+call!(mmap, enter_mmap, exit_mmap_call);
+call!(munmap, enter_munmap, exit_munmap);
+call!(mremap, enter_mremap, exit_mremap);
+call!(brk, enter_brk, exit_brk);
+call!(madvise, enter_madvise, exit_madvise);
+call!(process_madvise, enter_process_madvise, exit_process_madvise);

@@ -1,0 +1,152 @@
+//! One reading of the kernel side's cells.
+
+use memtrace_common::{
+    cell::{CALL_SLOTS, CELLS, MEMBER_ANON, MEMBER_FILE, MEMBER_SHMEM, MEMBERS},
+    layout::{CallStats, EpochEnd, FaultStats, Pages},
+};
+
+/// Everything that was counted for one epoch, summed over the CPUs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// Number of the epoch: 0, and one more at each exec.
+    pub epoch: u32,
+    /// Pages by member when the epoch began.
+    pub start: Pages,
+    /// Pages by member when it ended, read from the kernel's own counters; `None` while it goes on.
+    pub end: Option<Pages>,
+    /// How it ended.
+    pub end_kind: EpochEnd,
+    /// Pages that moved and whose cause is not known (yet).
+    pub suspense: Pages,
+    /// The counters did not stand still while `start` was read.
+    pub unsettled: bool,
+    /// `CLOCK_MONOTONIC` at the beginning, ns.
+    pub begin_ns: u64,
+    /// `CLOCK_MONOTONIC` at the end, ns; 0 while it goes on.
+    pub end_ns: u64,
+    /// RSS events counted.
+    pub events: u64,
+    /// Pages by cell.
+    pub cells: Box<[Pages; CELLS]>,
+    /// System calls by slot.
+    pub calls: Box<[CallStats; CALL_SLOTS]>,
+    /// Page faults by kind.
+    pub faults: FaultStats,
+    /// Child processes forked, since the capture began.
+    pub forks: u64,
+    /// The youngest child's process id; 0 where there is none.
+    pub last_child: u32,
+    /// Advice values that have no fixed slot, in the order of their slots.
+    pub unknown_advice: Vec<i32>,
+    /// What could not be counted, since the capture began.
+    pub losses: Losses,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self {
+            epoch: 0,
+            start: [0; MEMBERS],
+            end: None,
+            end_kind: EpochEnd::Open,
+            suspense: [0; MEMBERS],
+            unsettled: false,
+            begin_ns: 0,
+            end_ns: 0,
+            events: 0,
+            cells: Box::new([[0; MEMBERS]; CELLS]),
+            calls: Box::new([CallStats::default(); CALL_SLOTS]),
+            faults: FaultStats::default(),
+            forks: 0,
+            last_child: 0,
+            unknown_advice: Vec::new(),
+            losses: Losses::default(),
+        }
+    }
+}
+
+impl Reading {
+    /// Pages by member that all causes together moved.
+    #[must_use]
+    pub fn moved(&self) -> Pages {
+        self.cells
+            .iter()
+            .fold([0; MEMBERS], |sum, cell| add_pages(&sum, cell))
+    }
+
+    /// Pages by member as the causes explain them: the start and all that they moved.
+    #[must_use]
+    pub fn explained(&self) -> Pages {
+        add_pages(&self.start, &self.moved())
+    }
+
+    /// Pages by member as the ledger knows them: what the causes explain, and what is in suspense.
+    #[must_use]
+    pub fn now(&self) -> Pages {
+        add_pages(&self.explained(), &self.suspense)
+    }
+}
+
+/// What could not be counted. All zero in a capture that is whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Ends of epochs that did not fit into the ring buffer.
+    pub events: u64,
+    /// System calls that were not counted, because too many threads were inside calls.
+    pub calls: u64,
+    /// Failed calls whose errno was not kept.
+    pub errnos: u64,
+    /// RSS events at which the kernel's counter could not be read.
+    pub reads: u64,
+    /// Epochs that were merged into the one before.
+    pub epochs: u64,
+}
+
+impl Losses {
+    /// Everything that was lost, as one number.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        let Self {
+            events,
+            calls,
+            errnos,
+            reads,
+            epochs,
+        } = self;
+        *events + *calls + *errnos + *reads + *epochs
+    }
+}
+
+/// Failed calls with one errno.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errno {
+    /// The call's cell.
+    pub cell: u32,
+    /// The errno, positive.
+    pub errno: u32,
+    /// Calls.
+    pub count: u64,
+}
+
+/// A task that got a cell of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskName {
+    /// The slot among the tasks' cells.
+    pub slot: u32,
+    /// [`memtrace_common::cell::TaskCause`] as a number.
+    pub cause: u32,
+    /// The task's name: bytes that another program chose, so not to be trusted.
+    pub comm: String,
+}
+
+/// Adds pages member by member.
+#[must_use]
+pub fn add_pages(a: &Pages, b: &Pages) -> Pages {
+    std::array::from_fn(|member| a[member].wrapping_add(b[member]))
+}
+
+/// The pages that count as resident: file, anonymous and shmem, not swap entries.
+#[must_use]
+pub fn rss_of(pages: &Pages) -> i64 {
+    pages[MEMBER_FILE] + pages[MEMBER_ANON] + pages[MEMBER_SHMEM]
+}

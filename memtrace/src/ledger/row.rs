@@ -1,0 +1,292 @@
+//! Rows: cells with their names.
+
+use memtrace_common::{
+    advice::{self, OVERFLOW_SLOT, UNKNOWN_BASE},
+    cell::{
+        self, CELLS, MADVISE_BASE, MEMBERS, PROCESS_MADVISE_BASE, TASK_BASE, TaskCause, call_slot,
+    },
+    layout::{CallStats, Pages},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Errno, Reading, TaskName};
+
+/// Why RSS changed. The names are those of the capture file.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// A page fault of the process's own code: first touch, copy-on-write, swap-in, fault-around.
+    Fault,
+    /// `mmap`: `MAP_POPULATE` adds, `MAP_FIXED` over old pages drops.
+    Mmap,
+    /// `munmap`.
+    Munmap,
+    /// `mremap`.
+    Mremap,
+    /// `brk`.
+    Brk,
+    /// `madvise`, one row per advice.
+    Madvise,
+    /// `process_madvise`, one row per advice.
+    ProcessMadvise,
+    /// The new program being set up, or the old one being torn down.
+    Exec,
+    /// The process ending.
+    Exit,
+    /// An io_uring worker of the process.
+    IoUring,
+    /// The kernel working on the process's behalf in any other system call.
+    OtherSyscall,
+    /// The kernel taking pages back: kswapd, direct reclaim, cgroup reclaim. With `task`: by that task.
+    Reclaim,
+    /// The kernel thread that collapses pages into huge pages.
+    Khugepaged,
+    /// The kernel thread that merges identical pages.
+    Ksm,
+    /// The kernel thread that frees the memory of a process that was OOM-killed.
+    OomReaper,
+    /// Another task, by its name.
+    OtherProcess,
+}
+
+impl Cause {
+    /// The name in the capture file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fault => "fault",
+            Self::Mmap => "mmap",
+            Self::Munmap => "munmap",
+            Self::Mremap => "mremap",
+            Self::Brk => "brk",
+            Self::Madvise => "madvise",
+            Self::ProcessMadvise => "process_madvise",
+            Self::Exec => "exec",
+            Self::Exit => "exit",
+            Self::IoUring => "io_uring",
+            Self::OtherSyscall => "other_syscall",
+            Self::Reclaim => "reclaim",
+            Self::Khugepaged => "khugepaged",
+            Self::Ksm => "ksm",
+            Self::OomReaper => "oom_reaper",
+            Self::OtherProcess => "other_process",
+        }
+    }
+}
+
+/// The system calls behind a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Calls {
+    /// The counts. Bytes are as the caller passed them, not rounded to pages.
+    pub stats: CallStats,
+    /// Failed calls by errno.
+    pub errnos: Vec<(u32, u64)>,
+}
+
+/// One cause, with what it moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The cause.
+    pub cause: Cause,
+    /// The advice, by the kernel's name, or by its number where it has none.
+    pub advice: Option<String>,
+    /// The other task that did it.
+    pub task: Option<String>,
+    /// The system calls; `None` where the cause is none, or its hook is not attached.
+    pub calls: Option<Calls>,
+    /// Pages by member.
+    pub pages: Pages,
+}
+
+/// The names that rows need and cells do not carry.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Names<'a> {
+    /// Tasks with a cell of their own.
+    pub tasks: &'a [TaskName],
+    /// Failed calls.
+    pub errnos: &'a [Errno],
+    /// System calls whose hooks are attached.
+    pub hooked: &'a [&'a str],
+}
+
+/// The rows of a reading, in the order of their cells; those in which nothing happened are left out.
+#[must_use]
+pub fn rows(reading: &Reading, names: &Names<'_>) -> Vec<Row> {
+    (0..CELLS as u32)
+        .filter_map(|cell| row(reading, names, cell))
+        .collect()
+}
+
+fn row(reading: &Reading, names: &Names<'_>, index: u32) -> Option<Row> {
+    let pages = *reading.cells.get(index as usize)?;
+    let (cause, advice, task) = identify(reading, names, index)?;
+    let stats = call_slot(index).and_then(|slot| reading.calls.get(slot as usize));
+    let quiet = pages == [0; MEMBERS] && stats.is_none_or(|stats| stats.calls == 0);
+    if quiet {
+        return None;
+    }
+    let calls = stats
+        .filter(|_| names.hooked.contains(&cause.name()))
+        .map(|stats| Calls {
+            stats: *stats,
+            errnos: names
+                .errnos
+                .iter()
+                .filter(|errno| errno.cell == index)
+                .map(|errno| (errno.errno, errno.count))
+                .collect(),
+        });
+    Some(Row {
+        cause,
+        advice,
+        task,
+        calls,
+        pages,
+    })
+}
+
+type Identity = (Cause, Option<String>, Option<String>);
+
+fn identify(reading: &Reading, names: &Names<'_>, index: u32) -> Option<Identity> {
+    let plain = |cause| Some((cause, None, None));
+    match index {
+        cell::FAULT => plain(Cause::Fault),
+        cell::MMAP => plain(Cause::Mmap),
+        cell::MUNMAP => plain(Cause::Munmap),
+        cell::MREMAP => plain(Cause::Mremap),
+        cell::BRK => plain(Cause::Brk),
+        cell::EXEC => plain(Cause::Exec),
+        cell::EXIT => plain(Cause::Exit),
+        cell::IO_URING => plain(Cause::IoUring),
+        cell::OTHER_SYSCALL => plain(Cause::OtherSyscall),
+        cell::RECLAIM => plain(Cause::Reclaim),
+        cell::KHUGEPAGED => plain(Cause::Khugepaged),
+        cell::KSM => plain(Cause::Ksm),
+        cell::OOM_REAPER => plain(Cause::OomReaper),
+        cell::OTHER_PROCESS => plain(Cause::OtherProcess),
+        MADVISE_BASE..PROCESS_MADVISE_BASE => {
+            let advice = advice_name(reading, index - MADVISE_BASE);
+            Some((Cause::Madvise, Some(advice), None))
+        }
+        PROCESS_MADVISE_BASE..TASK_BASE => {
+            let advice = advice_name(reading, index - PROCESS_MADVISE_BASE);
+            Some((Cause::ProcessMadvise, Some(advice), None))
+        }
+        _ => {
+            let slot = index.checked_sub(TASK_BASE)?;
+            let task = names.tasks.iter().find(|task| task.slot == slot);
+            let cause = match task {
+                Some(task) if task.cause == TaskCause::Reclaim as u32 => Cause::Reclaim,
+                _ => Cause::OtherProcess,
+            };
+            let name = task.map_or_else(|| "?".to_owned(), |task| task.comm.clone());
+            Some((cause, None, Some(name)))
+        }
+    }
+}
+
+/// The kernel's name of an advice; its number where this version does not know it.
+fn advice_name(reading: &Reading, slot: u32) -> String {
+    if let Some(value) = advice::of_slot(slot) {
+        return advice::name(value).map_or_else(|| value.to_string(), str::to_owned);
+    }
+    if slot == OVERFLOW_SLOT {
+        return "other".to_owned();
+    }
+    reading
+        .unknown_advice
+        .get((slot - UNKNOWN_BASE) as usize)
+        .map_or_else(|| "other".to_owned(), i32::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use memtrace_common::{
+        advice::{MADV_FREE, slot_of_known},
+        cell::{FAULT, MEMBER_ANON},
+    };
+
+    use super::*;
+
+    const HOOKED: &[&str] = &["madvise", "munmap"];
+
+    #[test]
+    fn a_quiet_reading_has_no_rows() {
+        assert!(rows(&Reading::default(), &Names::default()).is_empty());
+    }
+
+    #[test]
+    fn a_call_that_moved_nothing_still_has_a_row() {
+        let mut reading = Reading::default();
+        let cell = MADVISE_BASE + slot_of_known(MADV_FREE);
+        let slot = call_slot(cell).unwrap() as usize;
+        reading.calls[slot].calls = 3;
+        reading.calls[slot].requested = 4096;
+        let names = Names {
+            hooked: HOOKED,
+            ..Names::default()
+        };
+        let rows = rows(&reading, &names);
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0].cause, Cause::Madvise);
+        assert_eq!(rows[0].advice.as_deref(), Some("MADV_FREE"));
+        assert_eq!(rows[0].calls.as_ref().unwrap().stats.calls, 3);
+    }
+
+    #[test]
+    fn a_missing_hook_leaves_calls_out_and_keeps_the_pages() {
+        let mut reading = Reading::default();
+        reading.cells[MADVISE_BASE as usize + 4][MEMBER_ANON] = -5;
+        let rows = rows(&reading, &Names::default());
+        assert_eq!(rows[0].calls, None);
+        assert_eq!(rows[0].pages[MEMBER_ANON], -5);
+    }
+
+    #[test]
+    fn unknown_advice_is_shown_by_its_number() {
+        let mut reading = Reading {
+            unknown_advice: vec![57, -1],
+            ..Reading::default()
+        };
+        for slot in [26, UNKNOWN_BASE, UNKNOWN_BASE + 1, OVERFLOW_SLOT] {
+            reading.cells[(MADVISE_BASE + slot) as usize][MEMBER_ANON] = 1;
+        }
+        let advice: Vec<_> = rows(&reading, &Names::default())
+            .into_iter()
+            .filter_map(|row| row.advice)
+            .collect();
+        assert_eq!(advice, ["26", "57", "-1", "other"]);
+    }
+
+    #[test]
+    fn tasks_are_named_by_their_slot() {
+        let mut reading = Reading::default();
+        reading.cells[TASK_BASE as usize][MEMBER_ANON] = -7;
+        reading.cells[TASK_BASE as usize + 1][MEMBER_ANON] = -8;
+        reading.cells[FAULT as usize][MEMBER_ANON] = 1;
+        let tasks = [
+            TaskName {
+                slot: 0,
+                cause: TaskCause::Reclaim as u32,
+                comm: "kswapd0".into(),
+            },
+            TaskName {
+                slot: 1,
+                cause: TaskCause::OtherProcess as u32,
+                comm: "gdb".into(),
+            },
+        ];
+        let names = Names {
+            tasks: &tasks,
+            ..Names::default()
+        };
+        let rows = rows(&reading, &names);
+        assert_eq!(rows.len(), 3);
+        assert_eq!(rows[1].cause, Cause::Reclaim);
+        assert_eq!(rows[1].task.as_deref(), Some("kswapd0"));
+        assert_eq!(rows[2].cause, Cause::OtherProcess);
+        assert_eq!(rows[2].task.as_deref(), Some("gdb"));
+    }
+}

@@ -1,0 +1,94 @@
+//! What memtrace hooks, in which way each hook could be attached, and what is missing where it could not.
+
+use serde::{Deserialize, Serialize};
+
+/// How a hook is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HookKind {
+    /// A BTF tracepoint.
+    TpBtf,
+    /// `fentry` and `fexit` on the system calls' own functions: other processes pay nothing.
+    Fentry,
+    /// The `syscalls:*` tracepoints: every system call of every process takes the kernel's slow path.
+    Tracepoint,
+}
+
+/// One hook, or one family of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// What it is for: `rss`, `exit`, `exec`, `fork`, `faults_user`, `faults_kernel`, or a system call's name.
+    pub name: &'static str,
+    /// How it is attached; `None` where it is not.
+    pub kind: Option<HookKind>,
+    /// Why it is not attached.
+    pub error: Option<String>,
+}
+
+impl Hook {
+    pub(super) fn attached(name: &'static str, kind: HookKind) -> Self {
+        Self {
+            name,
+            kind: Some(kind),
+            error: None,
+        }
+    }
+
+    pub(super) fn missing(name: &'static str, error: String) -> Self {
+        Self {
+            name,
+            kind: None,
+            error: Some(error),
+        }
+    }
+}
+
+/// A hooked system call: its tracepoint's name, its programs, its function.
+pub(super) struct Call {
+    pub name: &'static str,
+    pub enter: &'static str,
+    pub exit: &'static str,
+}
+
+pub(super) const CALLS: [Call; 6] = [
+    Call {
+        name: "mmap",
+        enter: "enter_mmap",
+        exit: "exit_mmap_call",
+    },
+    Call {
+        name: "munmap",
+        enter: "enter_munmap",
+        exit: "exit_munmap",
+    },
+    Call {
+        name: "mremap",
+        enter: "enter_mremap",
+        exit: "exit_mremap",
+    },
+    Call {
+        name: "brk",
+        enter: "enter_brk",
+        exit: "exit_brk",
+    },
+    Call {
+        name: "madvise",
+        enter: "enter_madvise",
+        exit: "exit_madvise",
+    },
+    Call {
+        name: "process_madvise",
+        enter: "enter_process_madvise",
+        exit: "exit_process_madvise",
+    },
+];
+
+/// The kernel's function of a system call.
+pub(super) fn function(call: &str) -> String {
+    let prefix = if cfg!(target_arch = "aarch64") {
+        "__arm64_sys_"
+    } else {
+        "__x64_sys_"
+    };
+    format!("{prefix}{call}")
+}

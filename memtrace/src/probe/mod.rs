@@ -1,0 +1,57 @@
+//! The only place that knows aya: the kernel's structures, loading, attaching, falling back, reading.
+//!
+//! What leaves this module is plain data ([`crate::ledger::Reading`]) and the state of the hooks ([`Hook`]).
+
+pub mod btf;
+mod hooks;
+mod host;
+mod object;
+pub mod offsets;
+mod session;
+mod tracefs;
+
+pub use hooks::{Hook, HookKind};
+pub use host::{Host, batch_pages};
+pub use object::{OBJECT, provenance};
+pub use session::{EpochEvent, Options, Session};
+
+/// Why the target cannot be traced.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// The kernel's structures.
+    #[error(transparent)]
+    Offsets(#[from] offsets::OffsetError),
+    /// The kernel's BTF.
+    #[error(transparent)]
+    Btf(#[from] btf::BtfError),
+    /// The object could not be loaded.
+    #[error("cannot load the eBPF object: {0}")]
+    Load(String),
+    /// The one hook without which there is no ledger.
+    #[error("cannot attach {hook}, without which there is no ledger: {reason}")]
+    Ledger {
+        /// The hook.
+        hook: &'static str,
+        /// What the kernel said.
+        reason: String,
+    },
+    /// A map could not be read.
+    #[error("cannot read the map {map}: {reason}")]
+    Map {
+        /// Its name.
+        map: &'static str,
+        /// What the kernel said.
+        reason: String,
+    },
+    /// The target was not among the tasks any more.
+    #[error("process {0} ended while memtrace was attaching")]
+    TargetGone(u32),
+    /// Something about the host could not be read.
+    #[error("cannot read {what}: {reason}")]
+    Host {
+        /// What.
+        what: &'static str,
+        /// Why not.
+        reason: String,
+    },
+}

@@ -1,0 +1,7 @@
+//! What `/proc` says of the target: cheap at every tick, dear by ration.
+
+mod ration;
+mod sampler;
+
+pub use ration::Ration;
+pub use sampler::{Sampler, Smaps, Statm};

@@ -1,0 +1,9 @@
+//! The process that is traced: who it is, and whether it still is.
+
+mod find;
+mod spawn;
+mod user;
+
+pub use find::{Target, TargetError};
+pub use spawn::{Held, Spawned, SpawnError};
+pub use user::{Invoker, invoker};

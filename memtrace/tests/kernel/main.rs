@@ -1,0 +1,23 @@
+//! The ledger against the real kernel: deterministic workloads whose page counts are known beforehand.
+//!
+//! Each case starts the workload (this binary, run again), attaches, gives it commands, and compares what the ledger says with
+//! what must have happened, and with `statm` and `smaps_rollup` while the workload stands still. Needs root.
+
+mod cases;
+mod harness;
+mod storm;
+mod uring;
+mod workload;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() {
+    if std::env::args().nth(1).as_deref() == Some("__workload") {
+        workload::main();
+    }
+    let mut arguments = Arguments::from_args();
+    // Page counts are exact whatever else runs, but the host's own reclaim and swap are shared.
+    arguments.test_threads = Some(1);
+    let trials: Vec<Trial> = cases::all();
+    libtest_mimic::run(&arguments, trials).exit();
+}

@@ -1,0 +1,122 @@
+//! The storm: threads that fault, advise and unmap at once, each counting what it did.
+
+use std::{
+    ptr,
+    sync::{
+        Barrier,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// What the storm knows that it did, in pages; in the order in which [`run`] writes it to region memory.
+#[derive(Default)]
+pub struct Totals {
+    faulted: AtomicU64,
+    dontneeded: AtomicU64,
+    unmapped: AtomicU64,
+    freed: AtomicU64,
+}
+
+/// What the workload answers on file descriptor 3 after a storm.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known {
+    /// Pages faulted in.
+    pub faulted: u64,
+    /// Pages that `MADV_DONTNEED` released.
+    pub dontneeded: u64,
+    /// Pages that `munmap` released.
+    pub unmapped: u64,
+    /// Pages given to `MADV_FREE`, and not reclaimed.
+    pub freed: u64,
+}
+
+/// Storms with `threads` threads for `seconds`; answers through file descriptor 3.
+pub fn run(threads: usize, seconds: usize, huge: bool, seed: u64) -> i64 {
+    let totals = Totals::default();
+    let barrier = Barrier::new(threads);
+    let end = Duration::from_secs(seconds as u64);
+    thread::scope(|scope| {
+        for index in 0..threads {
+            let (totals, barrier) = (&totals, &barrier);
+            scope.spawn(move || {
+                barrier.wait();
+                storm(totals, huge, seed ^ (index as u64 + 1), Instant::now() + end);
+            });
+        }
+    });
+    let words = [
+        totals.faulted.load(Relaxed),
+        totals.dontneeded.load(Relaxed),
+        totals.unmapped.load(Relaxed),
+        totals.freed.load(Relaxed),
+    ];
+    // SAFETY: 32 bytes from an array of 32 bytes.
+    unsafe { libc::write(3, words.as_ptr().cast(), 32) };
+    0
+}
+
+fn storm(totals: &Totals, huge: bool, mut seed: u64, end: Instant) {
+    const HUGE: usize = 2 << 20;
+    // SAFETY: asks for a number.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+    let unit = if huge { HUGE } else { page };
+    let pages_per_unit = (unit / page) as u64;
+    let mut random = move || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize
+    };
+    while Instant::now() < end {
+        let units = 1 + random() % if huge { 8 } else { 3000 };
+        let bytes = units * unit;
+        // SAFETY: a fresh mapping that only this thread uses, inside which everything below stays.
+        unsafe {
+            let mapped = bytes + if huge { HUGE } else { 0 };
+            let start = libc::mmap(
+                ptr::null_mut(),
+                mapped,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+            .cast::<u8>();
+            let base = start.wrapping_add(start.align_offset(unit));
+            libc::madvise(
+                base.cast(),
+                bytes,
+                if huge { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE },
+            );
+            let touch = |count: usize| {
+                for at in 0..count {
+                    base.add(at * unit).write_volatile(1);
+                }
+            };
+            touch(units);
+            totals.faulted.fetch_add(units as u64 * pages_per_unit, Relaxed);
+            let mut held = units;
+            let part = 1 + random() % units;
+            match random() % 3 {
+                0 => {
+                    libc::madvise(base.cast(), part * unit, libc::MADV_DONTNEED);
+                    totals.dontneeded.fetch_add(part as u64 * pages_per_unit, Relaxed);
+                    held -= part;
+                    if random() % 2 == 0 {
+                        touch(part);
+                        totals.faulted.fetch_add(part as u64 * pages_per_unit, Relaxed);
+                        held += part;
+                    }
+                }
+                1 => {
+                    libc::madvise(base.cast(), part * unit, libc::MADV_FREE);
+                    totals.freed.fetch_add(part as u64 * pages_per_unit, Relaxed);
+                    touch(part);
+                }
+                _ => {}
+            }
+            libc::munmap(start.cast(), mapped);
+            totals.unmapped.fetch_add(held as u64 * pages_per_unit, Relaxed);
+        }
+    }
+}
