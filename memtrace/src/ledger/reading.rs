@@ -16,6 +16,8 @@ pub struct Reading {
     pub end: Option<Pages>,
     /// How it ended.
     pub end_kind: EpochEnd,
+    /// The shared part of each counter, without the CPUs' own parts: what `statm` shows before 6.16.
+    pub counts: Pages,
     /// Pages that moved and whose cause is not known (yet).
     pub suspense: Pages,
     /// The counters did not stand still while `start` was read.
@@ -49,6 +51,7 @@ impl Default for Reading {
             start: [0; MEMBERS],
             end: None,
             end_kind: EpochEnd::Open,
+            counts: [0; MEMBERS],
             suspense: [0; MEMBERS],
             unsettled: false,
             begin_ns: 0,
@@ -78,6 +81,33 @@ impl Reading {
     #[must_use]
     pub fn explained(&self) -> Pages {
         add_pages(&self.start, &self.moved())
+    }
+
+    /// What was counted since `earlier`, a reading of the same epoch. The state (start, end, suspense) stays this one's.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut since = self.clone();
+        since.events = self.events.wrapping_sub(earlier.events);
+        for (cell, before) in since.cells.iter_mut().zip(earlier.cells.iter()) {
+            for (pages, before) in cell.iter_mut().zip(before) {
+                *pages = pages.wrapping_sub(*before);
+            }
+        }
+        for (call, before) in since.calls.iter_mut().zip(earlier.calls.iter()) {
+            call.calls = call.calls.wrapping_sub(before.calls);
+            call.failed = call.failed.wrapping_sub(before.failed);
+            call.requested = call.requested.wrapping_sub(before.requested);
+            call.failed_requested = call.failed_requested.wrapping_sub(before.failed_requested);
+            call.shrunk = call.shrunk.wrapping_sub(before.shrunk);
+            call.time_ns = call.time_ns.wrapping_sub(before.time_ns);
+        }
+        let (faults, before) = (&mut since.faults, &earlier.faults);
+        faults.user_read = faults.user_read.wrapping_sub(before.user_read);
+        faults.user_write = faults.user_write.wrapping_sub(before.user_write);
+        faults.user_exec = faults.user_exec.wrapping_sub(before.user_exec);
+        faults.kernel_read = faults.kernel_read.wrapping_sub(before.kernel_read);
+        faults.kernel_write = faults.kernel_write.wrapping_sub(before.kernel_write);
+        since
     }
 
     /// Pages by member as the ledger knows them: what the causes explain, and what is in suspense.

@@ -2,7 +2,7 @@
 
 use std::{
     io::Read,
-    os::fd::{AsRawFd, RawFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
 };
 
 use aya::{
@@ -68,6 +68,9 @@ pub struct EpochEvent {
     /// How.
     pub end: EpochEnd,
 }
+
+/// The kernel side's log: a descriptor that becomes readable, and `flush`, which hands what came to the `log` crate.
+pub type KernelLog = aya_log::EbpfLogger<&'static dyn log::Log>;
 
 /// Makes a type of the shared crate one that aya copies out of a map.
 macro_rules! pod {
@@ -176,10 +179,13 @@ impl Session {
         &self.host
     }
 
-    /// The file descriptor that becomes readable when an epoch ends.
-    #[must_use]
-    pub fn events_fd(&self) -> RawFd {
-        self.events.as_raw_fd()
+    /// A descriptor that becomes readable when an epoch ends.
+    ///
+    /// # Errors
+    ///
+    /// Where this process has no descriptor to spare.
+    pub fn events_fd(&self) -> std::io::Result<OwnedFd> {
+        self.events.as_fd().try_clone_to_owned()
     }
 
     /// Takes the next end of an epoch, if there is one.
@@ -194,12 +200,12 @@ impl Session {
         })
     }
 
-    /// Starts the reader of the kernel side's log; `None` where it was not asked for.
+    /// Starts the reader of the kernel side's log.
     ///
     /// # Errors
     ///
     /// Where the log cannot be read.
-    pub fn logger(&mut self) -> Result<aya_log::EbpfLogger<&'static dyn log::Log>, ProbeError> {
+    pub fn logger(&mut self) -> Result<KernelLog, ProbeError> {
         aya_log::EbpfLogger::init(&mut self.ebpf).map_err(|error| ProbeError::Map {
             map: "AYA_LOGS",
             reason: error.to_string(),
@@ -242,6 +248,7 @@ impl Session {
             start: state.start,
             end: (state.end_kind != EpochEnd::Open as u32).then_some(state.end),
             end_kind: epoch_end(state.end_kind),
+            counts: state.last_count,
             suspense: state.suspense,
             unsettled: state.unsettled != 0,
             begin_ns: state.begin_ns,
@@ -262,6 +269,26 @@ impl Session {
             add_cpu(&mut reading, cpu);
         }
         Ok(reading)
+    }
+
+    /// Runs of memtrace's programs that the kernel skipped, because another of them was running on the same CPU; `None`
+    /// where the kernel does not tell (before 5.12). Each is a missed event: the sum heals at the next one.
+    #[must_use]
+    pub fn skipped_runs(&self) -> Option<u64> {
+        let mut total = 0;
+        for (_, program) in self.ebpf.programs() {
+            // A program that is not loaded has no descriptor, and has not run.
+            let Ok(fd) = program.fd() else {
+                continue;
+            };
+            let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
+            let text = std::fs::read_to_string(path).ok()?;
+            let misses = text
+                .lines()
+                .find_map(|line| line.strip_prefix("recursion_misses:"))?;
+            total += misses.trim().parse::<u64>().ok()?;
+        }
+        Some(total)
     }
 
     /// Failed calls of an epoch, by call and errno. For reports: it walks a map.

@@ -166,7 +166,17 @@ impl Target {
         result == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
     }
 
-    /// Reads name, executable and arguments again, as after an exec.
+    /// Whether the process has been stopped (SIGSTOP, a debugger).
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        i32::try_from(self.pid)
+            .ok()
+            .and_then(|pid| Process::new(pid).ok())
+            .and_then(|process| process.stat().ok())
+            .is_some_and(|stat| matches!(stat.state, 'T' | 't'))
+    }
+
+    /// Reads name, executable and arguments again: an exec changes all of them, and a process may rename itself.
     pub fn refresh(&mut self) {
         let Some(process) = i32::try_from(self.pid)
             .ok()
@@ -177,8 +187,13 @@ impl Target {
         if let Ok(stat) = process.stat() {
             self.comm = stat.comm;
         }
-        self.exe = process.exe().ok();
-        if let Ok(cmdline) = process.cmdline() {
+        // A zombie has neither of these any more: then the last ones known stay.
+        if let Ok(exe) = process.exe() {
+            self.exe = Some(exe);
+        }
+        if let Ok(cmdline) = process.cmdline()
+            && !cmdline.is_empty()
+        {
             self.cmdline = cmdline;
         }
     }

@@ -185,6 +185,14 @@ impl Spawned {
         self.child.wait()
     }
 
+    /// Sends it a signal; one that has ended does not mind.
+    pub fn signal(&self, signal: i32) {
+        if let Ok(pid) = i32::try_from(self.child.id()) {
+            // SAFETY: the child has not been waited for, so the id is its own.
+            unsafe { libc::kill(pid, signal) };
+        }
+    }
+
     /// The program's end, if it has ended.
     ///
     /// # Errors

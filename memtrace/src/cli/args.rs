@@ -1,0 +1,225 @@
+//! The arguments: a contract, see `docs/`.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+const EXAMPLES: &str = "\
+Examples:
+  Trace a running process until Ctrl-C:
+      sudo memtrace --pid $(pgrep -o redis-server)
+  For 30 seconds, with a capture file:
+      sudo memtrace --pid 4242 --duration 30s --json capture.json
+  Start a program and trace it from its first instruction:
+      sudo memtrace -- python3 script.py
+  See what it does, on a workload of its own:
+      sudo memtrace demo lazy-free
+
+Sizes are in bytes; K, M and G are powers of 1024.
+Exit codes: 0; 1 an error; 2 wrong usage; 3 the capture is incomplete; after --, the command's own.";
+
+/// Where did the memory go? Accounts for every byte of a process's RSS change, by cause, from outside.
+///
+/// memtrace hooks mmap, munmap, mremap, brk, madvise and page faults of one running process, and every change of its RSS
+/// counters. It prints a line per interval, and at the end a table in which every byte has a cause.
+#[derive(Debug, Parser)]
+#[command(
+    name = "memtrace",
+    version,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true,
+    override_usage = "memtrace [OPTIONS] --pid <PID>\n       memtrace [OPTIONS] -- <CMD> [ARGS]...\n       memtrace demo [SCENARIO]",
+    after_help = EXAMPLES
+)]
+pub struct Cli {
+    /// Tracing, the default.
+    #[command(flatten)]
+    pub trace: TraceArgs,
+    /// Anything else.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to trace.
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// Trace this running process
+    #[arg(short, long, value_name = "PID", conflicts_with = "run")]
+    pub pid: Option<u32>,
+    /// Start this program, and trace it from its first instruction
+    #[arg(last = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
+    pub run: Vec<OsString>,
+    /// How to trace and report.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// How to trace and report.
+#[derive(Clone, Debug, Args)]
+pub struct Options {
+    /// End after this time, such as 30s, 5m, 1h [default: until Ctrl-C]
+    #[arg(short, long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Time between lines, from 10ms to 1h
+    #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    pub interval: Duration,
+    /// Write the capture as JSON to FILE, or to standard output with -
+    #[arg(short = 'o', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub json: Option<PathBuf>,
+    /// Print no line per interval, only the table at the end
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Do not read smaps_rollup: LazyFree is then not known
+    #[arg(long)]
+    pub no_smaps: bool,
+    /// Read smaps_rollup only where that is expected to take less than this; it holds locks of the target
+    #[arg(long, value_name = "TIME", default_value = "250ms", value_parser = duration)]
+    pub smaps_limit: Duration,
+    /// Do not hook system calls: no calls and requested bytes
+    #[arg(long)]
+    pub no_syscalls: bool,
+    /// Do not count page faults
+    #[arg(long)]
+    pub no_faults: bool,
+    /// Use colours
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+    /// Let the kernel side log to standard error, to find faults in memtrace itself
+    #[arg(long)]
+    pub bpf_log: bool,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, and not where NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// What memtrace can do beside tracing.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Trace a built-in workload: the first thing to try
+    Demo(DemoArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// The workload of a demo.
+    #[command(name = "__workload", hide = true)]
+    Workload {
+        /// The scenario.
+        scenario: Scenario,
+    },
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// What the workload does
+    #[arg(default_value = "lazy-free")]
+    pub scenario: Scenario,
+    /// Time between lines, from 10ms to 1h
+    #[arg(short, long, value_name = "TIME", default_value = "500ms", value_parser = interval)]
+    pub interval: Duration,
+    /// Write the capture as JSON to FILE, or to standard output with -
+    #[arg(short = 'o', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub json: Option<PathBuf>,
+    /// Use colours
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+}
+
+/// The demo's workloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Scenario {
+    /// Memory given back with MADV_FREE: RSS stays flat, LazyFree is high
+    LazyFree,
+    /// Memory given back with MADV_DONTNEED: RSS falls at once, and comes back with the next touch
+    Dontneed,
+    /// Memory that is never given back
+    Leak,
+    /// Memory brought in by MAP_POPULATE and MADV_POPULATE_WRITE: RSS rises without page faults
+    Populate,
+    /// All of them, one after the other
+    All,
+}
+
+impl Scenario {
+    /// The name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LazyFree => "lazy-free",
+            Self::Dontneed => "dontneed",
+            Self::Leak => "leak",
+            Self::Populate => "populate",
+            Self::All => "all",
+        }
+    }
+}
+
+/// Shortest and longest interval.
+const INTERVALS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_hours(1));
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = parse(text)?;
+    if interval < INTERVALS.0 || interval > INTERVALS.1 {
+        return Err("an interval is from 10ms to 1h; try 1s".to_owned());
+    }
+    Ok(interval)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = parse(text)?;
+    if duration.is_zero() {
+        return Err("a time of 0 leaves nothing to see; try 30s".to_owned());
+    }
+    Ok(duration)
+}
+
+fn parse(text: &str) -> Result<Duration, String> {
+    if text.trim() == "0" {
+        return Ok(Duration::ZERO);
+    }
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; a time is a number with its unit, such as 500ms, 30s, 5m or 1h"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn intervals_have_a_range() {
+        assert_eq!(interval("10ms"), Ok(Duration::from_millis(10)));
+        assert_eq!(interval("1h"), Ok(Duration::from_hours(1)));
+        for wrong in ["0", "0s", "9ms", "61m", "1", "-1s", "soon", ""] {
+            assert!(interval(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn everything_after_the_dashes_is_the_command() {
+        let cli = Cli::parse_from(["memtrace", "-d", "1s", "--", "ls", "-l", "--pid"]);
+        assert_eq!(cli.trace.run, ["ls", "-l", "--pid"]);
+        assert_eq!(cli.trace.options.duration, Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_process_and_a_command_exclude_each_other() {
+        assert!(Cli::try_parse_from(["memtrace", "-p", "1", "--", "ls"]).is_err());
+    }
+}

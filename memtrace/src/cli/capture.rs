@@ -1,0 +1,440 @@
+//! A capture: ticks, ends of epochs, and the report that comes of them.
+
+use std::time::{Duration, SystemTime};
+
+use memtrace_common::layout::EpochEnd;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{args::Options, output::Out};
+use crate::{
+    ledger::{Check, Names, Reading, check, check_ended, rss_of},
+    probe::{Hook, ProbeError, Session, batch_pages},
+    sample::{Ration, Sampler, Smaps, Statm},
+    target::Target,
+    timeline::{
+        Capture, CaptureInfo, Children, End, Epoch, Final, HookInfo, HostInfo, LossInfo, Mode,
+        Observed, Recorder, SCHEMA, TargetInfo,
+    },
+    view::{LiveLine, live_header, table},
+};
+
+/// Readings until a busy target is compared as it is.
+const TRIES: u32 = 8;
+
+/// A running capture.
+pub struct Capturing<'a> {
+    session: &'a mut Session,
+    sampler: Sampler,
+    target: Target,
+    out: &'a mut Out,
+    options: &'a Options,
+    ration: Ration,
+    host: HostInfo,
+    hooked: Vec<&'static str>,
+    count_faults: bool,
+    /// `statm` has been seen to show the shared part of the counters alone.
+    statm_inexact: bool,
+    number: u32,
+    recorder: Recorder,
+    started_at: SystemTime,
+    last_line: Option<(u64, i64)>,
+    earlier: Vec<Epoch>,
+}
+
+/// What was compared, and with what.
+struct Comparison {
+    check: Option<Check>,
+    with: Option<String>,
+    smaps: Option<Smaps>,
+}
+
+impl<'a> Capturing<'a> {
+    /// Begins with the epoch that the session is in.
+    pub fn begin(
+        session: &'a mut Session,
+        sampler: Sampler,
+        target: Target,
+        out: &'a mut Out,
+        options: &'a Options,
+    ) -> Result<Self, ProbeError> {
+        let host = session.host();
+        let host = HostInfo {
+            kernel: host.kernel.clone(),
+            arch: host.arch.clone(),
+            page_size: host.page_size,
+            cpus: host.online_cpus,
+        };
+        let attached = |hook: &&Hook| hook.kind.is_some();
+        let hooked: Vec<_> = session
+            .hooks()
+            .iter()
+            .filter(attached)
+            .map(|hook| hook.name)
+            .collect();
+        let count_faults = hooked.contains(&"faults_user") && hooked.contains(&"faults_kernel");
+        let ration = if options.no_smaps {
+            Ration::off()
+        } else {
+            Ration::new(Some(options.smaps_limit))
+        };
+        let first = session.read(0)?;
+        let mut capturing = Self {
+            recorder: Recorder::new(host.page_size, count_faults, first),
+            number: 0,
+            session,
+            sampler,
+            target,
+            out,
+            options,
+            ration,
+            host,
+            hooked,
+            count_faults,
+            statm_inexact: false,
+            started_at: SystemTime::now(),
+            last_line: None,
+            earlier: Vec::new(),
+        };
+        capturing.headline();
+        Ok(capturing)
+    }
+
+    fn headline(&mut self) {
+        if !self.options.quiet {
+            let header = live_header(self.out.width());
+            self.out.line(&header);
+        }
+    }
+
+    /// Whether the reader of the results has gone.
+    #[must_use]
+    pub const fn reader_gone(&self) -> bool {
+        self.out.closed()
+    }
+
+    /// Whether the target has been stopped: a demo's workload that is done.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.target.is_stopped()
+    }
+
+    /// Reads everything once, and prints a line.
+    pub fn tick(&mut self) -> Result<(), ProbeError> {
+        // An exec that has just happened belongs to its own event.
+        let Some(before) = self.open_reading()? else {
+            return Ok(());
+        };
+        let statm = self.sampler.statm();
+        let now = monotonic_ns();
+        let Some(after) = self.open_reading()? else {
+            return Ok(());
+        };
+        let check = statm.and_then(|statm| self.against_statm(&before, statm, &after));
+        let since = Duration::from_nanos(now.saturating_sub(self.recorder.begin_ns()));
+        let rss = self.rss_bytes(&after);
+        let smaps = if self.ration.allows(since, rss) {
+            self.read_smaps(since, rss)
+        } else {
+            None
+        };
+        let observed = Observed {
+            statm,
+            smaps,
+            check,
+        };
+        if self.last_line.is_none() {
+            // A program often renames itself when it starts.
+            self.target.refresh();
+        }
+        self.note(now, &after, &observed)
+    }
+
+    /// The current epoch's cells; `None` once it has ended.
+    fn open_reading(&self) -> Result<Option<Reading>, ProbeError> {
+        let reading = self.session.read(self.number)?;
+        Ok((reading.end_kind == EpochEnd::Open).then_some(reading))
+    }
+
+    fn rss_bytes(&self, reading: &Reading) -> u64 {
+        u64::try_from(rss_of(&reading.now())).unwrap_or(0) * self.host.page_size
+    }
+
+    fn read_smaps(&mut self, since: Duration, rss: u64) -> Option<Smaps> {
+        let smaps = self.sampler.smaps()?;
+        self.ration.spent(since, smaps.took, rss);
+        Some(smaps)
+    }
+
+    /// The ledger against `statm`. Before 6.16 `statm` leaves the CPUs' own parts out; where it is seen to do so, it is
+    /// compared only within what those can hold.
+    fn against_statm(&mut self, before: &Reading, statm: Statm, after: &Reading) -> Option<Check> {
+        let resident = i64::try_from(statm.resident).ok()?;
+        let mut checked = check(before, resident, after);
+        let shows_shared_part = resident == rss_of(&before.counts);
+        if checked.bound == 0 && checked.unexplained != 0 && shows_shared_part {
+            self.statm_inexact = true;
+        }
+        if self.statm_inexact {
+            let host = self.session.host();
+            let slack = 3 * batch_pages(host.online_cpus) * u64::from(host.online_cpus);
+            if checked.unexplained.unsigned_abs() <= slack {
+                checked.unexplained = 0;
+            }
+            checked.bound += slack;
+        }
+        Some(checked)
+    }
+
+    fn note(&mut self, now: u64, reading: &Reading, observed: &Observed) -> Result<(), ProbeError> {
+        let tasks = self.session.tasks()?;
+        let names = Names {
+            tasks: &tasks,
+            errnos: &[],
+            hooked: &self.hooked,
+        };
+        let tick = self.recorder.tick(now, reading, &names, observed);
+        if !self.options.quiet {
+            let line = LiveLine {
+                tick,
+                before: self.last_line,
+                start: rss_of(&reading.start) * self.host.page_size as i64,
+                width: self.out.width(),
+            };
+            let text = line.to_string();
+            self.out.line(&text);
+        }
+        self.last_line = Some((tick.t_ns, tick.rss_bytes));
+        Ok(())
+    }
+
+    /// Takes note of the ends of epochs; `true` once the target has ended.
+    pub fn epochs(&mut self) -> Result<bool, ProbeError> {
+        while let Some(event) = self.session.next_event() {
+            if event.epoch < self.number {
+                continue;
+            }
+            self.number = event.epoch;
+            match event.end {
+                EpochEnd::Exit => return Ok(true),
+                EpochEnd::Exec => self.next_epoch()?,
+                EpochEnd::Open => {}
+            }
+        }
+        Ok(false)
+    }
+
+    /// The process has replaced its program: reports on the old one, and goes on with the new one.
+    fn next_epoch(&mut self) -> Result<(), ProbeError> {
+        let epoch = self.close(End::Exec)?;
+        let report = table(&self.host, &epoch, self.out.width());
+        self.out.line("");
+        self.out.line(report.trim_end());
+        self.session.drained(self.number)?;
+        self.earlier.push(epoch);
+        self.number += 1;
+        let first = self.session.read(self.number)?;
+        self.recorder = Recorder::new(self.host.page_size, self.count_faults, first);
+        self.started_at = SystemTime::now();
+        self.last_line = None;
+        self.target.refresh();
+        self.out.line("");
+        let name = crate::view::format::untrusted(&self.target.comm, 15);
+        self.out.line(&format!(
+            "process {} has replaced its program, and is now {name}; its memory starts anew",
+            self.target.pid
+        ));
+        self.headline();
+        Ok(())
+    }
+
+    /// Ends the capture.
+    pub fn finish(mut self, end: End) -> Result<Capture, ProbeError> {
+        let epoch = self.close(end)?;
+        let report = table(&self.host, &epoch, self.out.width());
+        self.out.line("");
+        self.out.line(report.trim_end());
+        Ok(Capture {
+            schema: SCHEMA.to_owned(),
+            memtrace_version: env!("CARGO_PKG_VERSION").to_owned(),
+            host: self.host,
+            epoch,
+            earlier_epochs: self.earlier,
+        })
+    }
+
+    /// The report of the current epoch.
+    fn close(&mut self, end: End) -> Result<Epoch, ProbeError> {
+        if end != End::Exec {
+            self.target.refresh();
+        }
+        let mut reading = self.session.read(self.number)?;
+        let mut closing = Final::default();
+        if let Some(check) = check_ended(&reading) {
+            closing.check = Some(check);
+            closing.compared_with = Some("counters".to_owned());
+            closing.lazyfree_missing = Some("the memory is gone".to_owned());
+            self.note(reading.end_ns, &reading, &Observed::default())?;
+        } else {
+            let (last, compared) = self.compare()?;
+            reading = last;
+            closing.check = compared.check;
+            closing.compared_with = compared.with;
+            closing.lazyfree_bytes = compared.smaps.map(|smaps| smaps.lazy_free);
+            if compared.smaps.is_none() {
+                let rss = self.rss_bytes(&reading);
+                closing.lazyfree_missing = Some(
+                    self.ration
+                        .refusal(rss)
+                        .unwrap_or_else(|| "smaps_rollup could not be read".to_owned()),
+                );
+            }
+            let observed = Observed {
+                statm: self.sampler.statm(),
+                smaps: compared.smaps,
+                check: compared.check,
+            };
+            self.note(monotonic_ns(), &reading, &observed)?;
+        }
+        let tasks = self.session.tasks()?;
+        let errnos = self.session.errnos(self.number)?;
+        let names = Names {
+            tasks: &tasks,
+            errnos: &errnos,
+            hooked: &self.hooked,
+        };
+        let summary = self.recorder.summary(&reading, &names, closing);
+        let ended = if reading.end_ns > 0 {
+            reading.end_ns
+        } else {
+            monotonic_ns()
+        };
+        let begun = self.recorder.begin_ns();
+        let empty = Recorder::new(self.host.page_size, self.count_faults, Reading::default());
+        let ticks = std::mem::replace(&mut self.recorder, empty).into_ticks();
+        let losses = self.losses(&reading);
+        Ok(Epoch {
+            target: self.target_info(),
+            capture: CaptureInfo {
+                started_at: OffsetDateTime::from(self.started_at)
+                    .format(&Rfc3339)
+                    .unwrap_or_default(),
+                duration_ns: ended.saturating_sub(begun),
+                interval_ns: u64::try_from(self.options.interval.as_nanos()).unwrap_or(u64::MAX),
+                mode: Mode::Exact,
+                hooks: self.hook_info(),
+                lost_events: losses.total(),
+                losses,
+                children: Children {
+                    forked: reading.forks,
+                    last_pid: (reading.last_child > 0).then_some(reading.last_child),
+                },
+                end,
+            },
+            summary,
+            timeline: ticks,
+            verdict: None,
+        })
+    }
+
+    /// Holds the ledger against the kernel's own figures, at a moment of rest where there is one.
+    fn compare(&mut self) -> Result<(Reading, Comparison), ProbeError> {
+        let since =
+            Duration::from_nanos(monotonic_ns().saturating_sub(self.recorder.begin_ns()));
+        let mut last = self.session.read(self.number)?;
+        let rss = self.rss_bytes(&last);
+        let mut comparison = Comparison {
+            check: None,
+            with: None,
+            smaps: None,
+        };
+        if self.ration.allows_once(rss)
+            && let Some(smaps) = self.read_smaps(since, rss)
+        {
+            let before = std::mem::replace(&mut last, self.session.read(self.number)?);
+            let pages = i64::try_from(smaps.rss / self.host.page_size).unwrap_or(i64::MAX);
+            comparison.smaps = Some(smaps);
+            comparison.check = Some(check(&before, pages, &last));
+            comparison.with = Some("smaps_rollup".to_owned());
+        }
+        let mut tries = 0;
+        while tries < TRIES && comparison.check.is_none_or(|check| check.bound > 0) {
+            tries += 1;
+            let Some(statm) = self.sampler.statm() else {
+                break;
+            };
+            let before = std::mem::replace(&mut last, self.session.read(self.number)?);
+            let after = last.clone();
+            let checked = self.against_statm(&before, statm, &after);
+            let better = match (checked, comparison.check) {
+                (Some(new), Some(old)) => new.bound < old.bound,
+                (Some(_), None) => true,
+                (None, _) => false,
+            };
+            if better {
+                comparison.check = checked;
+                comparison.with = Some("statm".to_owned());
+            }
+        }
+        Ok((last, comparison))
+    }
+
+    fn losses(&self, reading: &Reading) -> LossInfo {
+        let losses = reading.losses;
+        LossInfo {
+            ring_buffer: losses.events,
+            calls: losses.calls,
+            errnos: losses.errnos,
+            counter_reads: losses.reads,
+            epochs: losses.epochs,
+            skipped_runs: self.session.skipped_runs().unwrap_or(0),
+        }
+    }
+
+    fn target_info(&self) -> TargetInfo {
+        TargetInfo {
+            pid: self.target.pid,
+            comm: self.target.comm.clone(),
+            exe: self
+                .target
+                .exe
+                .as_ref()
+                .map(|exe| exe.to_string_lossy().into_owned()),
+            cmdline: self.target.cmdline.clone(),
+            start_time: self.target.start_time,
+            runtime: None,
+        }
+    }
+
+    fn hook_info(&self) -> Vec<HookInfo> {
+        self.session
+            .hooks()
+            .iter()
+            .map(|hook| HookInfo {
+                name: hook.name.to_owned(),
+                kind: hook.kind,
+                error: hook.error.clone(),
+            })
+            .collect()
+    }
+}
+
+/// Whether a capture is whole: nothing lost, nothing unexplained beyond the stated bound.
+#[must_use]
+pub fn is_complete(capture: &Capture) -> bool {
+    capture
+        .earlier_epochs
+        .iter()
+        .chain([&capture.epoch])
+        .all(|epoch| {
+            epoch.capture.lost_events == 0
+                && epoch.summary.unexplained_bytes.is_none_or(|bytes| bytes == 0)
+        })
+}
+
+/// `CLOCK_MONOTONIC` in ns: the clock of the kernel side.
+#[must_use]
+pub fn monotonic_ns() -> u64 {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+        .map(|now| now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs())
+        .unwrap_or(0)
+}

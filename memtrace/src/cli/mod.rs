@@ -1,0 +1,52 @@
+//! The command line.
+
+mod args;
+mod capture;
+mod demo;
+mod output;
+mod privileges;
+mod trace;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+pub use args::{Cli, Command};
+
+/// Exit codes: part of the contract.
+pub mod exit {
+    /// Something went wrong.
+    pub const ERROR: u8 = 1;
+    /// The command line was wrong.
+    pub const USAGE: u8 = 2;
+    /// The capture is incomplete: events were lost, or bytes are unexplained beyond the stated bound.
+    pub const INCOMPLETE: u8 = 3;
+}
+
+/// Runs memtrace with the arguments of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        None => trace::run(cli.trace),
+        Some(Command::Demo(demo)) => demo::run(demo),
+        Some(Command::Workload { scenario }) => demo::workload(scenario),
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "memtrace", &mut script);
+            output::plain(&script).map(|()| ExitCode::SUCCESS)
+        }
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            // One line, whatever it says: it may quote a file's or a process's name.
+            let text = crate::view::format::untrusted(&format!("{error:#}"), 2000);
+            output::say(&format!("memtrace: {text}"));
+            match error.downcast_ref::<crate::target::SpawnError>() {
+                Some(spawn) => ExitCode::from(spawn.exit_code()),
+                None => ExitCode::from(exit::ERROR),
+            }
+        }
+    }
+}

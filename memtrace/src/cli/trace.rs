@@ -1,0 +1,333 @@
+//! `memtrace --pid N` and `memtrace -- CMD ARGS…`.
+
+use std::{
+    ffi::OsString,
+    io,
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::process::ExitStatusExt,
+    },
+    path::Path,
+    process::{ExitCode, ExitStatus},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use clap::{CommandFactory, error::ErrorKind};
+use tokio::{
+    io::unix::AsyncFd,
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, MissedTickBehavior, interval_at, sleep_until},
+};
+
+use super::{
+    args::{Cli, Options, TraceArgs},
+    capture::{Capturing, is_complete},
+    exit,
+    output::{self, Out},
+    privileges,
+};
+use crate::{
+    export::{file::Pending, json},
+    probe::{self, Session},
+    sample::Sampler,
+    target::{Held, Spawned, Target, invoker},
+    timeline::{Capture, End},
+};
+
+/// How long the kernel's own note of an exit may come after the process's end.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Traces what the command line names.
+pub fn run(args: TraceArgs) -> anyhow::Result<ExitCode> {
+    let TraceArgs { pid, run, options } = args;
+    match pid {
+        Some(pid) => attach(pid, &options),
+        None if run.is_empty() => {
+            let mut command = Cli::command();
+            command
+                .error(
+                    ErrorKind::MissingRequiredArgument,
+                    "nothing to trace: give --pid PID, or -- CMD, or try `memtrace demo`",
+                )
+                .exit()
+        }
+        None => start(&run, &options, false),
+    }
+}
+
+fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
+    let target = Target::find(pid)?;
+    privileges::check(&format!("memtrace --pid {pid}"))?;
+    let sink = Sink::open(options)?;
+    let mut out = Out::new(options.color, sink.is_stdout());
+    let mut session = Session::attach(&probe_options(pid, options, false))?;
+    // Had the process ended meanwhile, another one might have got its id.
+    if !target.is_alive() {
+        return Err(probe::ProbeError::TargetGone(pid).into());
+    }
+    let sampler = Sampler::open(pid).context("the process ended while memtrace was attaching")?;
+    let ended = runtime()?.block_on(async {
+        let mut stop = Stop::new()?;
+        capture(&mut session, sampler, target, &mut out, options, &mut stop, false).await
+    })?;
+    drop(session);
+    report(&out, sink, &ended)
+}
+
+/// Starts a program, and traces it from its first instruction. A `demo` ends once its workload stops itself.
+pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Result<ExitCode> {
+    let shown = command.first().map(|word| word.to_string_lossy().into_owned());
+    privileges::check(&format!("memtrace -- {}", shown.unwrap_or_default()))?;
+    let sink = Sink::open(options)?;
+    let mut out = Out::new(options.color, sink.is_stdout());
+    let held = Held::start(command, invoker())?;
+    let pid = held.pid;
+    let mut target = Target::find(pid)?;
+    let mut session = Session::attach(&probe_options(pid, options, true))?;
+    runtime()?.block_on(async {
+        let mut stop = Stop::new()?;
+        let mut spawned = held.release()?;
+        if !session.started()? {
+            bail!("process {pid} runs, and its exec was not seen; memtrace cannot say what it holds");
+        }
+        target.refresh();
+        let sampler = Sampler::open(pid).context("the program ended before it could be looked at")?;
+        let (capture, signalled) =
+            capture(&mut session, sampler, target, &mut out, options, &mut stop, demo).await?;
+        // Nothing stays attached while the program goes on.
+        drop(session);
+        if demo {
+            spawned.signal(libc::SIGKILL);
+            let _ = spawned.wait();
+            return report(&out, sink, &(capture, signalled));
+        }
+        let code = report(&out, sink, &(capture, signalled))?;
+        if code != ExitCode::SUCCESS {
+            output::say("memtrace: the capture is incomplete; the exit code is the command's own");
+        }
+        let status = wait(&mut spawned, pid, signalled, &mut stop).await?;
+        Ok(ExitCode::from(shell_code(status)))
+    })
+}
+
+fn probe_options(pid: u32, options: &Options, wait_for_exec: bool) -> probe::Options {
+    if options.bpf_log {
+        let _ = env_logger::Builder::new()
+            .filter_level(log::LevelFilter::Info)
+            .try_init();
+    }
+    probe::Options {
+        wait_for_exec,
+        syscalls: !options.no_syscalls,
+        faults: !options.no_faults,
+        bpf_log: options.bpf_log,
+        ..probe::Options::new(pid)
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")
+}
+
+/// Where the capture file goes, if anywhere.
+enum Sink {
+    None,
+    Stdout,
+    File(Pending),
+}
+
+impl Sink {
+    fn open(options: &Options) -> anyhow::Result<Self> {
+        Ok(match options.json.as_deref() {
+            None => Self::None,
+            Some(path) if path == Path::new("-") => Self::Stdout,
+            Some(path) => Self::File(Pending::create(path, invoker())?),
+        })
+    }
+
+    const fn is_stdout(&self) -> bool {
+        matches!(self, Self::Stdout)
+    }
+}
+
+/// Ctrl-C and SIGTERM. The first one ends the capture; after it the second one ends the program, whatever it is doing.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> i32 {
+        let got = tokio::select! {
+            _ = self.interrupt.recv() => libc::SIGINT,
+            _ = self.terminate.recv() => libc::SIGTERM,
+        };
+        for signal in [libc::SIGINT, libc::SIGTERM] {
+            // SAFETY: back to the default action, which touches no memory of this program.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        got
+    }
+}
+
+/// Registers a descriptor that the value owns, for as long as it lives.
+fn watched<T: AsFd + AsRawFd>(value: T) -> anyhow::Result<AsyncFd<T>> {
+    // SAFETY: every type that comes here owns its descriptor, and always names the same one.
+    unsafe { AsyncFd::register(value) }
+        .map_err(|error| anyhow::anyhow!("cannot watch a file descriptor: {}", error.into_parts().1))
+}
+
+/// Runs until something ends the capture; also says which signal it was.
+async fn capture(
+    session: &mut Session,
+    sampler: Sampler,
+    target: Target,
+    out: &mut Out,
+    options: &Options,
+    stop: &mut Stop,
+    until_stopped: bool,
+) -> anyhow::Result<(Capture, Option<i32>)> {
+    let watch = "cannot watch a file descriptor";
+    let events = watched(session.events_fd().context(watch)?)?;
+    let pidfd: OwnedFd = target.as_fd().try_clone_to_owned().context(watch)?;
+    let ended = watched(pidfd)?;
+    let mut log = if options.bpf_log {
+        Some(watched(session.logger()?)?)
+    } else {
+        None
+    };
+    let begun = Instant::now();
+    let deadline = options.duration.map(|duration| begun + duration);
+    let mut ticks = interval_at(begun + options.interval, options.interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut grace = None;
+    let mut signalled = None;
+    let mut capturing = Capturing::begin(session, sampler, target, out, options)?;
+    let end = loop {
+        tokio::select! {
+            biased;
+            signal = stop.next() => {
+                signalled = Some(signal);
+                break End::Signal;
+            }
+            ready = events.readable() => {
+                ready.context(watch)?.clear_ready();
+                if capturing.epochs()? {
+                    break End::TargetExited;
+                }
+            }
+            () = at(grace) => break End::TargetExited,
+            ready = ended.readable(), if grace.is_none() => {
+                ready.context(watch)?.retain_ready();
+                if capturing.epochs()? {
+                    break End::TargetExited;
+                }
+                grace = Some(Instant::now() + GRACE);
+            }
+            () = at(deadline) => break End::Duration,
+            () = flush(&mut log) => {}
+            _ = ticks.tick() => {
+                if capturing.epochs()? {
+                    break End::TargetExited;
+                }
+                capturing.tick()?;
+                if until_stopped && capturing.is_stopped() {
+                    break End::Duration;
+                }
+                if capturing.reader_gone() {
+                    break End::Signal;
+                }
+            }
+        }
+    };
+    Ok((capturing.finish(end)?, signalled))
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn flush(log: &mut Option<AsyncFd<probe::KernelLog>>) {
+    match log {
+        Some(log) => {
+            if let Ok(mut ready) = log.readable_mut().await {
+                ready.get_inner_mut().flush();
+                ready.clear_ready();
+            }
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Writes the capture file; the exit code says whether the capture is whole.
+fn report(out: &Out, sink: Sink, ended: &(Capture, Option<i32>)) -> anyhow::Result<ExitCode> {
+    let (capture, _) = ended;
+    match sink {
+        Sink::None => {}
+        Sink::Stdout => json::write(capture, io::stdout().lock())
+            .context("cannot write the capture to standard output")?,
+        Sink::File(pending) => pending.write(|file| json::write(capture, file))?,
+    }
+    if out.closed() {
+        bail!("standard output was closed, so the capture ended; --quiet with --json FILE needs no reader");
+    }
+    Ok(if is_complete(capture) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(exit::INCOMPLETE)
+    })
+}
+
+/// Waits for the program, whose exit code is ours.
+async fn wait(
+    spawned: &mut Spawned,
+    pid: u32,
+    signalled: Option<i32>,
+    stop: &mut Stop,
+) -> anyhow::Result<ExitStatus> {
+    // A terminal sends Ctrl-C to the program too; a SIGTERM came to memtrace alone.
+    if signalled == Some(libc::SIGTERM) {
+        spawned.signal(libc::SIGTERM);
+    }
+    if let Some(status) = spawned.try_wait()? {
+        return Ok(status);
+    }
+    let mut said = false;
+    loop {
+        if let Some(status) = spawned.try_wait()? {
+            return Ok(status);
+        }
+        tokio::select! {
+            _ = stop.next() => {}
+            () = tokio::time::sleep(Duration::from_millis(20)) => {}
+        }
+        if !said && spawned.try_wait()?.is_none() {
+            said = true;
+            output::say(&format!(
+                "memtrace: the capture has ended, the command goes on as process {pid}; waiting for its exit code"
+            ));
+        }
+    }
+}
+
+fn shell_code(status: ExitStatus) -> u8 {
+    let code = status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    u8::try_from(code).unwrap_or(exit::ERROR)
+}

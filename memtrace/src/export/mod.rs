@@ -1,0 +1,4 @@
+//! Files. One format, one module.
+
+pub mod file;
+pub mod json;

@@ -1,0 +1,346 @@
+//! The capture file: names in it are a contract.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{ledger::Cause, probe::HookKind};
+
+/// The value of `schema` in files that this version writes.
+pub const SCHEMA: &str = "memtrace/1";
+
+/// A whole capture.
+///
+/// Bytes are integers, signed where they are a change. What could not be had is `null`, never 0. Times are ns.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "memtrace capture", rename = "memtrace/1")]
+pub struct Capture {
+    /// Always `memtrace/1`.
+    pub schema: String,
+    /// Version of the memtrace that wrote the file.
+    pub memtrace_version: String,
+    /// The host.
+    pub host: HostInfo,
+    /// The last epoch: the program that ran at the end.
+    #[serde(flatten)]
+    pub epoch: Epoch,
+    /// Programs that the process ran before, oldest first: one for each exec during the capture.
+    pub earlier_epochs: Vec<Epoch>,
+}
+
+/// One program's time: from the start of the capture, or an exec, to the next exec or the end.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Epoch {
+    /// The process.
+    pub target: TargetInfo,
+    /// How it was captured.
+    pub capture: CaptureInfo,
+    /// The ledger.
+    pub summary: Summary,
+    /// The ticks, oldest first.
+    pub timeline: Vec<Tick>,
+    /// The answer. `null`: this version does not judge.
+    pub verdict: Option<serde_json::Value>,
+}
+
+/// The process. `comm`, `exe` and `cmdline` are what the process chose to call itself.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct TargetInfo {
+    /// Process id.
+    pub pid: u32,
+    /// The kernel's name of it, up to 15 bytes.
+    pub comm: String,
+    /// Path of the executable; `null` where it could not be read.
+    pub exe: Option<String>,
+    /// Arguments.
+    pub cmdline: Vec<String>,
+    /// When the process started, seconds since 1970; `null` where it could not be read.
+    pub start_time: Option<i64>,
+    /// What runs in it. `null`: this version does not look.
+    pub runtime: Option<serde_json::Value>,
+}
+
+/// The host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HostInfo {
+    /// Kernel release.
+    pub kernel: String,
+    /// Architecture.
+    pub arch: String,
+    /// Bytes of a page.
+    pub page_size: u64,
+    /// CPUs online.
+    pub cpus: u32,
+}
+
+/// How exact the RSS figures are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// The ledger sees every change.
+    Exact,
+    /// RSS is sampled.
+    Approximate,
+}
+
+/// Why a capture, or an epoch of it, ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// `--duration` was over.
+    Duration,
+    /// Ctrl-C, SIGTERM, or a reader that closed standard output.
+    Signal,
+    /// The process ended.
+    TargetExited,
+    /// The process replaced its program.
+    Exec,
+}
+
+/// How the epoch was captured.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CaptureInfo {
+    /// Start of the epoch, RFC 3339, UTC.
+    pub started_at: String,
+    /// How long the epoch lasted.
+    pub duration_ns: u64,
+    /// Time between ticks.
+    pub interval_ns: u64,
+    /// How exact it is.
+    pub mode: Mode,
+    /// What was hooked, and what could not be.
+    pub hooks: Vec<HookInfo>,
+    /// Everything that was not counted: the sum of `losses`. Where it is not 0, the capture is incomplete.
+    pub lost_events: u64,
+    /// What was not counted.
+    pub losses: LossInfo,
+    /// Child processes that the process forked. They are not followed.
+    pub children: Children,
+    /// Why it ended.
+    pub end: End,
+}
+
+/// A hook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HookInfo {
+    /// `rss`, `exit`, `exec`, `fork`, `faults_user`, `faults_kernel`, or a system call.
+    pub name: String,
+    /// How it is attached; `null` where it is not: then its columns are `null` too.
+    pub kind: Option<HookKind>,
+    /// Why it is not attached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// What was not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LossInfo {
+    /// Ends of epochs that did not fit into the ring buffer.
+    pub ring_buffer: u64,
+    /// System calls, because more threads were inside calls than there is room for.
+    pub calls: u64,
+    /// Errnos of failed calls.
+    pub errnos: u64,
+    /// RSS events at which the kernel's counter could not be read.
+    pub counter_reads: u64,
+    /// Epochs that were merged into the one before.
+    pub epochs: u64,
+    /// Runs of memtrace's own programs that the kernel skipped (`recursion_misses`).
+    pub skipped_runs: u64,
+}
+
+impl LossInfo {
+    /// The sum.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        let Self {
+            ring_buffer,
+            calls,
+            errnos,
+            counter_reads,
+            epochs,
+            skipped_runs,
+        } = self;
+        *ring_buffer + *calls + *errnos + *counter_reads + *epochs + *skipped_runs
+    }
+}
+
+/// Child processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Children {
+    /// How many were forked during the capture; threads are not counted.
+    pub forked: u64,
+    /// The youngest one's process id; `null` where there is none.
+    pub last_pid: Option<u32>,
+}
+
+/// A change by kind of page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Bytes4 {
+    /// Anonymous memory.
+    pub anon_bytes: i64,
+    /// File mappings.
+    pub file_bytes: i64,
+    /// Shared memory.
+    pub shmem_bytes: i64,
+    /// Swap entries: not part of RSS.
+    pub swap_bytes: i64,
+}
+
+impl Bytes4 {
+    /// The part that counts as resident.
+    #[must_use]
+    pub const fn rss_bytes(&self) -> i64 {
+        self.anon_bytes + self.file_bytes + self.shmem_bytes
+    }
+}
+
+/// The ledger of an epoch: `rss_start_bytes` + Σ `rss_delta_bytes` + `unexplained_bytes` = `rss_end_bytes`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Summary {
+    /// RSS when the epoch began.
+    pub rss_start_bytes: i64,
+    /// RSS when it ended: 0 after an exit or an exec.
+    pub rss_end_bytes: i64,
+    /// The highest RSS among the ticks. Between ticks it may have been higher.
+    pub rss_highest_seen_bytes: i64,
+    /// RSS change that no cause explains. `null` where there was nothing to compare with.
+    pub unexplained_bytes: Option<i64>,
+    /// Pages that moved while the figures were compared: where it is 0, `unexplained_bytes` is exact.
+    pub unexplained_bound_bytes: Option<u64>,
+    /// What the ledger was compared with: `smaps_rollup`, `statm`, or `counters` (the kernel's own, at the end of the mm).
+    pub compared_with: Option<String>,
+    /// By kind when the epoch began.
+    pub start: Bytes4,
+    /// By kind when it ended.
+    pub end: Bytes4,
+    /// `LazyFree` at the end; `null` where it was not read.
+    pub lazyfree_bytes: Option<u64>,
+    /// Why it was not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lazyfree_missing: Option<String>,
+    /// The causes.
+    pub causes: Vec<CauseRow>,
+    /// Page faults.
+    pub faults: Faults,
+}
+
+/// One cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CauseRow {
+    /// The cause.
+    pub cause: Cause,
+    /// The advice by the kernel's name, or its number; only for `madvise` and `process_madvise`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+    /// The other task that did it; only for `reclaim` and `other_process`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// Calls that began and ended during the epoch; `null` where the cause is no hooked system call.
+    pub calls: Option<u64>,
+    /// Failed ones among them.
+    pub failed_calls: Option<u64>,
+    /// Failed ones by errno.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub errnos: Vec<ErrnoCount>,
+    /// Bytes that successful calls asked to map, unmap, advise on or grow by, as passed, not rounded to pages.
+    pub requested_bytes: Option<u64>,
+    /// Bytes that failed calls asked for.
+    pub failed_requested_bytes: Option<u64>,
+    /// Bytes that successful `brk` and `mremap` calls asked to shrink by.
+    pub shrunk_bytes: Option<u64>,
+    /// Time between entry and exit, over all calls.
+    pub time_ns: Option<u64>,
+    /// RSS change: anonymous, file and shmem together.
+    pub rss_delta_bytes: i64,
+    /// The change by kind.
+    pub by_kind: Bytes4,
+}
+
+/// Failed calls with one errno.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ErrnoCount {
+    /// Its name, such as `ENOMEM`.
+    pub errno: String,
+    /// Calls.
+    pub calls: u64,
+}
+
+/// Page faults: counts, never bytes. `null` where they were not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Faults {
+    /// From user code.
+    pub user: Option<u64>,
+    /// From kernel code, on the process's addresses.
+    pub kernel: Option<u64>,
+    /// From user code, reading.
+    pub user_read: Option<u64>,
+    /// From user code, writing.
+    pub user_write: Option<u64>,
+    /// From user code, fetching instructions.
+    pub user_exec: Option<u64>,
+    /// From kernel code, reading.
+    pub kernel_read: Option<u64>,
+    /// From kernel code, writing.
+    pub kernel_write: Option<u64>,
+}
+
+/// The process at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tick {
+    /// Since the start of the epoch. Ticks further apart than the interval are a gap: memtrace did not run.
+    pub t_ns: u64,
+    /// RSS, from the ledger.
+    pub rss_bytes: i64,
+    /// Anonymous part.
+    pub anon_bytes: i64,
+    /// File part.
+    pub file_bytes: i64,
+    /// Shared memory part.
+    pub shmem_bytes: i64,
+    /// Swap entries.
+    pub swap_bytes: i64,
+    /// Size of the address space; `null` where it could not be read.
+    pub vm_bytes: Option<u64>,
+    /// Bytes given to `MADV_FREE` and neither reclaimed nor written since; `null` where this tick did not read it.
+    pub lazyfree_bytes: Option<u64>,
+    /// Bytes in anonymous huge pages; `null` likewise.
+    pub anon_huge_bytes: Option<u64>,
+    /// RSS in `statm` less the ledger's; `null` where it could not be read.
+    pub unexplained_bytes: Option<i64>,
+    /// Bytes that moved while the two were read: where it is 0, `unexplained_bytes` is exact.
+    pub unexplained_bound_bytes: Option<u64>,
+    /// Page faults since the last tick, user and kernel; `null` where they were not counted.
+    pub faults: Option<u64>,
+    /// What moved, or was called, since the last tick.
+    pub causes: Vec<TickCause>,
+    /// Go's own figures. `null`: this version does not look.
+    pub go: Option<serde_json::Value>,
+}
+
+/// What one cause did since the last tick.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TickCause {
+    /// The cause.
+    pub cause: Cause,
+    /// The advice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+    /// The other task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// Calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls: Option<u64>,
+    /// Bytes that they asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested_bytes: Option<u64>,
+    /// RSS change.
+    pub rss_delta_bytes: i64,
+    /// Change of swap entries.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub swap_delta_bytes: i64,
+}
+
+const fn is_zero(value: &i64) -> bool {
+    *value == 0
+}

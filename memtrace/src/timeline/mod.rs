@@ -1,0 +1,12 @@
+//! The timeline, and the capture that it is part of.
+//!
+//! Pure: readings and samples in, the types of the capture file out. `docs/schema.md` documents every field.
+
+mod capture;
+mod recorder;
+
+pub use capture::{
+    Bytes4, CaptureInfo, Capture, CauseRow, Children, End, Epoch, ErrnoCount, Faults, HookInfo,
+    HostInfo, LossInfo, Mode, SCHEMA, Summary, TargetInfo, Tick, TickCause,
+};
+pub use recorder::{Final, Observed, Recorder};

@@ -1,0 +1,306 @@
+//! From readings and samples to ticks and a summary.
+
+use memtrace_common::{
+    cell::{MEMBER_ANON, MEMBER_FILE, MEMBER_SHMEM, MEMBER_SWAP},
+    layout::Pages,
+};
+
+use super::{
+    Bytes4, CauseRow, Faults, Summary, Tick, TickCause,
+    capture::ErrnoCount,
+};
+use crate::{
+    ledger::{Check, Names, Reading, Row, rows, rss_of},
+    sample::{Smaps, Statm},
+};
+
+/// What was read beside the ledger at one tick.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Observed {
+    /// `statm`.
+    pub statm: Option<Statm>,
+    /// `smaps_rollup`, where the ration allowed it.
+    pub smaps: Option<Smaps>,
+    /// The ledger against `statm`.
+    pub check: Option<Check>,
+}
+
+/// What closes an epoch.
+#[derive(Clone, Debug, Default)]
+pub struct Final {
+    /// The ledger against the kernel's own figures.
+    pub check: Option<Check>,
+    /// What those figures were.
+    pub compared_with: Option<String>,
+    /// `LazyFree` in bytes.
+    pub lazyfree_bytes: Option<u64>,
+    /// Why there is none.
+    pub lazyfree_missing: Option<String>,
+}
+
+/// Collects the ticks of one epoch.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    page_size: i64,
+    begin_ns: u64,
+    count_faults: bool,
+    last: Reading,
+    ticks: Vec<Tick>,
+    highest: i64,
+}
+
+impl Recorder {
+    /// Begins with the first reading of an epoch. `begin_ns` is `CLOCK_MONOTONIC`.
+    #[must_use]
+    pub fn new(page_size: u64, count_faults: bool, first: Reading) -> Self {
+        let page_size = page_size as i64;
+        let start = Reading {
+            start: first.start,
+            ..Reading::default()
+        };
+        Self {
+            page_size,
+            begin_ns: first.begin_ns,
+            count_faults,
+            highest: rss_of(&first.start) * page_size,
+            last: start,
+            ticks: Vec::new(),
+        }
+    }
+
+    /// `CLOCK_MONOTONIC` at the epoch's beginning.
+    #[must_use]
+    pub const fn begin_ns(&self) -> u64 {
+        self.begin_ns
+    }
+
+    /// Notes a tick at `now_ns` (`CLOCK_MONOTONIC`), and returns it.
+    pub fn tick(
+        &mut self,
+        now_ns: u64,
+        reading: &Reading,
+        names: &Names<'_>,
+        observed: &Observed,
+    ) -> &Tick {
+        let pages = reading.now();
+        let bytes = self.bytes(&pages);
+        let since = reading.since(&self.last);
+        let faults = since.faults;
+        let tick = Tick {
+            t_ns: now_ns.saturating_sub(self.begin_ns),
+            rss_bytes: bytes.rss_bytes(),
+            anon_bytes: bytes.anon_bytes,
+            file_bytes: bytes.file_bytes,
+            shmem_bytes: bytes.shmem_bytes,
+            swap_bytes: bytes.swap_bytes,
+            vm_bytes: observed
+                .statm
+                .map(|statm| statm.size * self.page_size as u64),
+            lazyfree_bytes: observed.smaps.map(|smaps| smaps.lazy_free),
+            anon_huge_bytes: observed.smaps.map(|smaps| smaps.anon_huge),
+            unexplained_bytes: observed
+                .check
+                .map(|check| check.unexplained * self.page_size),
+            unexplained_bound_bytes: observed
+                .check
+                .map(|check| check.bound * self.page_size as u64),
+            faults: self.count_faults.then_some(
+                faults.user_read
+                    + faults.user_write
+                    + faults.user_exec
+                    + faults.kernel_read
+                    + faults.kernel_write,
+            ),
+            causes: rows(&since, names)
+                .into_iter()
+                .map(|row| self.tick_cause(row))
+                .collect(),
+            go: None,
+        };
+        self.highest = self.highest.max(tick.rss_bytes);
+        self.last = reading.clone();
+        let index = self.ticks.len();
+        self.ticks.push(tick);
+        &self.ticks[index]
+    }
+
+    /// The summary of the epoch, from its last reading.
+    #[must_use]
+    pub fn summary(&self, reading: &Reading, names: &Names<'_>, closing: Final) -> Summary {
+        let end = reading.end.unwrap_or_else(|| reading.now());
+        let faults = reading.faults;
+        let counted = |count: u64| self.count_faults.then_some(count);
+        let start = self.bytes(&reading.start);
+        let end_bytes = self.bytes(&end);
+        Summary {
+            rss_start_bytes: start.rss_bytes(),
+            rss_end_bytes: end_bytes.rss_bytes(),
+            rss_highest_seen_bytes: self.highest,
+            unexplained_bytes: closing
+                .check
+                .map(|check| check.unexplained * self.page_size),
+            unexplained_bound_bytes: closing
+                .check
+                .map(|check| check.bound * self.page_size as u64),
+            compared_with: closing.compared_with,
+            start,
+            end: end_bytes,
+            lazyfree_bytes: closing.lazyfree_bytes,
+            lazyfree_missing: closing.lazyfree_missing,
+            causes: rows(reading, names)
+                .into_iter()
+                .map(|row| self.cause(row))
+                .collect(),
+            faults: Faults {
+                user: counted(faults.user_read + faults.user_write + faults.user_exec),
+                kernel: counted(faults.kernel_read + faults.kernel_write),
+                user_read: counted(faults.user_read),
+                user_write: counted(faults.user_write),
+                user_exec: counted(faults.user_exec),
+                kernel_read: counted(faults.kernel_read),
+                kernel_write: counted(faults.kernel_write),
+            },
+        }
+    }
+
+    /// The ticks, oldest first.
+    #[must_use]
+    pub fn into_ticks(self) -> Vec<Tick> {
+        self.ticks
+    }
+
+    fn bytes(&self, pages: &Pages) -> Bytes4 {
+        Bytes4 {
+            anon_bytes: pages[MEMBER_ANON] * self.page_size,
+            file_bytes: pages[MEMBER_FILE] * self.page_size,
+            shmem_bytes: pages[MEMBER_SHMEM] * self.page_size,
+            swap_bytes: pages[MEMBER_SWAP] * self.page_size,
+        }
+    }
+
+    fn tick_cause(&self, row: Row) -> TickCause {
+        let bytes = self.bytes(&row.pages);
+        TickCause {
+            cause: row.cause,
+            advice: row.advice,
+            task: row.task,
+            calls: row.calls.as_ref().map(|calls| calls.stats.calls),
+            requested_bytes: row.calls.as_ref().map(|calls| calls.stats.requested),
+            rss_delta_bytes: bytes.rss_bytes(),
+            swap_delta_bytes: bytes.swap_bytes,
+        }
+    }
+
+    fn cause(&self, row: Row) -> CauseRow {
+        let bytes = self.bytes(&row.pages);
+        let stats = row.calls.as_ref().map(|calls| calls.stats);
+        CauseRow {
+            cause: row.cause,
+            advice: row.advice,
+            task: row.task,
+            calls: stats.map(|stats| stats.calls),
+            failed_calls: stats.map(|stats| stats.failed),
+            errnos: row
+                .calls
+                .map(|calls| calls.errnos)
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(errno, calls)| ErrnoCount {
+                    errno: errno_name(errno),
+                    calls,
+                })
+                .collect(),
+            requested_bytes: stats.map(|stats| stats.requested),
+            failed_requested_bytes: stats.map(|stats| stats.failed_requested),
+            shrunk_bytes: stats.map(|stats| stats.shrunk),
+            time_ns: stats.map(|stats| stats.time_ns),
+            rss_delta_bytes: bytes.rss_bytes(),
+            by_kind: bytes,
+        }
+    }
+}
+
+/// An errno's name; its number where it has none.
+fn errno_name(errno: u32) -> String {
+    let number = i32::try_from(errno).unwrap_or(i32::MAX);
+    match nix::errno::Errno::from_raw(number) {
+        nix::errno::Errno::UnknownErrno => errno.to_string(),
+        known => format!("{known:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use memtrace_common::cell::{FAULT, MUNMAP};
+
+    use super::*;
+
+    fn reading(faults: i64, munmap: i64) -> Reading {
+        let mut reading = Reading {
+            start: [5, 10, 0, 0],
+            begin_ns: 1_000,
+            ..Reading::default()
+        };
+        reading.cells[FAULT as usize][MEMBER_ANON] = faults;
+        reading.cells[MUNMAP as usize][MEMBER_ANON] = munmap;
+        reading
+    }
+
+    #[test]
+    fn a_tick_shows_the_state_and_what_moved_since_the_last_one() {
+        let mut recorder = Recorder::new(4096, true, reading(0, 0));
+        let names = Names::default();
+        recorder.tick(2_000, &reading(7, 0), &names, &Observed::default());
+        let tick = recorder.tick(3_000, &reading(9, -4), &names, &Observed::default());
+        assert_eq!(tick.t_ns, 2_000);
+        assert_eq!(tick.rss_bytes, (5 + 10 + 9 - 4) * 4096);
+        assert_eq!(tick.causes.len(), 2);
+        assert_eq!(tick.causes[0].rss_delta_bytes, 2 * 4096);
+        assert_eq!(tick.causes[1].rss_delta_bytes, -4 * 4096);
+        assert_eq!(tick.vm_bytes, None);
+        assert_eq!(tick.lazyfree_bytes, None);
+    }
+
+    #[test]
+    fn the_first_tick_counts_from_the_start_of_the_epoch() {
+        let mut recorder = Recorder::new(4096, true, reading(3, 0));
+        let tick = recorder.tick(2_000, &reading(3, 0), &Names::default(), &Observed::default());
+        assert_eq!(tick.causes[0].rss_delta_bytes, 3 * 4096);
+    }
+
+    #[test]
+    fn the_summary_adds_up() {
+        let mut recorder = Recorder::new(4096, true, reading(0, 0));
+        let names = Names::default();
+        recorder.tick(2_000, &reading(90, 0), &names, &Observed::default());
+        let last = reading(90, -80);
+        recorder.tick(3_000, &last, &names, &Observed::default());
+        let summary = recorder.summary(&last, &names, Final::default());
+        let causes: i64 = summary.causes.iter().map(|row| row.rss_delta_bytes).sum();
+        assert_eq!(summary.rss_start_bytes + causes, summary.rss_end_bytes);
+        assert_eq!(summary.rss_highest_seen_bytes, 105 * 4096);
+        assert_eq!(summary.unexplained_bytes, None);
+    }
+
+    #[test]
+    fn an_ended_epoch_ends_with_the_kernels_figure() {
+        let recorder = Recorder::new(4096, true, reading(0, 0));
+        let mut last = reading(0, -15);
+        last.end = Some([0; 4]);
+        let summary = recorder.summary(&last, &Names::default(), Final::default());
+        assert_eq!(summary.rss_end_bytes, 0);
+    }
+
+    #[test]
+    fn faults_that_were_not_counted_are_null() {
+        let recorder = Recorder::new(4096, false, reading(0, 0));
+        let summary = recorder.summary(&reading(0, 0), &Names::default(), Final::default());
+        assert_eq!(summary.faults, Faults::default());
+    }
+
+    #[test]
+    fn errnos_have_names() {
+        assert_eq!(errno_name(12), "ENOMEM");
+        assert_eq!(errno_name(4000), "4000");
+    }
+}

@@ -1,0 +1,8 @@
+//! What a person reads: plain text, aligned, at 80 columns.
+
+pub mod format;
+mod live;
+mod table;
+
+pub use live::{LiveLine, live_header};
+pub use table::table;

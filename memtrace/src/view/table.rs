@@ -1,0 +1,348 @@
+//! The table at the end: the ledger.
+
+use std::fmt::Write as _;
+
+use super::format::{BAD, BOLD, DIM, GOOD, change, count, paint, signed_size, size, span, untrusted};
+use crate::{
+    ledger::Cause,
+    timeline::{Bytes4, CauseRow, End, Epoch, HostInfo, Mode},
+};
+
+const NAME: usize = 22;
+const CALLS: usize = 7;
+const REQUESTED: usize = 10;
+const PAGES: usize = 8;
+/// From this width on, there are columns for the sum of a row and for time.
+const WIDE: usize = 98;
+
+/// The whole report of an epoch, with styles; the stream that it goes to strips them where it is no terminal.
+#[must_use]
+pub fn table(host: &HostInfo, epoch: &Epoch, width: usize) -> String {
+    let mut text = String::new();
+    head(&mut text, host, epoch, width);
+    ledger(&mut text, epoch, width >= WIDE);
+    text.push('\n');
+    balance(&mut text, epoch);
+    notes(&mut text, epoch);
+    text
+}
+
+fn head(text: &mut String, host: &HostInfo, epoch: &Epoch, width: usize) {
+    let target = &epoch.target;
+    let capture = &epoch.capture;
+    let end = match capture.end {
+        End::Duration => "the duration was over",
+        End::Signal => "stopped by hand",
+        End::TargetExited => "the process ended",
+        End::Exec => "the process replaced its program",
+    };
+    let title = format!(
+        "process {} ({}), {}: {end}",
+        target.pid,
+        untrusted(&target.comm, 15),
+        span(capture.duration_ns),
+    );
+    let _ = writeln!(text, "{}", paint(BOLD, &title));
+    let mode = match capture.mode {
+        Mode::Exact => "exact",
+        Mode::Approximate => "approximate: RSS is sampled",
+    };
+    let mut kinds: Vec<(&str, Vec<&str>)> = Vec::new();
+    for hook in &capture.hooks {
+        let kind = match hook.kind {
+            Some(crate::probe::HookKind::TpBtf) => "tp_btf",
+            Some(crate::probe::HookKind::Fentry) => "fentry",
+            Some(crate::probe::HookKind::Tracepoint) => "tracepoint",
+            None => continue,
+        };
+        match kinds.iter_mut().find(|(name, _)| *name == kind) {
+            Some((_, hooks)) => hooks.push(&hook.name),
+            None => kinds.push((kind, vec![&hook.name])),
+        }
+    }
+    let line = format!(
+        "{mode}; Linux {} {}, {} CPUs, pages of {}",
+        host.kernel,
+        host.arch,
+        host.cpus,
+        size(host.page_size),
+    );
+    wrap(text, &line, width);
+    for (kind, hooks) in kinds {
+        wrap(text, &format!("{kind}: {}", hooks.join(" ")), width);
+    }
+    for hook in capture.hooks.iter().filter(|hook| hook.kind.is_none()) {
+        let error = hook.error.as_deref().unwrap_or("not attached");
+        let line = format!("not hooked: {}: {}", hook.name, untrusted(error, 300));
+        wrap(text, &line, width);
+    }
+    text.push('\n');
+}
+
+/// Breaks a dim line at spaces.
+fn wrap(text: &mut String, line: &str, width: usize) {
+    let mut row = String::new();
+    for word in line.split(' ') {
+        if !row.is_empty() && row.chars().count() + 1 + word.chars().count() > width.max(40) {
+            let _ = writeln!(text, "{}", paint(DIM, &row));
+            row = "  ".to_owned();
+        } else if !row.is_empty() {
+            row.push(' ');
+        }
+        row.push_str(word);
+    }
+    let _ = writeln!(text, "{}", paint(DIM, &row));
+}
+
+fn ledger(text: &mut String, epoch: &Epoch, wide: bool) {
+    let mut header = format!(
+        "{:<NAME$}{:>CALLS$}{:>CALLS$}{:>REQUESTED$}",
+        "cause", "calls", "failed", "requested"
+    );
+    if wide {
+        let _ = write!(header, "{:>PAGES$}", "RSS");
+    }
+    for name in ["anon", "file", "shmem", "swap"] {
+        let _ = write!(header, "{name:>PAGES$}");
+    }
+    if wide {
+        let _ = write!(header, "{:>10}", "time");
+    }
+    let _ = writeln!(text, "{}", paint(BOLD, &header));
+    let mut family = None;
+    let mut sum = Bytes4::default();
+    for row in &epoch.summary.causes {
+        let group = row.advice.is_some().then_some(row.cause);
+        if group.is_some() && family != group {
+            let _ = writeln!(text, "{}", row.cause.name());
+        }
+        family = group;
+        add(&mut sum, &row.by_kind);
+        line(text, &name(row), Some(row), &row.by_kind, wide);
+    }
+    if epoch.summary.causes.is_empty() {
+        let _ = writeln!(text, "{}", paint(DIM, "nothing moved, and nothing was asked for"));
+    }
+    line(text, "sum", None, &sum, wide);
+}
+
+fn add(sum: &mut Bytes4, row: &Bytes4) {
+    sum.anon_bytes += row.anon_bytes;
+    sum.file_bytes += row.file_bytes;
+    sum.shmem_bytes += row.shmem_bytes;
+    sum.swap_bytes += row.swap_bytes;
+}
+
+fn name(row: &CauseRow) -> String {
+    if let Some(advice) = &row.advice {
+        return format!("  {}", untrusted(advice.trim_start_matches("MADV_"), NAME - 3));
+    }
+    let name = row.cause.name();
+    match &row.task {
+        Some(task) if row.cause == Cause::OtherProcess => {
+            format!("other: {}", untrusted(task, NAME - 8))
+        }
+        Some(task) => format!("{name}: {}", untrusted(task, NAME - name.len() - 3)),
+        None => name.to_owned(),
+    }
+}
+
+fn line(text: &mut String, name: &str, row: Option<&CauseRow>, pages: &Bytes4, wide: bool) {
+    let is_sum = row.is_none();
+    let mut line = format!("{name:<NAME$}");
+    let calls = row.and_then(|row| row.calls);
+    let mut cell = |value: String, width: usize, dim: bool| {
+        let value = format!("{value:>width$}");
+        line.push_str(&if dim && !is_sum { paint(DIM, &value) } else { value });
+    };
+    let optional = |value: Option<u64>, show: fn(u64) -> String| match value {
+        Some(0) => ("0".to_owned(), true),
+        Some(value) => (show(value), false),
+        None if is_sum => (String::new(), true),
+        None => ("-".to_owned(), true),
+    };
+    let (value, dim) = optional(calls, count);
+    cell(value, CALLS, dim);
+    let (value, dim) = optional(row.and_then(|row| row.failed_calls), count);
+    cell(value, CALLS, dim);
+    let (value, dim) = match row.map(|row| (row.requested_bytes, row.shrunk_bytes)) {
+        // brk and mremap ask both ways; the table shows what they asked for in sum.
+        Some((Some(requested), Some(shrunk))) if shrunk > 0 => {
+            let net = requested as i64 - shrunk as i64;
+            (change(net), net == 0)
+        }
+        Some((requested, _)) => optional(requested, size),
+        None => (String::new(), true),
+    };
+    cell(value, REQUESTED, dim);
+    if wide {
+        cell(change(pages.rss_bytes()), PAGES, pages.rss_bytes() == 0);
+    }
+    for bytes in [
+        pages.anon_bytes,
+        pages.file_bytes,
+        pages.shmem_bytes,
+        pages.swap_bytes,
+    ] {
+        cell(change(bytes), PAGES, bytes == 0);
+    }
+    if wide {
+        let time = row.and_then(|row| row.time_ns);
+        cell(time.map_or_else(String::new, short_time), 10, false);
+    }
+    if is_sum {
+        line = paint(BOLD, &line);
+    }
+    let _ = writeln!(text, "{}", line.trim_end());
+}
+
+fn short_time(ns: u64) -> String {
+    match ns {
+        0..10_000 => format!("{ns} ns"),
+        10_000..10_000_000 => format!("{} µs", ns / 1000),
+        10_000_000..10_000_000_000 => format!("{} ms", ns / 1_000_000),
+        _ => format!("{} s", ns / 1_000_000_000),
+    }
+}
+
+fn balance(text: &mut String, epoch: &Epoch) {
+    let summary = &epoch.summary;
+    let moved: i64 = summary.causes.iter().map(|row| row.rss_delta_bytes).sum();
+    let mut entry = |name: &str, value: &str, note: &str| {
+        let line = format!("{name:<NAME$}{value:>9}");
+        if note.is_empty() {
+            let _ = writeln!(text, "{line}");
+        } else {
+            let _ = writeln!(text, "{line}  {}", paint(DIM, note));
+        }
+    };
+    entry("RSS at the start", &signed_size(summary.rss_start_bytes), "");
+    entry("moved by the causes", &change(moved), "");
+    match (summary.unexplained_bytes, summary.unexplained_bound_bytes) {
+        (Some(0), Some(0)) => entry(
+            "unexplained",
+            &paint(GOOD, "      0 B"),
+            &format!("compared with {}", compared(epoch)),
+        ),
+        (Some(bytes), Some(0)) => entry(
+            "unexplained",
+            &paint(BAD, &format!("{:>9}", change(bytes))),
+            &format!("compared with {}", compared(epoch)),
+        ),
+        (Some(bytes), bound) => entry(
+            "unexplained",
+            &format!("{:>9}", if bytes == 0 { "0 B".to_owned() } else { change(bytes) }),
+            &format!(
+                "± {}, which moved while it was compared with {}",
+                size(bound.unwrap_or(0)),
+                compared(epoch)
+            ),
+        ),
+        (None, _) => entry("unexplained", "-", "there was nothing to compare with"),
+    }
+    entry("RSS at the end", &signed_size(summary.rss_end_bytes), "");
+    if matches!(epoch.capture.end, End::TargetExited | End::Exec) {
+        entry(
+            "highest RSS seen",
+            &signed_size(summary.rss_highest_seen_bytes),
+            "at a tick; between ticks it may have been higher",
+        );
+        let seen = epoch
+            .timeline
+            .iter()
+            .rev()
+            .find_map(|tick| Some((tick, tick.lazyfree_bytes?)));
+        if let Some((tick, lazy)) = seen {
+            entry(
+                "LazyFree last seen",
+                &size(lazy),
+                &format!("{} after the start, of {} RSS", span(tick.t_ns), signed_size(tick.rss_bytes)),
+            );
+        }
+        return;
+    }
+    match summary.lazyfree_bytes {
+        Some(lazy) => {
+            entry(
+                "LazyFree",
+                &size(lazy),
+                "freed by the program, still here until the kernel needs it",
+            );
+            entry(
+                "RSS - LazyFree",
+                &signed_size(summary.rss_end_bytes - lazy as i64),
+                "what the program still holds",
+            );
+        }
+        None => entry(
+            "LazyFree",
+            "-",
+            summary.lazyfree_missing.as_deref().unwrap_or("not read"),
+        ),
+    }
+}
+
+fn compared(epoch: &Epoch) -> &str {
+    match epoch.summary.compared_with.as_deref() {
+        Some("counters") => "the kernel's counters at the end",
+        Some(name) => name,
+        None => "nothing",
+    }
+}
+
+fn notes(text: &mut String, epoch: &Epoch) {
+    let capture = &epoch.capture;
+    let faults = &epoch.summary.faults;
+    if let (Some(user), Some(kernel)) = (faults.user, faults.kernel) {
+        let _ = writeln!(
+            text,
+            "{:<NAME$}{:>9}  {}",
+            "page faults",
+            count(user + kernel),
+            paint(
+                DIM,
+                &format!("{} in user code, {} in the kernel", count(user), count(kernel))
+            )
+        );
+    }
+    for row in epoch.summary.causes.iter().filter(|row| !row.errnos.is_empty()) {
+        let list: Vec<String> = row
+            .errnos
+            .iter()
+            .map(|errno| format!("{} × {}", count(errno.calls), errno.errno))
+            .collect();
+        let advice = row.advice.as_deref().unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "failed: {} {}: {}",
+            row.cause.name(),
+            untrusted(advice, 24),
+            list.join(", ")
+        );
+    }
+    if capture.children.forked > 0 {
+        let last = capture
+            .children
+            .last_pid
+            .map_or_else(String::new, |pid| format!(", the last one is {pid}"));
+        let _ = writeln!(
+            text,
+            "{} child processes were forked, and not followed{last}",
+            capture.children.forked
+        );
+    }
+    if capture.lost_events > 0 {
+        let losses = &capture.losses;
+        let line = format!(
+            "incomplete: {} events were not counted (ring buffer {}, calls {}, errnos {}, counter reads {}, epochs {}, skipped runs {})",
+            capture.lost_events,
+            losses.ring_buffer,
+            losses.calls,
+            losses.errnos,
+            losses.counter_reads,
+            losses.epochs,
+            losses.skipped_runs
+        );
+        let _ = writeln!(text, "{}", paint(BAD, &line));
+    }
+}
