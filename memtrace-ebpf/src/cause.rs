@@ -128,7 +128,11 @@ pub fn advice_slot(advice: i32) -> u32 {
     let mut i = 0;
     while i < UNKNOWN_SLOTS {
         // SAFETY: `i` is below the array's length.
-        let seen = unsafe { (&raw mut (*shared()).unknown_advice).cast::<u64>().add(i as usize) };
+        let seen = unsafe {
+            (&raw mut (*shared()).unknown_advice)
+                .cast::<u64>()
+                .add(i as usize)
+        };
         let old = claim(seen, mark);
         if old == 0 || old == mark {
             return UNKNOWN_BASE + i;

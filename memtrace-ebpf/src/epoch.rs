@@ -198,7 +198,9 @@ pub fn begin(mm: u64) {
     let mut number = current;
     let mut merged = false;
     if started != 0 {
-        let drained = CONTROL.get(0).map_or(0, |control| load(&raw const control.drained));
+        let drained = CONTROL
+            .get(0)
+            .map_or(0, |control| load(&raw const control.drained));
         number = current.wrapping_add(1);
         if u64::from(number) >= drained + u64::from(EPOCH_SLOTS) {
             // No slot is free: go on in this one. Its last mm ended with what `end` says, so the sums still hold.

@@ -4,7 +4,10 @@
 #![no_main]
 #![cfg_attr(
     target_arch = "bpf",
-    expect(unstable_features, reason = "the target's atomics need inline assembly"),
+    expect(
+        unstable_features,
+        reason = "the target's atomics need inline assembly"
+    ),
     feature(asm_experimental_arch)
 )]
 

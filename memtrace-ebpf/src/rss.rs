@@ -125,9 +125,7 @@ fn book(cells: *mut CpuCells, cell: u32, member: usize, pages: i64) {
     }
     // SAFETY: both indices were checked, and the slot belongs to this CPU.
     unsafe {
-        let pages_of = (&raw mut (*cells).cells)
-            .cast::<[i64; MEMBERS]>()
-            .add(cell);
+        let pages_of = (&raw mut (*cells).cells).cast::<[i64; MEMBERS]>().add(cell);
         let counter = pages_of.cast::<i64>().add(member);
         store(counter, load(counter).wrapping_add(pages));
     }

@@ -200,7 +200,9 @@ mod atomic {
 
     pub fn compare_swap(field: *mut u64, expected: u64, value: u64) -> u64 {
         // SAFETY: see above.
-        match unsafe { AtomicU64::from_ptr(field) }.compare_exchange(expected, value, SeqCst, SeqCst) {
+        match unsafe { AtomicU64::from_ptr(field) }
+            .compare_exchange(expected, value, SeqCst, SeqCst)
+        {
             Ok(old) | Err(old) => old,
         }
     }

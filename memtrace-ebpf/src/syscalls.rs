@@ -53,7 +53,10 @@ fn enter() {
         at_ns: unsafe { bpf_ktime_get_ns() },
         brk: kernel::read(task.mm() + u64::from(config!(mm_brk))).unwrap_or(0),
     };
-    if BEGUN.insert(&bpf_get_current_pid_tgid(), &begun, 0).is_err() {
+    if BEGUN
+        .insert(&bpf_get_current_pid_tgid(), &begun, 0)
+        .is_err()
+    {
         // SAFETY: a field of `SHARED`.
         state::add_shared(unsafe { &raw mut (*shared()).lost_calls }, 1);
     }

@@ -54,8 +54,10 @@ pub fn exit_mmap(ctx: BtfTracePointContext) -> i32 {
     if mm != target_mm() && !waits {
         return 0;
     }
-    let execs =
-        task.tgid() == config!(tgid) && task.flags() & PF_EXITING == 0 && task.mm() != 0 && task.mm() != mm;
+    let execs = task.tgid() == config!(tgid)
+        && task.flags() & PF_EXITING == 0
+        && task.mm() != 0
+        && task.mm() != mm;
     if execs {
         switch(&ctx, mm, task.mm());
     } else if mm == target_mm() {

@@ -187,8 +187,9 @@ fn parse(text: &str) -> Result<Duration, String> {
     if text.trim() == "0" {
         return Ok(Duration::ZERO);
     }
-    humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; a time is a number with its unit, such as 500ms, 30s, 5m or 1h"))
+    humantime::parse_duration(text).map_err(|error| {
+        format!("{error}; a time is a number with its unit, such as 500ms, 30s, 5m or 1h")
+    })
 }
 
 #[cfg(test)]

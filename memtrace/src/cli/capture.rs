@@ -338,8 +338,7 @@ impl<'a> Capturing<'a> {
 
     /// Holds the ledger against the kernel's own figures, at a moment of rest where there is one.
     fn compare(&mut self) -> Result<(Reading, Comparison), ProbeError> {
-        let since =
-            Duration::from_nanos(monotonic_ns().saturating_sub(self.recorder.begin_ns()));
+        let since = Duration::from_nanos(monotonic_ns().saturating_sub(self.recorder.begin_ns()));
         let mut last = self.session.read(self.number)?;
         let rss = self.rss_bytes(&last);
         let mut comparison = Comparison {
@@ -427,7 +426,10 @@ pub fn is_complete(capture: &Capture) -> bool {
         .chain([&capture.epoch])
         .all(|epoch| {
             epoch.capture.lost_events == 0
-                && epoch.summary.unexplained_bytes.is_none_or(|bytes| bytes == 0)
+                && epoch
+                    .summary
+                    .unexplained_bytes
+                    .is_none_or(|bytes| bytes == 0)
         })
 }
 

@@ -60,7 +60,9 @@ const fn story(scenario: Scenario) -> &'static str {
         Scenario::Dontneed => {
             "demo: a program fills 200 MiB, gives it back with MADV_DONTNEED, twice, and touches half of it again."
         }
-        Scenario::Leak => "demo: a program takes 20 MiB more at every step, and gives nothing back.",
+        Scenario::Leak => {
+            "demo: a program takes 20 MiB more at every step, and gives nothing back."
+        }
         Scenario::Populate => {
             "demo: a program brings in 200 MiB with MAP_POPULATE and MADV_POPULATE_WRITE: RSS rises without page faults."
         }

@@ -69,7 +69,16 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
     let sampler = Sampler::open(pid).context("the process ended while memtrace was attaching")?;
     let ended = runtime()?.block_on(async {
         let mut stop = Stop::new()?;
-        capture(&mut session, sampler, target, &mut out, options, &mut stop, false).await
+        capture(
+            &mut session,
+            sampler,
+            target,
+            &mut out,
+            options,
+            &mut stop,
+            false,
+        )
+        .await
     })?;
     drop(session);
     report(&out, sink, &ended)
@@ -77,7 +86,9 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
 
 /// Starts a program, and traces it from its first instruction. A `demo` ends once its workload stops itself.
 pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Result<ExitCode> {
-    let shown = command.first().map(|word| word.to_string_lossy().into_owned());
+    let shown = command
+        .first()
+        .map(|word| word.to_string_lossy().into_owned());
     privileges::check(&format!("memtrace -- {}", shown.unwrap_or_default()))?;
     let sink = Sink::open(options)?;
     let mut out = Out::new(options.color, sink.is_stdout());
@@ -89,12 +100,23 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
         let mut stop = Stop::new()?;
         let mut spawned = held.release()?;
         if !session.started()? {
-            bail!("process {pid} runs, and its exec was not seen; memtrace cannot say what it holds");
+            bail!(
+                "process {pid} runs, and its exec was not seen; memtrace cannot say what it holds"
+            );
         }
         target.refresh();
-        let sampler = Sampler::open(pid).context("the program ended before it could be looked at")?;
-        let (capture, signalled) =
-            capture(&mut session, sampler, target, &mut out, options, &mut stop, demo).await?;
+        let sampler =
+            Sampler::open(pid).context("the program ended before it could be looked at")?;
+        let (capture, signalled) = capture(
+            &mut session,
+            sampler,
+            target,
+            &mut out,
+            options,
+            &mut stop,
+            demo,
+        )
+        .await?;
         // Nothing stays attached while the program goes on.
         drop(session);
         if demo {
@@ -185,8 +207,9 @@ impl Stop {
 /// Registers a descriptor that the value owns, for as long as it lives.
 fn watched<T: AsFd + AsRawFd>(value: T) -> anyhow::Result<AsyncFd<T>> {
     // SAFETY: every type that comes here owns its descriptor, and always names the same one.
-    unsafe { AsyncFd::register(value) }
-        .map_err(|error| anyhow::anyhow!("cannot watch a file descriptor: {}", error.into_parts().1))
+    unsafe { AsyncFd::register(value) }.map_err(|error| {
+        anyhow::anyhow!("cannot watch a file descriptor: {}", error.into_parts().1)
+    })
 }
 
 /// Runs until something ends the capture; also says which signal it was.
@@ -284,7 +307,9 @@ fn report(out: &Out, sink: Sink, ended: &(Capture, Option<i32>)) -> anyhow::Resu
         Sink::File(pending) => pending.write(|file| json::write(capture, file))?,
     }
     if out.closed() {
-        bail!("standard output was closed, so the capture ended; --quiet with --json FILE needs no reader");
+        bail!(
+            "standard output was closed, so the capture ended; --quiet with --json FILE needs no reader"
+        );
     }
     Ok(if is_complete(capture) {
         ExitCode::SUCCESS

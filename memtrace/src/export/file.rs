@@ -23,13 +23,17 @@ pub enum FileError {
         dir: String,
     },
     /// A folder where a file is wanted.
-    #[error("cannot write {path}: it is a folder; give the name of a file in it, such as {path}/capture.json")]
+    #[error(
+        "cannot write {path}: it is a folder; give the name of a file in it, such as {path}/capture.json"
+    )]
     IsFolder {
         /// The name.
         path: String,
     },
     /// A link.
-    #[error("cannot write {path}: it is a symbolic link, which memtrace does not follow; give the name of the file itself, or - for standard output")]
+    #[error(
+        "cannot write {path}: it is a symbolic link, which memtrace does not follow; give the name of the file itself, or - for standard output"
+    )]
     IsLink {
         /// The name.
         path: String,
@@ -130,7 +134,9 @@ impl Pending {
         match kind {
             Kind::Special(file) => {
                 let mut out = BufWriter::new(file);
-                contents(&mut out).and_then(|()| out.flush()).map_err(io_error)
+                contents(&mut out)
+                    .and_then(|()| out.flush())
+                    .map_err(io_error)
             }
             Kind::Regular(mut temporary) => {
                 let mut out = BufWriter::new(temporary.as_file_mut());

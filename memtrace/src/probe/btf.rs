@@ -179,7 +179,9 @@ impl Btf {
         };
         let mut at = types.start;
         while at < types.end {
-            let (ty, next) = btf.parse_type(at).ok_or(bad(at, "type cut, or of an unknown kind"))?;
+            let (ty, next) = btf
+                .parse_type(at)
+                .ok_or(bad(at, "type cut, or of an unknown kind"))?;
             if next > types.end {
                 return Err(bad(at, "type beyond its section"));
             }
@@ -353,9 +355,7 @@ impl Btf {
             .iter()
             .filter(|ty| ty.kind == Kind::Enum)
             .flat_map(|ty| (0..ty.count).map(|index| ty.rest + index * 8))
-            .find(|&at| {
-                u32_at(&self.data, at).and_then(|name| self.string(name)) == Some(wanted)
-            })
+            .find(|&at| u32_at(&self.data, at).and_then(|name| self.string(name)) == Some(wanted))
             .and_then(|at| u32_at(&self.data, at + 4))
             .map(|value| value as i32)
     }

@@ -30,11 +30,10 @@ impl Host {
     ///
     /// Where the number of CPUs cannot be read.
     pub fn read() -> Result<Self, ProbeError> {
-        let possible_cpus =
-            aya::util::nr_cpus().map_err(|(what, error)| ProbeError::Host {
-                what: "/sys/devices/system/cpu/possible",
-                reason: format!("{what}: {error}"),
-            })? as u32;
+        let possible_cpus = aya::util::nr_cpus().map_err(|(what, error)| ProbeError::Host {
+            what: "/sys/devices/system/cpu/possible",
+            reason: format!("{what}: {error}"),
+        })? as u32;
         let uname = nix::sys::utsname::uname().map_err(|error| ProbeError::Host {
             what: "uname",
             reason: error.to_string(),
@@ -44,8 +43,7 @@ impl Host {
             kernel: uname.release().to_string_lossy().into_owned(),
             arch: uname.machine().to_string_lossy().into_owned(),
             page_size,
-            online_cpus: aya::util::online_cpus()
-                .map_or(possible_cpus, |cpus| cpus.len() as u32),
+            online_cpus: aya::util::online_cpus().map_or(possible_cpus, |cpus| cpus.len() as u32),
             possible_cpus,
             anon_orders: anon_orders(Path::new(THP), page_size),
         })
@@ -129,8 +127,14 @@ mod tests {
             ("enabled", "always [madvise] never\n"),
             ("hpage_pmd_size", "2097152\n"),
             ("hugepages-64kB/enabled", "[always] inherit madvise never\n"),
-            ("hugepages-128kB/enabled", "always inherit madvise [never]\n"),
-            ("hugepages-2048kB/enabled", "always [inherit] madvise never\n"),
+            (
+                "hugepages-128kB/enabled",
+                "always inherit madvise [never]\n",
+            ),
+            (
+                "hugepages-2048kB/enabled",
+                "always [inherit] madvise never\n",
+            ),
         ]);
         assert_eq!(anon_orders(dir.path(), 4096), 1 | 1 << 4 | 1 << 9);
     }
@@ -140,7 +144,10 @@ mod tests {
         let dir = settings(&[
             ("enabled", "always madvise [never]\n"),
             ("hpage_pmd_size", "2097152\n"),
-            ("hugepages-2048kB/enabled", "always [inherit] madvise never\n"),
+            (
+                "hugepages-2048kB/enabled",
+                "always [inherit] madvise never\n",
+            ),
         ]);
         assert_eq!(anon_orders(dir.path(), 4096), 1);
     }

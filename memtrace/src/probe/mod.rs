@@ -13,7 +13,7 @@ mod tracefs;
 pub use hooks::{Hook, HookKind};
 pub use host::{Host, batch_pages};
 pub use object::{OBJECT, provenance};
-pub use session::{EpochEvent, KernelLog, Options, Session};
+pub use session::{EpochEvent, KernelLog, Options, Session, loaded_programs};
 
 /// Why the target cannot be traced.
 #[derive(Debug, thiserror::Error)]

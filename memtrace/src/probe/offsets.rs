@@ -104,16 +104,18 @@ fn rss(btf: &Btf) -> Result<Rss, OffsetError> {
     let member = btf.member("mm_struct", "rss_stat")?;
     match btf.shape(member.type_id) {
         // 6.2 and later: struct percpu_counter rss_stat[NR_MM_COUNTERS].
-        Shape::Array { element, length } if length as usize == MEMBERS => match btf.shape(element) {
-            Shape::Struct { name, size } if name == "percpu_counter" => Ok(Rss {
-                kind: RSS_PERCPU,
-                offset: member.offset,
-                size,
-                count: btf.member("percpu_counter", "count")?.offset,
-                locals: btf.member("percpu_counter", "counters")?.offset,
-            }),
-            other => Err(OffsetError::RssType(format!("array of {other:?}"))),
-        },
+        Shape::Array { element, length } if length as usize == MEMBERS => {
+            match btf.shape(element) {
+                Shape::Struct { name, size } if name == "percpu_counter" => Ok(Rss {
+                    kind: RSS_PERCPU,
+                    offset: member.offset,
+                    size,
+                    count: btf.member("percpu_counter", "count")?.offset,
+                    locals: btf.member("percpu_counter", "counters")?.offset,
+                }),
+                other => Err(OffsetError::RssType(format!("array of {other:?}"))),
+            }
+        }
         // Before: struct mm_rss_stat { atomic_long_t count[NR_MM_COUNTERS]; }.
         Shape::Struct { name, .. } if name == "mm_rss_stat" => Ok(Rss {
             kind: RSS_ATOMIC,

@@ -18,16 +18,22 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     /// PID 0.
-    #[error("PID 0 is the kernel's idle task, not a process; give the PID of a process, as `pgrep -f NAME` prints it")]
+    #[error(
+        "PID 0 is the kernel's idle task, not a process; give the PID of a process, as `pgrep -f NAME` prints it"
+    )]
     Zero,
     /// memtrace itself.
-    #[error("PID {0} is this memtrace itself; tracing it would trace the tracing: give the PID of another process")]
+    #[error(
+        "PID {0} is this memtrace itself; tracing it would trace the tracing: give the PID of another process"
+    )]
     Own(u32),
     /// Nothing has this id.
     #[error("no process has PID {0}; `pgrep -f NAME` prints the PIDs of running processes")]
     NotFound(u32),
     /// A thread's id.
-    #[error("{tid} is a thread of process {pid} ({comm}); memory belongs to the process: memtrace --pid {pid}")]
+    #[error(
+        "{tid} is a thread of process {pid} ({comm}); memory belongs to the process: memtrace --pid {pid}"
+    )]
     Thread {
         /// The thread.
         tid: u32,
@@ -37,7 +43,9 @@ pub enum TargetError {
         comm: String,
     },
     /// A zombie.
-    #[error("process {pid} ({comm}) has ended, its memory is gone: it is a zombie that its parent {parent} has not waited for")]
+    #[error(
+        "process {pid} ({comm}) has ended, its memory is gone: it is a zombie that its parent {parent} has not waited for"
+    )]
     Zombie {
         /// The process.
         pid: u32,
@@ -47,7 +55,9 @@ pub enum TargetError {
         parent: i32,
     },
     /// A kernel thread.
-    #[error("PID {pid} ({comm}) is a kernel thread, which has no memory of its own; give the PID of a process")]
+    #[error(
+        "PID {pid} ({comm}) is a kernel thread, which has no memory of its own; give the PID of a process"
+    )]
     KernelThread {
         /// The thread.
         pid: u32,
@@ -55,7 +65,9 @@ pub enum TargetError {
         comm: String,
     },
     /// Not readable.
-    #[error("cannot look at process {pid}: {reason}; run memtrace as root: sudo memtrace --pid {pid}")]
+    #[error(
+        "cannot look at process {pid}: {reason}; run memtrace as root: sudo memtrace --pid {pid}"
+    )]
     Denied {
         /// The process.
         pid: u32,

@@ -82,7 +82,13 @@ impl Held {
         if let Some(invoker) = &invoker {
             command.envs(invoker.environment());
         }
-        prepare(&mut command, invoker, gate_reader, &pid_writer, gate.as_raw_fd());
+        prepare(
+            &mut command,
+            invoker,
+            gate_reader,
+            &pid_writer,
+            gate.as_raw_fd(),
+        );
         // `spawn` returns only once the child has executed, or could not: so it has a thread of its own.
         let spawner = thread::Builder::new()
             .name("spawn".into())
@@ -121,7 +127,9 @@ impl Held {
         match self.spawner.join() {
             Ok(Ok(child)) => Ok(Spawned { child }),
             Ok(Err(error)) => Err(failure(self.program, &error)),
-            Err(_) => Err(SpawnError::Fork("the thread that starts it ended early".into())),
+            Err(_) => Err(SpawnError::Fork(
+                "the thread that starts it ended early".into(),
+            )),
         }
     }
 }

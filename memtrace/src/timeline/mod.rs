@@ -6,7 +6,7 @@ mod capture;
 mod recorder;
 
 pub use capture::{
-    Bytes4, CaptureInfo, Capture, CauseRow, Children, End, Epoch, ErrnoCount, Faults, HookInfo,
+    Bytes4, Capture, CaptureInfo, CauseRow, Children, End, Epoch, ErrnoCount, Faults, HookInfo,
     HostInfo, LossInfo, Mode, SCHEMA, Summary, TargetInfo, Tick, TickCause,
 };
 pub use recorder::{Final, Observed, Recorder};

@@ -5,10 +5,7 @@ use memtrace_common::{
     layout::Pages,
 };
 
-use super::{
-    Bytes4, CauseRow, Faults, Summary, Tick, TickCause,
-    capture::ErrnoCount,
-};
+use super::{Bytes4, CauseRow, Faults, Summary, Tick, TickCause, capture::ErrnoCount};
 use crate::{
     ledger::{Check, Names, Reading, Row, rows, rss_of},
     sample::{Smaps, Statm},
@@ -264,7 +261,12 @@ mod tests {
     #[test]
     fn the_first_tick_counts_from_the_start_of_the_epoch() {
         let mut recorder = Recorder::new(4096, true, reading(3, 0));
-        let tick = recorder.tick(2_000, &reading(3, 0), &Names::default(), &Observed::default());
+        let tick = recorder.tick(
+            2_000,
+            &reading(3, 0),
+            &Names::default(),
+            &Observed::default(),
+        );
         assert_eq!(tick.causes[0].rss_delta_bytes, 3 * 4096);
     }
 

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::format::{BAD, BOLD, DIM, GOOD, change, count, paint, signed_size, size, span, untrusted};
+use super::format::{
+    BAD, BOLD, DIM, GOOD, change, count, paint, signed_size, size, span, untrusted,
+};
 use crate::{
     ledger::Cause,
     timeline::{Bytes4, CauseRow, End, Epoch, HostInfo, Mode},
@@ -22,8 +24,8 @@ pub fn table(host: &HostInfo, epoch: &Epoch, width: usize) -> String {
     head(&mut text, host, epoch, width);
     ledger(&mut text, epoch, width >= WIDE);
     text.push('\n');
-    balance(&mut text, epoch);
-    notes(&mut text, epoch);
+    balance(&mut text, epoch, width);
+    notes(&mut text, epoch, width);
     text
 }
 
@@ -121,7 +123,11 @@ fn ledger(text: &mut String, epoch: &Epoch, wide: bool) {
         line(text, &name(row), Some(row), &row.by_kind, wide);
     }
     if epoch.summary.causes.is_empty() {
-        let _ = writeln!(text, "{}", paint(DIM, "nothing moved, and nothing was asked for"));
+        let _ = writeln!(
+            text,
+            "{}",
+            paint(DIM, "nothing moved, and nothing was asked for")
+        );
     }
     line(text, "sum", None, &sum, wide);
 }
@@ -135,7 +141,10 @@ fn add(sum: &mut Bytes4, row: &Bytes4) {
 
 fn name(row: &CauseRow) -> String {
     if let Some(advice) = &row.advice {
-        return format!("  {}", untrusted(advice.trim_start_matches("MADV_"), NAME - 3));
+        return format!(
+            "  {}",
+            untrusted(advice.trim_start_matches("MADV_"), NAME - 3)
+        );
     }
     let name = row.cause.name();
     match &row.task {
@@ -153,7 +162,11 @@ fn line(text: &mut String, name: &str, row: Option<&CauseRow>, pages: &Bytes4, w
     let calls = row.and_then(|row| row.calls);
     let mut cell = |value: String, width: usize, dim: bool| {
         let value = format!("{value:>width$}");
-        line.push_str(&if dim && !is_sum { paint(DIM, &value) } else { value });
+        line.push_str(&if dim && !is_sum {
+            paint(DIM, &value)
+        } else {
+            value
+        });
     };
     let optional = |value: Option<u64>, show: fn(u64) -> String| match value {
         Some(0) => ("0".to_owned(), true),
@@ -205,18 +218,23 @@ fn short_time(ns: u64) -> String {
     }
 }
 
-fn balance(text: &mut String, epoch: &Epoch) {
+fn balance(text: &mut String, epoch: &Epoch, width: usize) {
     let summary = &epoch.summary;
     let moved: i64 = summary.causes.iter().map(|row| row.rss_delta_bytes).sum();
+    let mut rows = String::new();
     let mut entry = |name: &str, value: &str, note: &str| {
         let line = format!("{name:<NAME$}{value:>9}");
         if note.is_empty() {
-            let _ = writeln!(text, "{line}");
+            let _ = writeln!(rows, "{line}");
         } else {
-            let _ = writeln!(text, "{line}  {}", paint(DIM, note));
+            let _ = writeln!(rows, "{line}  {}", paint(DIM, note));
         }
     };
-    entry("RSS at the start", &signed_size(summary.rss_start_bytes), "");
+    entry(
+        "RSS at the start",
+        &signed_size(summary.rss_start_bytes),
+        "",
+    );
     entry("moved by the causes", &change(moved), "");
     match (summary.unexplained_bytes, summary.unexplained_bound_bytes) {
         (Some(0), Some(0)) => entry(
@@ -231,9 +249,16 @@ fn balance(text: &mut String, epoch: &Epoch) {
         ),
         (Some(bytes), bound) => entry(
             "unexplained",
-            &format!("{:>9}", if bytes == 0 { "0 B".to_owned() } else { change(bytes) }),
             &format!(
-                "± {}, which moved while it was compared with {}",
+                "{:>9}",
+                if bytes == 0 {
+                    "0 B".to_owned()
+                } else {
+                    change(bytes)
+                }
+            ),
+            &format!(
+                "± {}: busy while compared with {}",
                 size(bound.unwrap_or(0)),
                 compared(epoch)
             ),
@@ -245,7 +270,7 @@ fn balance(text: &mut String, epoch: &Epoch) {
         entry(
             "highest RSS seen",
             &signed_size(summary.rss_highest_seen_bytes),
-            "at a tick; between ticks it may have been higher",
+            "at a tick; in between it may have been more",
         );
         let seen = epoch
             .timeline
@@ -256,9 +281,14 @@ fn balance(text: &mut String, epoch: &Epoch) {
             entry(
                 "LazyFree last seen",
                 &size(lazy),
-                &format!("{} after the start, of {} RSS", span(tick.t_ns), signed_size(tick.rss_bytes)),
+                &format!(
+                    "{} after the start, of {} RSS",
+                    span(tick.t_ns),
+                    signed_size(tick.rss_bytes)
+                ),
             );
         }
+        text.push_str(&rows);
         return;
     }
     match summary.lazyfree_bytes {
@@ -266,7 +296,7 @@ fn balance(text: &mut String, epoch: &Epoch) {
             entry(
                 "LazyFree",
                 &size(lazy),
-                "freed by the program, still here until the kernel needs it",
+                "freed by the program, kept until it is needed",
             );
             entry(
                 "RSS - LazyFree",
@@ -274,12 +304,14 @@ fn balance(text: &mut String, epoch: &Epoch) {
                 "what the program still holds",
             );
         }
-        None => entry(
-            "LazyFree",
-            "-",
-            summary.lazyfree_missing.as_deref().unwrap_or("not read"),
-        ),
+        None => {
+            entry("LazyFree", "-", "not known");
+            if let Some(reason) = &summary.lazyfree_missing {
+                wrap(&mut rows, &format!("LazyFree: {reason}"), width);
+            }
+        }
     }
+    text.push_str(&rows);
 }
 
 fn compared(epoch: &Epoch) -> &str {
@@ -290,7 +322,7 @@ fn compared(epoch: &Epoch) -> &str {
     }
 }
 
-fn notes(text: &mut String, epoch: &Epoch) {
+fn notes(text: &mut String, epoch: &Epoch, width: usize) {
     let capture = &epoch.capture;
     let faults = &epoch.summary.faults;
     if let (Some(user), Some(kernel)) = (faults.user, faults.kernel) {
@@ -301,24 +333,28 @@ fn notes(text: &mut String, epoch: &Epoch) {
             count(user + kernel),
             paint(
                 DIM,
-                &format!("{} in user code, {} in the kernel", count(user), count(kernel))
+                &format!(
+                    "{} in user code, {} in the kernel",
+                    count(user),
+                    count(kernel)
+                )
             )
         );
     }
-    for row in epoch.summary.causes.iter().filter(|row| !row.errnos.is_empty()) {
+    for row in epoch
+        .summary
+        .causes
+        .iter()
+        .filter(|row| !row.errnos.is_empty())
+    {
         let list: Vec<String> = row
             .errnos
             .iter()
             .map(|errno| format!("{} × {}", count(errno.calls), errno.errno))
             .collect();
         let advice = row.advice.as_deref().unwrap_or_default();
-        let _ = writeln!(
-            text,
-            "failed: {} {}: {}",
-            row.cause.name(),
-            untrusted(advice, 24),
-            list.join(", ")
-        );
+        let line = format!("failed: {} {advice}: {}", row.cause.name(), list.join(", "));
+        wrap(text, &line.replace(" :", ":"), width);
     }
     if capture.children.forked > 0 {
         let last = capture

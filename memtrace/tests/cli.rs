@@ -1,0 +1,769 @@
+//! The command line, as people use and misuse it, on the real kernel. Most of it needs root.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        process::{CommandExt, ExitStatusExt},
+    },
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+const NOBODY: u32 = 65_534;
+
+/// A process that ends with its test.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn memtrace() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_memtrace"));
+    command
+        .env_remove("SUDO_UID")
+        .env_remove("SUDO_GID")
+        .env_remove("COLUMNS");
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    memtrace()
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn sleeper() -> Guard {
+    Guard(Command::new("sleep").arg("1000").spawn().unwrap())
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn is_root() -> bool {
+    nix::unistd::Uid::effective().is_root()
+}
+
+/// Says aloud that a test does not run here; fails where it must.
+fn needs_root() -> bool {
+    if is_root() {
+        return false;
+    }
+    assert!(
+        std::env::var_os("MEMTRACE_REQUIRE_KERNEL").is_none(),
+        "this must run here, and cannot: needs root"
+    );
+    eprintln!("skipped: needs root");
+    true
+}
+
+/// A failure is one line on standard error, which starts with the tool's name, and nothing on standard output.
+#[track_caller]
+fn fails_with(output: &Output, code: i32, parts: &[&str]) {
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    assert_eq!(error.trim_end().lines().count(), 1, "{error}");
+    assert!(error.starts_with("memtrace: "), "{error}");
+    assert!(!error.contains("panicked"), "{error}");
+    for part in parts {
+        assert!(error.contains(part), "{part:?} is missing in: {error}");
+    }
+}
+
+/// A misuse of the command line: clap's message, exit code 2.
+#[track_caller]
+fn misuse(arguments: &[&str], parts: &[&str]) {
+    let output = run(arguments);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    for part in parts {
+        assert!(error.contains(part), "{part:?} is missing in: {error}");
+    }
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}{}", text(&output.stdout), text(&output.stderr)))
+}
+
+/// The contract: valid by the schema in the repository, and adding up.
+#[track_caller]
+fn check_capture(capture: &Value) {
+    let schema: Value =
+        serde_json::from_str(include_str!("../../docs/memtrace-1.schema.json")).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<String> = validator
+        .iter_errors(capture)
+        .map(|error| format!("{}: {error}", error.instance_path))
+        .collect();
+    assert!(errors.is_empty(), "{errors:?}");
+    let mut epochs = vec![capture];
+    epochs.extend(capture["earlier_epochs"].as_array().unwrap());
+    for epoch in epochs {
+        let summary = &epoch["summary"];
+        let number = |value: &Value| value.as_i64().unwrap();
+        let causes = summary["causes"].as_array().unwrap();
+        let moved: i64 = causes
+            .iter()
+            .map(|row| number(&row["rss_delta_bytes"]))
+            .sum();
+        for row in causes {
+            let kind = &row["by_kind"];
+            assert_eq!(
+                number(&row["rss_delta_bytes"]),
+                number(&kind["anon_bytes"])
+                    + number(&kind["file_bytes"])
+                    + number(&kind["shmem_bytes"])
+            );
+        }
+        assert_eq!(summary["unexplained_bytes"], 0, "{summary}");
+        assert_eq!(
+            number(&summary["rss_start_bytes"]) + moved,
+            number(&summary["rss_end_bytes"]),
+            "{summary}"
+        );
+        let ticks = epoch["timeline"].as_array().unwrap();
+        assert!(!ticks.is_empty());
+        let by_ticks: i64 = ticks
+            .iter()
+            .flat_map(|tick| tick["causes"].as_array().unwrap())
+            .map(|cause| number(&cause["rss_delta_bytes"]))
+            .sum();
+        assert_eq!(by_ticks, moved, "the ticks and the summary differ");
+        let times: Vec<i64> = ticks.iter().map(|tick| number(&tick["t_ns"])).collect();
+        assert!(times.is_sorted(), "{times:?}");
+        assert_eq!(epoch["capture"]["lost_events"], 0);
+        assert_eq!(epoch["capture"]["mode"], "exact");
+    }
+}
+
+fn row<'a>(capture: &'a Value, cause: &str, advice: Option<&str>) -> &'a Value {
+    capture["summary"]["causes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["cause"] == cause && row["advice"].as_str() == advice)
+        .unwrap_or_else(|| panic!("no row {cause} {advice:?} in {}", capture["summary"]))
+}
+
+/// None of our programs is loaded, as far as this process is concerned: others may be tracing at the same time, so this
+/// only says how many there are.
+fn loaded() -> usize {
+    memtrace::probe::loaded_programs().unwrap().len()
+}
+
+/// The kernel frees programs a little after their descriptors are closed.
+#[track_caller]
+fn nothing_left(mut no_more_than: impl FnMut(usize) -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let now = loaded();
+        if no_more_than(now) {
+            return;
+        }
+        assert!(Instant::now() < end, "{now} programs are still loaded");
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+// --- misuse -------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn nothing_to_trace_is_a_usage_error() {
+    misuse(&[], &["nothing to trace", "--pid PID", "memtrace demo"]);
+}
+
+#[test]
+fn times_out_of_range_are_usage_errors() {
+    misuse(&["-p", "1", "-i", "0"], &["from 10ms to 1h"]);
+    misuse(&["-p", "1", "-i", "9ms"], &["from 10ms to 1h"]);
+    misuse(
+        &["-p", "1", "-d", "0"],
+        &["leaves nothing to see", "try 30s"],
+    );
+    misuse(&["-p", "1", "-d", "30"], &["such as 500ms, 30s, 5m or 1h"]);
+    misuse(&["-p", "one"], &["invalid value 'one'"]);
+    misuse(&["-p", "-1"], &[]);
+    misuse(
+        &["demo", "nonsense"],
+        &["lazy-free", "dontneed", "leak", "populate", "all"],
+    );
+}
+
+#[test]
+fn a_pid_that_no_process_has() {
+    fails_with(
+        &run(&["-p", "4194999"]),
+        1,
+        &["no process has PID 4194999", "pgrep"],
+    );
+    fails_with(
+        &run(&["-p", "4294967295"]),
+        1,
+        &["no process has PID 4294967295"],
+    );
+}
+
+#[test]
+fn pid_zero_and_the_own_pid() {
+    fails_with(&run(&["-p", "0"]), 1, &["PID 0", "idle task"]);
+    let output = Command::new("sh")
+        .args(["-c", "exec \"$0\" --pid $$", env!("CARGO_BIN_EXE_memtrace")])
+        .output()
+        .unwrap();
+    fails_with(&output, 1, &["is this memtrace itself"]);
+}
+
+#[test]
+fn a_kernel_thread_has_no_memory() {
+    if fs::read_to_string("/proc/2/comm").is_ok_and(|comm| comm == "kthreadd\n") {
+        fails_with(&run(&["-p", "2"]), 1, &["kthreadd", "is a kernel thread"]);
+    } else {
+        eprintln!("skipped: no kernel threads are visible in this PID namespace");
+    }
+}
+
+#[test]
+fn a_zombie_has_no_memory_any_more() {
+    let mut child = Command::new("true").spawn().unwrap();
+    let pid = child.id().to_string();
+    let stat = format!("/proc/{pid}/stat");
+    while !fs::read_to_string(&stat).unwrap().contains(") Z ") {
+        thread::sleep(Duration::from_millis(5));
+    }
+    fails_with(&run(&["-p", &pid]), 1, &["zombie", "has ended", &pid]);
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_threads_id_names_its_process() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let (_keep, wait) = std::sync::mpsc::channel::<()>();
+    thread::spawn(move || {
+        tell.send(nix::unistd::gettid()).unwrap();
+        let _ = wait.recv();
+    });
+    let tid = told.recv().unwrap().to_string();
+    let own = std::process::id().to_string();
+    fails_with(
+        &run(&["-p", &tid]),
+        1,
+        &["is a thread of process", &format!("memtrace --pid {own}")],
+    );
+}
+
+#[test]
+fn without_privileges_it_says_what_is_missing() {
+    if needs_root() {
+        return;
+    }
+    // Where the build lies, nobody may not look.
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let binary = dir.path().join("memtrace");
+    fs::copy(env!("CARGO_BIN_EXE_memtrace"), &binary).unwrap();
+    let target = sleeper();
+    let pid = target.0.id().to_string();
+    let output = Command::new(&binary)
+        .args(["-p", &pid])
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .output()
+        .unwrap();
+    fails_with(
+        &output,
+        1,
+        &[
+            "CAP_BPF and CAP_PERFMON",
+            &format!("sudo memtrace --pid {pid}"),
+        ],
+    );
+}
+
+#[test]
+fn output_that_cannot_be_written_is_said_before_anything_is_traced() {
+    if needs_root() {
+        return;
+    }
+    let target = sleeper();
+    let pid = target.0.id().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let begun = Instant::now();
+    fails_with(
+        &run(&["-p", &pid, "-o", &path("no/such/file.json")]),
+        1,
+        &["does not exist", "mkdir -p"],
+    );
+    fails_with(
+        &run(&["-p", &pid, "-o", dir.path().to_str().unwrap()]),
+        1,
+        &["is a folder"],
+    );
+    std::os::unix::fs::symlink("/etc/passwd", path("link")).unwrap();
+    fails_with(
+        &run(&["-p", &pid, "-o", &path("link")]),
+        1,
+        &["symbolic link"],
+    );
+    fails_with(
+        &run(&["-p", &pid, "-o", "/proc/capture.json"]),
+        1,
+        &["cannot write /proc/capture.json"],
+    );
+    // A capture without --duration would still be running.
+    assert!(begun.elapsed() < Duration::from_secs(60));
+}
+
+// --- ends ---------------------------------------------------------------------------------------------------------------
+
+fn traced(pid: u32, arguments: &[&str]) -> Child {
+    memtrace()
+        .args(["-p", &pid.to_string()])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn signal(child: &Child, signal: i32) {
+    // SAFETY: a child that has not been waited for.
+    unsafe { libc::kill(child.id() as i32, signal) };
+}
+
+/// Waits for the headline, which comes once everything is attached.
+fn attached(child: &mut Child) -> BufReader<std::process::ChildStdout> {
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert!(line.contains("RSS"), "{line}");
+    out
+}
+
+fn rest(mut out: impl Read) -> String {
+    let mut text = String::new();
+    out.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn ctrl_c_sigterm_and_duration_end_in_a_whole_report() {
+    if needs_root() {
+        return;
+    }
+    let target = sleeper();
+    for number in [libc::SIGINT, libc::SIGTERM] {
+        let mut child = traced(target.0.id(), &[]);
+        let out = attached(&mut child);
+        signal(&child, number);
+        let report = rest(out);
+        assert!(report.contains("stopped by hand"), "{report}");
+        assert!(
+            report.contains("unexplained                 0 B"),
+            "{report}"
+        );
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+    let output = run(&[
+        "-p",
+        &target.0.id().to_string(),
+        "-d",
+        "300ms",
+        "-i",
+        "100ms",
+    ]);
+    let report = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(
+        report.contains("unexplained                 0 B"),
+        "{report}"
+    );
+    let wide: Vec<&str> = report
+        .lines()
+        .filter(|line| line.chars().count() > 80)
+        .collect();
+    assert!(wide.is_empty(), "{wide:?}");
+    assert!(!report.contains('\x1b'), "{report}");
+}
+
+#[test]
+fn the_targets_death_ends_in_a_whole_report() {
+    if needs_root() {
+        return;
+    }
+    let mut target = sleeper();
+    let mut child = traced(target.0.id(), &["--json", "-"]);
+    // The lines are on standard error, standard output is the capture.
+    let mut chatter = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    chatter.read_line(&mut line).unwrap();
+    target.0.kill().unwrap();
+    target.0.wait().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let capture = json(&output);
+    check_capture(&capture);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(capture["capture"]["end"], "target_exited");
+    assert_eq!(capture["summary"]["rss_end_bytes"], 0);
+    let report = rest(chatter);
+    assert!(report.contains("the process ended"), "{report}");
+}
+
+#[test]
+fn a_closed_standard_output_ends_the_capture_and_loses_nothing() {
+    if needs_root() {
+        return;
+    }
+    let target = sleeper();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("capture.json");
+    let mut child = traced(
+        target.0.id(),
+        &["-i", "50ms", "--json", file.to_str().unwrap()],
+    );
+    drop(attached(&mut child));
+    let mut error = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut error)
+        .unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(error.contains("standard output was closed"), "{error}");
+    check_capture(&serde_json::from_slice(&fs::read(&file).unwrap()).unwrap());
+}
+
+#[test]
+fn an_exec_closes_one_epoch_and_opens_the_next() {
+    if needs_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let go = dir.path().join("go");
+    let script = format!(
+        "while [ ! -e {0} ]; do :; done; exec sleep 1000",
+        go.display()
+    );
+    let target = Guard(Command::new("sh").args(["-c", &script]).spawn().unwrap());
+    let mut child = traced(target.0.id(), &["--json", "-"]);
+    let mut chatter = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    chatter.read_line(&mut line).unwrap();
+    fs::write(&go, "").unwrap();
+    while !line.contains("has replaced its program") {
+        line.clear();
+        assert!(
+            chatter.read_line(&mut line).unwrap() > 0,
+            "it ended too soon"
+        );
+    }
+    thread::sleep(Duration::from_millis(300));
+    signal(&child, libc::SIGTERM);
+    let output = child.wait_with_output().unwrap();
+    let capture = json(&output);
+    check_capture(&capture);
+    let earlier = capture["earlier_epochs"].as_array().unwrap();
+    assert_eq!(earlier.len(), 1);
+    assert_eq!(earlier[0]["capture"]["end"], "exec");
+    assert_eq!(earlier[0]["summary"]["rss_end_bytes"], 0);
+    assert_eq!(capture["capture"]["end"], "signal");
+    assert_eq!(capture["target"]["comm"], "sleep");
+    assert_eq!(capture["target"]["cmdline"][1], "1000");
+}
+
+#[test]
+fn a_target_that_dies_while_memtrace_starts_is_no_panic() {
+    if needs_root() {
+        return;
+    }
+    for delay in [0, 5, 20, 50, 100, 200] {
+        let mut target = sleeper();
+        let child = traced(target.0.id(), &["-d", "2s", "-q"]);
+        thread::sleep(Duration::from_millis(delay));
+        target.0.kill().unwrap();
+        target.0.wait().unwrap();
+        let output = child.wait_with_output().unwrap();
+        let error = text(&output.stderr);
+        assert!(!error.contains("panicked"), "{error}");
+        match output.status.code() {
+            Some(0) => assert!(text(&output.stdout).contains("the process ended")),
+            Some(1) => assert_eq!(error.lines().count(), 1, "{error}"),
+            other => panic!("exit code {other:?}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn nothing_stays_attached_also_after_sigkill() {
+    if needs_root() {
+        return;
+    }
+    let target = sleeper();
+    let before = loaded();
+    let mut child = traced(target.0.id(), &[]);
+    let out = attached(&mut child);
+    // Other tests attach and detach at the same time; the kill itself is what is watched.
+    assert!(loaded() > 0);
+    child.kill().unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.signal(), Some(libc::SIGKILL));
+    drop(out);
+    drop(target);
+    nothing_left(|now| now <= before);
+}
+
+// --- commands -----------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_commands_exit_code_is_passed_on() {
+    if needs_root() {
+        return;
+    }
+    for (script, code) in [("exit 0", 0), ("exit 42", 42), ("kill -9 $$", 137)] {
+        let output = run(&["-q", "--", "sh", "-c", script]);
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
+    }
+    fails_with(
+        &run(&["--", "/no/such/program"]),
+        127,
+        &["/no/such/program", "not found"],
+    );
+    fails_with(
+        &run(&["--", "no-such-program-anywhere"]),
+        127,
+        &["not found"],
+    );
+    fails_with(
+        &run(&["--", "/etc/passwd"]),
+        126,
+        &["/etc/passwd", "ermission denied"],
+    );
+    fails_with(&run(&["--", "/tmp"]), 126, &["/tmp"]);
+}
+
+#[test]
+fn a_command_is_traced_from_its_first_instruction() {
+    if needs_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("capture.json");
+    let output = run(&[
+        "-q",
+        "-o",
+        file.to_str().unwrap(),
+        "--",
+        "sh",
+        "-c",
+        "echo out; echo err >&2",
+    ]);
+    assert!(text(&output.stdout).starts_with("out\n"));
+    assert!(text(&output.stderr).starts_with("err\n"));
+    let capture: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    check_capture(&capture);
+    assert_eq!(capture["earlier_epochs"].as_array().unwrap().len(), 0);
+    // The arguments' pages are there, the program's are not yet.
+    assert!(capture["summary"]["rss_start_bytes"].as_i64().unwrap() <= 64 << 10);
+    assert!(row(&capture, "mmap", None)["calls"].as_u64().unwrap() > 0);
+    assert!(
+        row(&capture, "exit", None)["rss_delta_bytes"]
+            .as_i64()
+            .unwrap()
+            < 0
+    );
+}
+
+#[test]
+fn under_sudo_the_command_and_the_file_belong_to_who_typed_it() {
+    if needs_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("capture.json");
+    let output = memtrace()
+        .args([
+            "-q",
+            "-o",
+            file.to_str().unwrap(),
+            "--",
+            "sh",
+            "-c",
+            "id -u; id -g; id -G",
+        ])
+        .env("SUDO_UID", NOBODY.to_string())
+        .env("SUDO_GID", NOBODY.to_string())
+        .output()
+        .unwrap();
+    let out = text(&output.stdout);
+    let mut lines = out.lines();
+    assert_eq!(lines.next(), Some("65534"), "{out}{}", text(&output.stderr));
+    assert_eq!(lines.next(), Some("65534"));
+    assert_eq!(lines.next(), Some("65534"));
+    let file = fs::metadata(&file).unwrap();
+    assert_eq!((file.uid(), file.gid()), (NOBODY, NOBODY));
+}
+
+#[test]
+fn a_capture_that_ends_first_waits_for_the_command() {
+    if needs_root() {
+        return;
+    }
+    let output = run(&["-q", "-d", "100ms", "--", "sh", "-c", "sleep 4; exit 3"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stdout).contains("the duration was over"));
+    assert!(text(&output.stderr).contains("waiting for its exit code"));
+}
+
+#[test]
+fn the_demo_shows_the_articles_case() {
+    if needs_root() {
+        return;
+    }
+    let output = run(&["demo", "lazy-free", "--json", "-"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let capture = json(&output);
+    check_capture(&capture);
+    let free = row(&capture, "madvise", Some("MADV_FREE"));
+    assert_eq!(free["calls"], 1);
+    assert_eq!(free["requested_bytes"], 200 << 20);
+    assert_eq!(free["rss_delta_bytes"], 0);
+    let mib = |value: &Value| value.as_i64().unwrap() >> 20;
+    assert!(mib(&capture["summary"]["rss_end_bytes"]) >= 200);
+    assert!(mib(&capture["summary"]["lazyfree_bytes"]) >= 199);
+}
+
+#[test]
+fn every_demo_adds_up() {
+    if needs_root() {
+        return;
+    }
+    for (scenario, cause, advice, mib) in [
+        ("dontneed", "madvise", Some("MADV_DONTNEED"), -200),
+        ("leak", "fault", None, 100),
+        ("populate", "madvise", Some("MADV_POPULATE_WRITE"), 100),
+    ] {
+        let output = run(&["demo", scenario, "-i", "200ms", "--json", "-"]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let capture = json(&output);
+        check_capture(&capture);
+        let moved = row(&capture, cause, advice)["by_kind"]["anon_bytes"]
+            .as_i64()
+            .unwrap();
+        assert_eq!(moved >> 20, mib, "{scenario}");
+    }
+}
+
+#[test]
+fn parts_that_are_turned_off_are_null_and_not_zero() {
+    if needs_root() {
+        return;
+    }
+    let output = run(&[
+        "-o",
+        "-",
+        "--no-smaps",
+        "--no-syscalls",
+        "--no-faults",
+        "--",
+        "sh",
+        "-c",
+        "exit 0",
+    ]);
+    let capture = json(&output);
+    check_capture(&capture);
+    assert_eq!(capture["summary"]["faults"]["user"], Value::Null);
+    assert_eq!(capture["summary"]["lazyfree_bytes"], Value::Null);
+    for row in capture["summary"]["causes"].as_array().unwrap() {
+        assert_eq!(row["calls"], Value::Null, "{row}");
+        assert_eq!(row["requested_bytes"], Value::Null, "{row}");
+    }
+    let target = sleeper();
+    let output = run(&[
+        "-p",
+        &target.0.id().to_string(),
+        "-d",
+        "100ms",
+        "--no-smaps",
+        "-o",
+        "-",
+    ]);
+    let capture = json(&output);
+    check_capture(&capture);
+    assert_eq!(capture["summary"]["lazyfree_bytes"], Value::Null);
+    assert_eq!(capture["summary"]["compared_with"], "statm");
+    assert!(
+        capture["summary"]["lazyfree_missing"]
+            .as_str()
+            .unwrap()
+            .contains("--no-smaps")
+    );
+}
+
+#[test]
+fn a_hostile_process_name_stays_text() {
+    if needs_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let program: PathBuf = dir.path().join("a\x1b[31m\nb");
+    fs::copy("/bin/sleep", &program).unwrap();
+    let target = Guard(Command::new(&program).arg("1000").spawn().unwrap());
+    let pid = target.0.id().to_string();
+    let output = run(&["-p", &pid, "-d", "100ms"]);
+    let report = text(&output.stdout);
+    assert!(!report.contains('\x1b'), "{report}");
+    assert!(report.contains("(a\\u{1b}[31m"), "{report}");
+    let output = run(&["-p", &pid, "-d", "100ms", "-o", "-"]);
+    assert_eq!(json(&output)["target"]["comm"], "a\x1b[31m\nb");
+}
+
+#[test]
+fn colours_only_where_they_are_wanted() {
+    if needs_root() {
+        return;
+    }
+    let target = sleeper();
+    let pid = target.0.id().to_string();
+    let plain = run(&["-p", &pid, "-d", "50ms"]);
+    assert!(!text(&plain.stdout).contains('\x1b'));
+    let coloured = run(&["-p", &pid, "-d", "50ms", "--color", "always"]);
+    assert!(text(&coloured.stdout).contains("\x1b[1m"));
+}
+
+#[test]
+fn the_kernel_sides_log_is_there_when_asked_for() {
+    if needs_root() {
+        return;
+    }
+    let output = run(&["-q", "--bpf-log", "--", "sh", "-c", "sleep 0.2"]);
+    let log = text(&output.stderr);
+    assert!(log.contains("epoch 0 begins: exec"), "{log}");
+    let output = run(&["-q", "--", "sh", "-c", "sleep 0.2"]);
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn completions_are_printed() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(&["completions", shell]);
+        assert_eq!(output.status.code(), Some(0));
+        let script = text(&output.stdout);
+        assert!(script.contains("smaps-limit"), "{script}");
+    }
+}
