@@ -158,22 +158,30 @@ fn row<'a>(capture: &'a Value, cause: &str, advice: Option<&str>) -> &'a Value {
         .unwrap_or_else(|| panic!("no row {cause} {advice:?} in {}", capture["summary"]))
 }
 
-/// None of our programs is loaded, as far as this process is concerned: others may be tracing at the same time, so this
-/// only says how many there are.
-fn loaded() -> usize {
-    memtrace::probe::loaded_programs().unwrap().len()
+/// Ids of the eBPF programs that a process holds.
+fn programs_of(pid: u32) -> Vec<u32> {
+    fs::read_dir(format!("/proc/{pid}/fdinfo"))
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| fs::read_to_string(entry.path()).ok())
+        .filter_map(|info| {
+            let line = info.lines().find(|line| line.starts_with("prog_id:"))?;
+            line.split_whitespace().nth(1)?.parse().ok()
+        })
+        .collect()
 }
 
 /// The kernel frees programs a little after their descriptors are closed.
 #[track_caller]
-fn nothing_left(mut no_more_than: impl FnMut(usize) -> bool) {
+fn nothing_left(ids: &[u32]) {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
-        let now = loaded();
-        if no_more_than(now) {
+        let loaded = memtrace::probe::loaded_programs().unwrap();
+        let left: Vec<_> = loaded.iter().filter(|(id, _)| ids.contains(id)).collect();
+        if left.is_empty() {
             return;
         }
-        assert!(Instant::now() < end, "{now} programs are still loaded");
+        assert!(Instant::now() < end, "still loaded: {left:?}");
         thread::sleep(Duration::from_millis(100));
     }
 }
@@ -515,17 +523,19 @@ fn nothing_stays_attached_also_after_sigkill() {
         return;
     }
     let target = sleeper();
-    let before = loaded();
-    let mut child = traced(target.0.id(), &[]);
-    let out = attached(&mut child);
-    // Other tests attach and detach at the same time; the kill itself is what is watched.
-    assert!(loaded() > 0);
-    child.kill().unwrap();
-    let status = child.wait().unwrap();
-    assert_eq!(status.signal(), Some(libc::SIGKILL));
-    drop(out);
-    drop(target);
-    nothing_left(|now| now <= before);
+    for number in [libc::SIGTERM, libc::SIGKILL] {
+        let mut child = traced(target.0.id(), &[]);
+        let out = attached(&mut child);
+        let ids = programs_of(child.id());
+        let loaded = memtrace::probe::loaded_programs().unwrap();
+        let rss = loaded.iter().find(|(id, name)| ids.contains(id) && name == "rss_stat");
+        assert!(rss.is_some(), "{ids:?} {loaded:?}");
+        signal(&child, number);
+        let status = child.wait().unwrap();
+        assert_eq!(status.signal(), (number == libc::SIGKILL).then_some(number));
+        drop(out);
+        nothing_left(&ids);
+    }
 }
 
 // --- commands -----------------------------------------------------------------------------------------------------------

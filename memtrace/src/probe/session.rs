@@ -634,12 +634,12 @@ fn attach_tracepoints(ebpf: &mut Ebpf, calls: &[&'static str]) -> Vec<Result<(),
     results
 }
 
-/// Names of memtrace's own programs that are loaded on this host at this moment, by whichever memtrace.
+/// Ids and names of memtrace's own programs that are loaded on this host at this moment, by whichever memtrace.
 ///
 /// # Errors
 ///
 /// Where the kernel does not let them be listed.
-pub fn loaded_programs() -> Result<Vec<String>, ProbeError> {
+pub fn loaded_programs() -> Result<Vec<(u32, String)>, ProbeError> {
     let own = program_names();
     let mut found = Vec::new();
     for info in aya::programs::loaded_programs() {
@@ -658,7 +658,7 @@ pub fn loaded_programs() -> Result<Vec<String>, ProbeError> {
         if let Some(name) = info.name_as_str()
             && own.iter().any(|own| own == name)
         {
-            found.push(name.to_owned());
+            found.push((info.id(), name.to_owned()));
         }
     }
     Ok(found)

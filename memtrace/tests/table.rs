@@ -1,0 +1,187 @@
+//! The report, from a capture file: what it looks like, and that no figure can break it.
+
+use memtrace::{timeline::Capture, view::table};
+use serde_json::{Value, json};
+
+fn row(cause: &str, advice: Option<&str>, calls: Option<(u64, u64, u64)>, anon: i64) -> Value {
+    let mut row = json!({
+        "cause": cause,
+        "calls": calls.map(|calls| calls.0),
+        "failed_calls": calls.map(|calls| calls.1),
+        "requested_bytes": calls.map(|calls| calls.2),
+        "failed_requested_bytes": calls.map(|_| 0),
+        "shrunk_bytes": calls.map(|_| 0),
+        "time_ns": calls.map(|calls| calls.0 * 1000),
+        "rss_delta_bytes": anon,
+        "by_kind": {"anon_bytes": anon, "file_bytes": 0, "shmem_bytes": 0, "swap_bytes": 0},
+    });
+    if let Some(advice) = advice {
+        row["advice"] = json!(advice);
+    }
+    row
+}
+
+/// A capture like that of the article.
+fn capture() -> Value {
+    let rows = vec![
+        row("fault", None, None, 200 << 20),
+        row("madvise", Some("MADV_DONTNEED"), Some((7, 0, 8 << 20)), -(8 << 20)),
+        row("madvise", Some("MADV_FREE"), Some((1, 1, 200 << 20)), 0),
+    ];
+    json!({
+        "schema": "memtrace/1",
+        "memtrace_version": "0.1.0",
+        "host": {"kernel": "6.12.1-amd64", "arch": "x86_64", "page_size": 4096, "cpus": 8},
+        "target": {"pid": 4242, "comm": "service", "exe": "/usr/bin/service", "cmdline": ["service"],
+                   "start_time": 1_790_000_000, "runtime": null},
+        "capture": {
+            "started_at": "2026-09-21T12:00:00Z", "duration_ns": 30_000_000_000u64,
+            "interval_ns": 1_000_000_000, "mode": "exact",
+            "hooks": [{"name": "rss", "kind": "tp_btf"}, {"name": "madvise", "kind": "fentry"},
+                      {"name": "mmap", "kind": null, "error": "tracefs is not mounted"}],
+            "lost_events": 0,
+            "losses": {"ring_buffer": 0, "calls": 0, "errnos": 0, "counter_reads": 0, "epochs": 0, "skipped_runs": 0},
+            "children": {"forked": 2, "last_pid": 4250},
+            "end": "duration",
+        },
+        "summary": {
+            "rss_start_bytes": 10 << 20, "rss_end_bytes": 202 << 20,
+            "rss_highest_seen_bytes": 210 << 20,
+            "unexplained_bytes": 0, "unexplained_bound_bytes": 0, "compared_with": "smaps_rollup",
+            "start": {"anon_bytes": 8 << 20, "file_bytes": 2 << 20, "shmem_bytes": 0, "swap_bytes": 0},
+            "end": {"anon_bytes": 200 << 20, "file_bytes": 2 << 20, "shmem_bytes": 0, "swap_bytes": 0},
+            "lazyfree_bytes": 190 << 20,
+            "causes": rows,
+            "faults": {"user": 51_200, "kernel": 3, "user_read": 0, "user_write": 51_200, "user_exec": 0,
+                       "kernel_read": 1, "kernel_write": 2},
+        },
+        "timeline": [],
+        "verdict": null,
+        "earlier_epochs": [],
+    })
+}
+
+fn show(capture: Value, width: usize) -> String {
+    let capture: Capture = serde_json::from_value(capture).unwrap();
+    let report = table(&capture.host, &capture.epoch, width);
+    anstream::adapter::strip_str(&report).to_string()
+}
+
+#[test]
+fn the_table_at_80_columns() {
+    let expected = "\
+process 4242 (service), 30.0 s: the duration was over
+exact; Linux 6.12.1-amd64 x86_64, 8 CPUs, pages of 4K
+tp_btf: rss
+fentry: madvise
+not hooked: mmap: tracefs is not mounted
+
+cause                   calls failed requested    anon    file   shmem    swap
+fault                       -      -         - +200.0M       0       0       0
+madvise
+  DONTNEED                  7      0     8192K  -8192K       0       0       0
+  FREE                      1      1    200.0M       0       0       0       0
+sum                                            +192.0M       0       0       0
+
+RSS at the start         10.00M
+moved by the causes     +192.0M
+unexplained                 0 B  compared with smaps_rollup
+RSS at the end           202.0M
+LazyFree                 190.0M  freed by the program, kept until it is needed
+RSS - LazyFree           12.00M  what the program still holds
+page faults               51203  51200 in user code, 3 in the kernel
+2 child processes were forked, and not followed, the last one is 4250
+";
+    assert_eq!(show(capture(), 80), expected);
+}
+
+#[test]
+fn a_wide_terminal_gets_the_sum_of_each_row_and_time() {
+    let report = show(capture(), 120);
+    let header = report.lines().find(|line| line.starts_with("cause")).unwrap();
+    assert!(header.contains("RSS") && header.ends_with("time"), "{header}");
+}
+
+#[test]
+fn what_is_unexplained_is_shown_with_its_bound() {
+    let mut busy = capture();
+    busy["summary"]["unexplained_bound_bytes"] = json!(1 << 20);
+    assert!(show(busy, 80).contains("0 B  ± 1024K: busy while compared with smaps_rollup"));
+    let mut wrong = capture();
+    wrong["summary"]["unexplained_bytes"] = json!(-128 << 10);
+    assert!(show(wrong, 80).contains("unexplained               -128K  compared with smaps_rollup"));
+    let mut unknown = capture();
+    unknown["summary"]["unexplained_bytes"] = Value::Null;
+    unknown["summary"]["unexplained_bound_bytes"] = Value::Null;
+    assert!(show(unknown, 80).contains("unexplained                   -  there was nothing"));
+}
+
+#[test]
+fn what_was_lost_is_said() {
+    let mut lossy = capture();
+    lossy["capture"]["lost_events"] = json!(3);
+    lossy["capture"]["losses"]["calls"] = json!(3);
+    assert!(show(lossy, 80).contains("incomplete: 3 events were not counted"));
+}
+
+#[test]
+fn a_lazyfree_that_is_not_known_has_its_reason() {
+    let mut unread = capture();
+    unread["summary"]["lazyfree_bytes"] = Value::Null;
+    unread["summary"]["lazyfree_missing"] = json!("turned off by --no-smaps");
+    let report = show(unread, 80);
+    assert!(report.contains("turned off by --no-smaps"), "{report}");
+    assert!(!report.contains("RSS - LazyFree"), "{report}");
+}
+
+#[test]
+fn no_figure_breaks_the_columns() {
+    for bytes in [
+        1,
+        -1,
+        4096,
+        1023 << 10,
+        (1 << 30) - 4096,
+        -(1 << 40) + 4096,
+        i64::MAX / 8,
+        i64::MIN / 8,
+    ] {
+        let mut extreme = capture();
+        for row in extreme["summary"]["causes"].as_array_mut().unwrap() {
+            row["by_kind"] = json!({"anon_bytes": bytes, "file_bytes": bytes, "shmem_bytes": bytes, "swap_bytes": bytes});
+            if row["calls"].is_number() {
+                for field in ["calls", "failed_calls", "requested_bytes"] {
+                    row[field] = json!(bytes.unsigned_abs());
+                }
+            }
+        }
+        let report = show(extreme, 80);
+        let table = report.lines().skip_while(|line| !line.starts_with("cause"));
+        for line in table.take_while(|line| !line.is_empty()) {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+        let fault = report.lines().find(|line| line.starts_with("fault")).unwrap();
+        assert_eq!(fault.split_whitespace().count(), 8, "{fault}");
+    }
+}
+
+#[test]
+fn hostile_names_stay_text() {
+    let mut hostile = capture();
+    hostile["target"]["comm"] = json!("a\u{1b}[2J\u{202e}");
+    let rows = hostile["summary"]["causes"].as_array_mut().unwrap();
+    let mut other = row("other_process", None, None, 4096);
+    other["task"] = json!("x\u{1b}]0;y\u{7}");
+    rows.push(other);
+    let report = show(hostile, 80);
+    assert!(!report.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{report}");
+}
+
+#[test]
+fn a_capture_survives_being_written_and_read() {
+    let parsed: Capture = serde_json::from_value(capture()).unwrap();
+    let mut written = Vec::new();
+    memtrace::export::json::write(&parsed, &mut written).unwrap();
+    let again: Value = serde_json::from_slice(&written).unwrap();
+    assert_eq!(again, capture());
+}
