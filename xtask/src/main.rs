@@ -1,1 +1,74 @@
-fn main(){}
+//! memtrace's own chores: building the eBPF object, checking, testing.
+
+mod cargo;
+mod ci;
+mod demo;
+mod object;
+mod provenance;
+mod strip;
+mod summary;
+mod test;
+mod toolchain;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// memtrace's own chores.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Builds memtrace-ebpf, and writes memtrace/ebpf/memtrace.bpf.o with its provenance beside it.
+    BuildEbpf {
+        /// `system` for /usr/bin/rustc, or a rustup toolchain such as `nightly`; the first that can, where not given.
+        #[arg(long, value_name = "NAME")]
+        toolchain: Option<String>,
+    },
+    /// Fails where memtrace.bpf.o does not belong to the sources; rebuilds it where its toolchain is at hand.
+    CheckObject,
+    /// Formatting, lints, the eBPF object, the documentation, and every test; stops at the first that fails.
+    Ci,
+    /// Runs every test: most as the present user, those that need root as root.
+    Test {
+        /// What would be skipped for want of a kernel feature or of privileges fails; so it does where CI is set.
+        #[arg(long)]
+        require_kernel: bool,
+        /// For the test runners, such as a part of a test's name.
+        #[arg(last = true)]
+        args: Vec<OsString>,
+    },
+    /// Builds memtrace, and runs `memtrace demo` as root.
+    Demo {
+        /// For `memtrace demo`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        // Not by Debug, which adds a backtrace of this program where one is asked of the tests.
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run() -> anyhow::Result<ExitCode> {
+    match Arguments::parse().chore {
+        Chore::BuildEbpf { toolchain } => object::build(toolchain.as_deref())?,
+        Chore::CheckObject => object::check()?,
+        Chore::Ci => return ci::run(),
+        Chore::Test {
+            require_kernel,
+            args,
+        } => return test::run(require_kernel, &args),
+        Chore::Demo { args } => demo::run(&args)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
