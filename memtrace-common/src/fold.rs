@@ -196,13 +196,7 @@ fn settle<M: Member>(member: &M, own: i64, rest: i64, folded: i64) -> Step {
 /// swap entries go away with swap-in, also by the folio.
 #[inline(always)]
 fn clamp_fault(moved: i64) -> i64 {
-    if moved > MAX_FAULT_PAGES {
-        MAX_FAULT_PAGES
-    } else if moved < -MAX_FAULT_PAGES {
-        -MAX_FAULT_PAGES
-    } else {
-        moved
-    }
+    moved.clamp(-MAX_FAULT_PAGES, MAX_FAULT_PAGES)
 }
 
 /// The amount an anonymous fault can have brought that is nearest to `moved`.

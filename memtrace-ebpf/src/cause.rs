@@ -150,7 +150,7 @@ fn foreign(task: Task, flags: u32, mm: u64) -> u32 {
         let nr = regs.nr();
         if nr >= 0 {
             let cell = syscall(regs, nr as u32);
-            if cell >= PROCESS_MADVISE_BASE && cell < TASK_BASE {
+            if (PROCESS_MADVISE_BASE..TASK_BASE).contains(&cell) {
                 return cell;
             }
         }
@@ -189,7 +189,7 @@ fn named_slot(task: Task, cause: TaskCause) -> u32 {
         comm: task.comm(),
     };
     // SAFETY: entries are never removed, so the reference stays valid.
-    if let Some(slot) = unsafe { TASKS.get(&key) } {
+    if let Some(slot) = unsafe { TASKS.get(key) } {
         return *slot;
     }
     // SAFETY: a field of `SHARED`.
@@ -202,10 +202,10 @@ fn named_slot(task: Task, cause: TaskCause) -> u32 {
         return TASK_SLOTS;
     }
     // Another CPU may have been faster with the same name: then this slot stays empty, and the entry says which counts.
-    match TASKS.insert(&key, slot, 1 /* BPF_NOEXIST */) {
+    match TASKS.insert(key, slot, 1 /* BPF_NOEXIST */) {
         Ok(()) => slot,
         // SAFETY: as above.
-        Err(_) => unsafe { TASKS.get(&key) }.copied().unwrap_or(TASK_SLOTS),
+        Err(_) => unsafe { TASKS.get(key) }.copied().unwrap_or(TASK_SLOTS),
     }
 }
 

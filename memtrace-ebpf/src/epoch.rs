@@ -206,6 +206,7 @@ pub fn begin(mm: u64) {
             // No slot is free: go on in this one. Its last mm ended with what `end` says, so the sums still hold.
             number = current;
             merged = true;
+            // SAFETY: a field of `SHARED`.
             state::add_shared(unsafe { &raw mut (*shared).merged_epochs }, 1);
         }
     }

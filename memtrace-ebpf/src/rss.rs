@@ -40,10 +40,35 @@ struct Live {
 }
 
 impl Live {
+    /// This member's place in a field of the epoch that has one entry per member.
     #[inline(always)]
-    fn field<T>(&self, base: *mut [T; MEMBERS]) -> *mut T {
+    fn field<T>(&self, pick: impl FnOnce(*mut Epoch) -> *mut [T; MEMBERS]) -> *mut T {
         // SAFETY: `member` is below MEMBERS.
-        unsafe { base.cast::<T>().add(self.member) }
+        unsafe { pick(self.epoch).cast::<T>().add(self.member) }
+    }
+
+    #[inline(always)]
+    fn last(&self) -> *mut i64 {
+        // SAFETY: `epoch` points to an epoch, here and below.
+        self.field(|epoch| unsafe { &raw mut (*epoch).last_count })
+    }
+
+    #[inline(always)]
+    fn waiting(&self) -> *mut i64 {
+        // SAFETY: see above.
+        self.field(|epoch| unsafe { &raw mut (*epoch).suspense })
+    }
+
+    #[inline(always)]
+    fn owed(&self) -> *mut u64 {
+        // SAFETY: see above.
+        self.field(|epoch| unsafe { &raw mut (*epoch).owed })
+    }
+
+    #[inline(always)]
+    fn last_taker(&self) -> *mut u64 {
+        // SAFETY: see above.
+        self.field(|epoch| unsafe { &raw mut (*epoch).taker })
     }
 }
 
@@ -55,55 +80,42 @@ impl Member for Live {
 
     #[inline(always)]
     fn last_count(&self) -> i64 {
-        // SAFETY: a field of an epoch, here and below.
-        load(self.field(unsafe { &raw mut (*self.epoch).last_count }))
+        load(self.last())
     }
 
     #[inline(always)]
     fn swap_last_count(&self, count: i64) -> i64 {
-        state::swap_i64(
-            self.field(unsafe { &raw mut (*self.epoch).last_count }),
-            count,
-        )
+        state::swap_i64(self.last(), count)
     }
 
     #[inline(always)]
     fn suspense(&self) -> i64 {
-        load(self.field(unsafe { &raw mut (*self.epoch).suspense }))
+        load(self.waiting())
     }
 
     #[inline(always)]
     fn add_suspense(&self, pages: i64) {
-        state::add_shared_i64(
-            self.field(unsafe { &raw mut (*self.epoch).suspense }),
-            pages,
-        );
+        state::add_shared_i64(self.waiting(), pages);
     }
 
     #[inline(always)]
     fn take_suspense(&self) -> i64 {
-        state::swap_i64(self.field(unsafe { &raw mut (*self.epoch).suspense }), 0)
+        state::swap_i64(self.waiting(), 0)
     }
 
     #[inline(always)]
     fn swap_owed(&self, cell_plus_1: u64) -> u64 {
-        state::swap(
-            self.field(unsafe { &raw mut (*self.epoch).owed }),
-            cell_plus_1,
-        )
+        state::swap(self.owed(), cell_plus_1)
     }
 
     #[inline(always)]
     fn taker(&self) -> u32 {
-        load(self.field(unsafe { &raw mut (*self.epoch).taker })) as u32
+        load(self.last_taker()) as u32
     }
 
     #[inline(always)]
     fn set_taker(&self, cell: u32) {
-        store(
-            self.field(unsafe { &raw mut (*self.epoch).taker }),
-            u64::from(cell),
-        );
+        store(self.last_taker(), u64::from(cell));
     }
 }
 

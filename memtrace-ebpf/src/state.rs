@@ -17,24 +17,25 @@ use memtrace_common::{
 
 /// What the loader knows about this kernel and this target.
 #[unsafe(no_mangle)]
-pub static CONFIG: Global<Config> = Global::new(unsafe { core::mem::zeroed() });
+pub static CONFIG: Global<Config> = Global::new(
+    // SAFETY: all fields are integers.
+    unsafe { core::mem::zeroed() },
+);
 
 /// Reads one field of [`CONFIG`], as a value that the verifier knows.
 macro_rules! config {
     ($($field:tt)+) => {
-        $crate::state::config_field(|config| {
-            // SAFETY: `config` points to an initialised `Config`.
-            unsafe { &raw const (*config).$($field)+ }
-        })
+        $crate::state::config_field(|config| &config.$($field)+)
     };
 }
 pub(crate) use config;
 
 /// Reads the field that `field` picks.
 #[inline(always)]
-pub fn config_field<T: Copy>(field: impl FnOnce(*const Config) -> *const T) -> T {
-    // SAFETY: `Global` is `repr(transparent)` over an initialised `Config`, and nobody writes to it.
-    unsafe { core::ptr::read_volatile(field(core::ptr::from_ref(&CONFIG).cast())) }
+pub fn config_field<T: Copy + 'static>(field: impl FnOnce(&'static Config) -> &'static T) -> T {
+    // SAFETY: `Global` is `repr(transparent)` over an initialised `Config`. The loader writes to it before the program is
+    // loaded, which the compiler does not know: hence the volatile read.
+    unsafe { core::ptr::read_volatile(field(&*core::ptr::from_ref(&CONFIG).cast())) }
 }
 
 #[map]

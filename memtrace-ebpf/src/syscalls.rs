@@ -53,10 +53,7 @@ fn enter() {
         at_ns: unsafe { bpf_ktime_get_ns() },
         brk: kernel::read(task.mm() + u64::from(config!(mm_brk))).unwrap_or(0),
     };
-    if BEGUN
-        .insert(&bpf_get_current_pid_tgid(), &begun, 0)
-        .is_err()
-    {
+    if BEGUN.insert(bpf_get_current_pid_tgid(), begun, 0).is_err() {
         // SAFETY: a field of `SHARED`.
         state::add_shared(unsafe { &raw mut (*shared()).lost_calls }, 1);
     }
@@ -69,11 +66,11 @@ fn exit(nr: u32, result: i64) {
     };
     let thread = bpf_get_current_pid_tgid();
     // SAFETY: only this thread touches its entry.
-    let Some(begun) = (unsafe { BEGUN.get(&thread) }).copied() else {
+    let Some(begun) = (unsafe { BEGUN.get(thread) }).copied() else {
         // It began before the hooks were attached: it is not counted.
         return;
     };
-    let _ = BEGUN.remove(&thread);
+    let _ = BEGUN.remove(thread);
     let regs = task.user_regs();
     let cell = cause::syscall(regs, nr);
     let Some((cells, epoch)) = current_cells() else {
@@ -121,7 +118,7 @@ fn errno(cell: u32, regs: UserRegs, old_brk: u64, result: i64) -> u32 {
             0
         };
     }
-    if result < 0 && result >= -MAX_ERRNO {
+    if (-MAX_ERRNO..0).contains(&result) {
         -result as u32
     } else {
         0
@@ -195,15 +192,15 @@ fn count_errno(epoch: u32, cell: u32, errno: u32) {
         errno,
         pad: 0,
     };
-    if let Some(count) = ERRNOS.get_ptr_mut(&key) {
+    if let Some(count) = ERRNOS.get_ptr_mut(key) {
         state::add_shared(count, 1);
         return;
     }
     // BPF_NOEXIST: another CPU may have been faster.
-    if ERRNOS.insert(&key, &1, 1).is_ok() {
+    if ERRNOS.insert(key, 1, 1).is_ok() {
         return;
     }
-    if let Some(count) = ERRNOS.get_ptr_mut(&key) {
+    if let Some(count) = ERRNOS.get_ptr_mut(key) {
         state::add_shared(count, 1);
     } else {
         // SAFETY: a field of `SHARED`.

@@ -1,5 +1,11 @@
 //! The command line, as people use and misuse it, on the real kernel. Most of it needs root.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
@@ -528,7 +534,9 @@ fn nothing_stays_attached_also_after_sigkill() {
         let out = attached(&mut child);
         let ids = programs_of(child.id());
         let loaded = memtrace::probe::loaded_programs().unwrap();
-        let rss = loaded.iter().find(|(id, name)| ids.contains(id) && name == "rss_stat");
+        let rss = loaded
+            .iter()
+            .find(|(id, name)| ids.contains(id) && name == "rss_stat");
         assert!(rss.is_some(), "{ids:?} {loaded:?}");
         signal(&child, number);
         let status = child.wait().unwrap();

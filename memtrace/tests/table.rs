@@ -1,5 +1,7 @@
 //! The report, from a capture file: what it looks like, and that no figure can break it.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use memtrace::{timeline::Capture, view::table};
 use serde_json::{Value, json};
 
@@ -25,7 +27,12 @@ fn row(cause: &str, advice: Option<&str>, calls: Option<(u64, u64, u64)>, anon: 
 fn capture() -> Value {
     let rows = vec![
         row("fault", None, None, 200 << 20),
-        row("madvise", Some("MADV_DONTNEED"), Some((7, 0, 8 << 20)), -(8 << 20)),
+        row(
+            "madvise",
+            Some("MADV_DONTNEED"),
+            Some((7, 0, 8 << 20)),
+            -(8 << 20),
+        ),
         row("madvise", Some("MADV_FREE"), Some((1, 1, 200 << 20)), 0),
     ];
     json!({
@@ -98,8 +105,14 @@ page faults               51203  51200 in user code, 3 in the kernel
 #[test]
 fn a_wide_terminal_gets_the_sum_of_each_row_and_time() {
     let report = show(capture(), 120);
-    let header = report.lines().find(|line| line.starts_with("cause")).unwrap();
-    assert!(header.contains("RSS") && header.ends_with("time"), "{header}");
+    let header = report
+        .lines()
+        .find(|line| line.starts_with("cause"))
+        .unwrap();
+    assert!(
+        header.contains("RSS") && header.ends_with("time"),
+        "{header}"
+    );
 }
 
 #[test]
@@ -109,7 +122,9 @@ fn what_is_unexplained_is_shown_with_its_bound() {
     assert!(show(busy, 80).contains("0 B  ± 1024K: busy while compared with smaps_rollup"));
     let mut wrong = capture();
     wrong["summary"]["unexplained_bytes"] = json!(-128 << 10);
-    assert!(show(wrong, 80).contains("unexplained               -128K  compared with smaps_rollup"));
+    assert!(
+        show(wrong, 80).contains("unexplained               -128K  compared with smaps_rollup")
+    );
     let mut unknown = capture();
     unknown["summary"]["unexplained_bytes"] = Value::Null;
     unknown["summary"]["unexplained_bound_bytes"] = Value::Null;
@@ -160,7 +175,10 @@ fn no_figure_breaks_the_columns() {
         for line in table.take_while(|line| !line.is_empty()) {
             assert!(line.chars().count() <= 80, "{line}");
         }
-        let fault = report.lines().find(|line| line.starts_with("fault")).unwrap();
+        let fault = report
+            .lines()
+            .find(|line| line.starts_with("fault"))
+            .unwrap();
         assert_eq!(fault.split_whitespace().count(), 8, "{fault}");
     }
 }
@@ -174,7 +192,10 @@ fn hostile_names_stay_text() {
     other["task"] = json!("x\u{1b}]0;y\u{7}");
     rows.push(other);
     let report = show(hostile, 80);
-    assert!(!report.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{report}");
+    assert!(
+        !report.contains(['\u{1b}', '\u{7}', '\u{202e}']),
+        "{report}"
+    );
 }
 
 #[test]

@@ -8,6 +8,9 @@ use std::{collections::HashMap, path::Path};
 /// Where the kernel shows its own BTF.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
+/// Most members that are looked at to find one, those of anonymous structures included.
+const MAX_MEMBERS: u32 = 1 << 16;
+
 /// Why BTF could not be read, or does not have what was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum BtfError {
@@ -310,19 +313,24 @@ impl Btf {
             kind: "struct",
             name: name.to_owned(),
         })?;
-        self.member_of(*id, member, 0)
+        self.member_of(*id, member, 0, &mut 0)
             .ok_or_else(|| BtfError::NoMember {
                 name: name.to_owned(),
                 member: member.to_owned(),
             })
     }
 
-    fn member_of(&self, id: u32, wanted: &str, depth: u32) -> Option<Member> {
+    fn member_of(&self, id: u32, wanted: &str, depth: u32, looked: &mut u32) -> Option<Member> {
         let ty = self.resolve(id)?;
         if ty.kind != Kind::Composite || depth > 8 {
             return None;
         }
         for index in 0..ty.count {
+            // A malformed structure that contains itself many times is a tree without a practical end.
+            *looked += 1;
+            if *looked > MAX_MEMBERS {
+                return None;
+            }
             let at = ty.rest + index * 12;
             let name = self.string(u32_at(&self.data, at)?)?;
             let type_id = u32_at(&self.data, at + 4)?;
@@ -337,7 +345,7 @@ impl Btf {
                 return (bitfield == 0 && bits % 8 == 0).then_some(Member { offset, type_id });
             }
             if name.is_empty()
-                && let Some(inner) = self.member_of(type_id, wanted, depth + 1)
+                && let Some(inner) = self.member_of(type_id, wanted, depth + 1, looked)
             {
                 return Some(Member {
                     offset: offset.checked_add(inner.offset)?,

@@ -461,8 +461,7 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         Some((head, log)) => {
             let last = log
                 .lines()
-                .filter(|line| !line.trim().is_empty() && !line.starts_with("processed "))
-                .next_back()
+                .rfind(|line| !line.trim().is_empty() && !line.starts_with("processed "))
                 .unwrap_or_default();
             format!("{}verifier: {}", head, last.trim())
         }
