@@ -14,8 +14,15 @@
 //!   when it comes;
 //! - where the other event came first and took the fault's pages too, the fault takes its own amount back from it.
 //!
-//! Where both are something else, say two `munmap`, each moved at most one page table's worth (512 pages on x86-64 with 4
-//! KiB pages), and that bounds the error.
+//! With 4 KiB pages alone, the faults' own cell is exact under every interleaving (`tests/fold_properties.rs`). With folios of
+//! several sizes the guess can be wrong, by less than the largest one.
+//!
+//! Where both are something else, say two `munmap`, the error is one fold: at most one page table's worth (512 pages on
+//! x86-64 with 4 KiB pages) and what the local held (less than the batch).
+//!
+//! Taking the count, naming the taker and filling the suspense are three accesses, so two events can pass each other and leave
+//! pages in suspense when everything has come to rest. The next call that may have folded takes them; at rest the user side
+//! gives them to the last one (`Epoch::last_call`).
 //!
 //! The kernel's side of it: `percpu_counter_add_batch` in `lib/percpu_counter.c`.
 

@@ -115,6 +115,8 @@ pub struct Epoch {
     pub owed: [u64; MEMBERS],
     /// The cell of the last event that took a change of `count`.
     pub taker: [u64; MEMBERS],
+    /// The cell (+ 1) of the last event that is no fault and may have folded: whose the suspense is, should it be left over.
+    pub last_call: [u64; MEMBERS],
     /// Kernel address of the `mm`.
     pub mm: u64,
     /// `CLOCK_MONOTONIC` at the beginning, ns.
@@ -219,7 +221,7 @@ const _: () = {
     assert!(size_of::<CpuCells>() == 32 + 16 + 16 + 40 + CELLS * 32 + CALL_SLOTS * 48);
     // The kernel refuses a per-CPU value above PCPU_MIN_UNIT_SIZE (32 KiB), and allocates all slots at once.
     assert!(size_of::<CpuCells>() <= 32 * 1024);
-    assert!(size_of::<Epoch>() == 6 * 32 + 3 * 8 + 8);
+    assert!(size_of::<Epoch>() == 7 * 32 + 3 * 8 + 8);
     assert!(size_of::<Shared>() == 104 + EPOCH_SLOTS as usize * size_of::<Epoch>());
     assert!(size_of::<Event>() == 8);
     assert!(size_of::<ErrnoKey>() == 16);

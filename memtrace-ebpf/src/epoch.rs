@@ -237,6 +237,7 @@ pub fn begin(mm: u64) {
             store((&raw mut (*epoch).end).cast::<i64>().add(member), 0);
             store((&raw mut (*epoch).owed).cast::<u64>().add(member), 0);
             store((&raw mut (*epoch).taker).cast::<u64>().add(member), 0);
+            store((&raw mut (*epoch).last_call).cast::<u64>().add(member), 0);
             member += 1;
         }
         store(&raw mut (*epoch).mm, mm);

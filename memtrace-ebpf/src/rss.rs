@@ -5,7 +5,7 @@
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use memtrace_common::{
-    cell::{CELLS as CELL_COUNT, MEMBERS},
+    cell::{CELLS as CELL_COUNT, FAULT, MEMBERS},
     config::{RSS_ATOMIC, RSS_PERCPU},
     fold::{Limits, Member, Step, step, take_count},
     layout::{CpuCells, EPOCH_SLOTS, Epoch},
@@ -69,6 +69,16 @@ impl Live {
     fn last_taker(&self) -> *mut u64 {
         // SAFETY: see above.
         self.field(|epoch| unsafe { &raw mut (*epoch).taker })
+    }
+}
+
+impl Live {
+    /// Notes whose the suspense is, should it be left over.
+    #[inline(always)]
+    fn note_call(&self, cell: u32) {
+        // SAFETY: see above.
+        let last = self.field(|epoch| unsafe { &raw mut (*epoch).last_call });
+        store(last, u64::from(cell) + 1);
     }
 }
 
@@ -172,6 +182,7 @@ fn percpu(mm: u64, member: usize) {
     let last_local = load(last);
     store(last, local);
     let cell = cause::current(mm);
+    let live = live(mm, number, member);
     let limits = Limits {
         batch: i64::from(config!(batch)),
         anon_orders: config!(anon_orders),
@@ -181,7 +192,7 @@ fn percpu(mm: u64, member: usize) {
         other,
         correction,
     } = step(
-        &live(mm, number, member),
+        &live,
         member,
         limits,
         cell,
@@ -189,6 +200,9 @@ fn percpu(mm: u64, member: usize) {
         i64::from(local),
     );
     book(cells, cell, member, own);
+    if local == 0 && cell != FAULT {
+        live.note_call(cell);
+    }
     if correction != 0 {
         book(cells, other, member, correction);
     }

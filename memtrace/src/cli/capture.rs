@@ -126,9 +126,12 @@ impl<'a> Capturing<'a> {
         };
         let statm = self.sampler.statm();
         let now = monotonic_ns();
-        let Some(after) = self.open_reading()? else {
+        let Some(mut after) = self.open_reading()? else {
             return Ok(());
         };
+        if before.events == after.events {
+            after = after.at_rest();
+        }
         let check = statm.and_then(|statm| self.against_statm(&before, statm, &after));
         let since = Duration::from_nanos(now.saturating_sub(self.recorder.begin_ns()));
         let rss = self.rss_bytes(&after);
@@ -270,6 +273,7 @@ impl<'a> Capturing<'a> {
         let mut reading = self.session.read(self.number)?;
         let mut closing = Final::default();
         if let Some(check) = check_ended(&reading) {
+            reading = reading.at_rest();
             closing.check = Some(check);
             closing.compared_with = Some("counters".to_owned());
             closing.lazyfree_missing = Some("the memory is gone".to_owned());
@@ -373,6 +377,10 @@ impl<'a> Capturing<'a> {
                 comparison.check = checked;
                 comparison.with = Some("statm".to_owned());
             }
+        }
+        // A bound of 0 says that nothing moved while it was compared.
+        if comparison.check.is_some_and(|check| check.bound == 0) {
+            last = last.at_rest();
         }
         Ok((last, comparison))
     }

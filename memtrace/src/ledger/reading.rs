@@ -20,6 +20,8 @@ pub struct Reading {
     pub counts: Pages,
     /// Pages that moved and whose cause is not known (yet).
     pub suspense: Pages,
+    /// The cell of the last call that may have left them there, by member.
+    pub last_call: [Option<u32>; MEMBERS],
     /// The counters did not stand still while `start` was read.
     pub unsettled: bool,
     /// `CLOCK_MONOTONIC` at the beginning, ns.
@@ -53,6 +55,7 @@ impl Default for Reading {
             end_kind: EpochEnd::Open,
             counts: [0; MEMBERS],
             suspense: [0; MEMBERS],
+            last_call: [None; MEMBERS],
             unsettled: false,
             begin_ns: 0,
             end_ns: 0,
@@ -108,6 +111,24 @@ impl Reading {
         faults.kernel_read = faults.kernel_read.wrapping_sub(before.kernel_read);
         faults.kernel_write = faults.kernel_write.wrapping_sub(before.kernel_write);
         since
+    }
+
+    /// At rest, gives what is left in suspense to the last call that may have left it there.
+    ///
+    /// Pages are in suspense while an event is on its way that will take them. Where none is, since nothing happens any
+    /// more, two events have passed each other, and the pages belong to the call among the two: `docs/accuracy.md`.
+    #[must_use]
+    pub fn at_rest(mut self) -> Self {
+        for member in 0..MEMBERS {
+            let Some(cell) = self.last_call[member] else {
+                continue;
+            };
+            if let Some(pages) = self.cells.get_mut(cell as usize) {
+                pages[member] = pages[member].wrapping_add(self.suspense[member]);
+                self.suspense[member] = 0;
+            }
+        }
+        self
     }
 
     /// Pages by member as the ledger knows them: what the causes explain, and what is in suspense.

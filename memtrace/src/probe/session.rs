@@ -250,6 +250,9 @@ impl Session {
             end_kind: epoch_end(state.end_kind),
             counts: state.last_count,
             suspense: state.suspense,
+            last_call: state
+                .last_call
+                .map(|cell| u32::try_from(cell).ok()?.checked_sub(1)),
             unsettled: state.unsettled != 0,
             begin_ns: state.begin_ns,
             end_ns: state.end_ns,
