@@ -10,7 +10,7 @@
 //! fold at nearly the same time, the first event takes both changes of `count`, and the other one none.
 //!
 //! That is mended where one of the two is a page fault, because only few amounts are possible for a fault:
-//! - it takes the possible amount that is nearest, and the rest goes to `suspense`, out of which the other event takes it
+//! - it takes an amount that is possible, and the rest goes to `suspense`, out of which the other event takes it
 //!   when it comes;
 //! - where the other event came first and took the fault's pages too, the fault takes its own amount back from it.
 //!
@@ -166,7 +166,7 @@ fn fault<M: Member>(
         let own = clamp_fault(moved);
         return settle(member, own, moved - own, folded);
     }
-    let own = nearest_anon(limits, last_local, moved);
+    let own = possible_anon(limits, last_local, moved);
     settle(member, own, moved - own, folded)
 }
 
@@ -206,12 +206,12 @@ fn clamp_fault(moved: i64) -> i64 {
     moved.clamp(-MAX_FAULT_PAGES, MAX_FAULT_PAGES)
 }
 
-/// The amount an anonymous fault can have brought that is nearest to `moved`.
+/// The amount that an anonymous fault can have brought, where `moved` is what it seems to have brought.
 ///
 /// A fault brings a folio, so a power of two whose order the host allows; and since the local is 0 after it, either it
 /// brought the local to 0 exactly, or to the batch or beyond.
 #[inline(always)]
-fn nearest_anon(limits: Limits, last_local: i64, moved: i64) -> i64 {
+fn possible_anon(limits: Limits, last_local: i64, moved: i64) -> i64 {
     // The usual case first: one page.
     if moved == 1 && (last_local + 1 >= limits.batch || last_local == -1) {
         return 1;
@@ -225,7 +225,9 @@ fn nearest_anon(limits: Limits, last_local: i64, moved: i64) -> i64 {
         if limits.anon_orders & (1 << order) != 0 && reaches {
             let rest = moved - pages;
             let distance = if rest < 0 { -rest } else { rest };
-            if distance < best_distance {
+            // The smallest that reaches, unless another one fits exactly. The nearest would take another CPU's huge page for
+            // this one's: a fault of 1 page that took the fold of 512 too.
+            if best_distance == i64::MAX || distance == 0 {
                 best = pages;
                 best_distance = distance;
             }

@@ -14,8 +14,8 @@ use std::{
 };
 
 use memtrace::{
-    ledger::{Names, Reading, Row, check, rows},
-    probe::{Options, Session},
+    ledger::{Names, Reading, Row, check, check_ended, rows},
+    probe::{EpochEvent, Options, Session},
     sample::{Sampler, Smaps},
 };
 
@@ -38,6 +38,9 @@ const CALLS: [&str; 6] = [
     "process_madvise",
 ];
 
+/// How long something that happens by itself (a kernel thread's round, the end of a process) is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A workload that stands still until it is told something.
 pub struct Workload {
     child: Child,
@@ -51,7 +54,8 @@ impl Workload {
         let exe = std::env::current_exe().unwrap();
         let mut pipe = [0; 2];
         // SAFETY: two descriptors into an array of two.
-        assert_eq!(unsafe { libc::pipe2(pipe.as_mut_ptr(), libc::O_CLOEXEC) }, 0);
+        let result = unsafe { libc::pipe2(pipe.as_mut_ptr(), libc::O_CLOEXEC) };
+        assert_eq!(result, 0);
         // SAFETY: they were just made.
         let (side, writer) = unsafe { (File::from_raw_fd(pipe[0]), OwnedFd::from_raw_fd(pipe[1])) };
         let fd = writer.as_raw_fd();
@@ -83,10 +87,20 @@ impl Workload {
     }
 
     /// Runs every command once, so that no page of code, stack or heap is missing later.
-    fn warm_up(&mut self) {
+    pub fn warm_up(&mut self) {
         for command in [
             "map z 8",
             "write z 0 8",
+            "where z",
+            "pin 1",
+            "pin 0",
+            "drain",
+            "mlock z 0 2",
+            "madvise z 0 4 24",
+            "map_nothing",
+            "unmap_unaligned z 0 1",
+            "remap_unaligned z",
+            "exec_missing",
             "read z 0 8",
             "madvise z 0 4 4",
             "process_madvise z 0 4 4",
@@ -96,7 +110,10 @@ impl Workload {
             "remap z 8 move",
             "fork z 0 8",
             "reap",
+            "share",
+            "reap",
             "vfork_write z 0 1",
+            "spawn",
             "uring_madvise z 0 1 4",
             "unmap z 0 8",
             "map z 1024 huge",
@@ -127,21 +144,23 @@ impl Workload {
         writeln!(self.input, "{command}").unwrap();
     }
 
-    fn answer(&mut self) -> Option<i64> {
+    /// Waits for the answer to what it was told.
+    pub fn answer(&mut self) -> Option<i64> {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
         line.trim().parse().ok()
     }
 
-    /// Runs a command that must succeed.
-    pub fn ok(&mut self, command: &str) {
+    /// Runs a command that must succeed; its result.
+    pub fn ok(&mut self, command: &str) -> i64 {
         let result = self.run(command);
         assert!(result >= 0, "`{command}` failed with errno {}", -result);
         self.settle();
+        result
     }
 
     /// Waits until the workload is back in `read`: the answer is written before the command's last page has come to rest.
-    fn settle(&self) {
+    pub fn settle(&self) {
         let pid = self.pid();
         let end = Instant::now() + Duration::from_secs(2);
         while Instant::now() < end {
@@ -163,13 +182,26 @@ impl Workload {
         panic!("the workload does not come to rest");
     }
 
+    /// Threads that it has now.
+    pub fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.pid()))
+            .unwrap()
+            .count()
+    }
+
+    /// Whether it has a child now.
+    pub fn has_child(&self) -> bool {
+        let pid = self.pid();
+        std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
+            .is_ok_and(|children| !children.is_empty())
+    }
+
     /// What the workload wrote beside its answer: the totals of a storm.
     pub fn known(&mut self) -> Known {
         let mut bytes = [0; 32];
         self.side.read_exact(&mut bytes).unwrap();
-        let word = |index: usize| {
-            u64::from_ne_bytes(bytes[index * 8..index * 8 + 8].try_into().unwrap())
-        };
+        let word =
+            |index: usize| u64::from_ne_bytes(bytes[index * 8..index * 8 + 8].try_into().unwrap());
         Known {
             faulted: word(0),
             dontneeded: word(1),
@@ -193,9 +225,7 @@ impl Drop for Workload {
 /// A workload under memtrace.
 pub struct Traced {
     pub workload: Workload,
-    pub session: Session,
-    pub sampler: Sampler,
-    page: i64,
+    pub tracer: Tracer,
 }
 
 impl Traced {
@@ -204,53 +234,129 @@ impl Traced {
     }
 
     pub fn attach(workload: Workload) -> Self {
-        let pid = workload.pid();
-        let session = Session::attach(&Options::new(pid)).unwrap();
         Self {
-            sampler: Sampler::open(pid).unwrap(),
-            page: session.host().page_size as i64,
+            tracer: Tracer::attach(workload.pid()),
             workload,
-            session,
         }
     }
 
     pub fn page(&self) -> i64 {
-        self.page
+        self.tracer.page
     }
 
+    /// Bytes of so many pages.
+    pub fn bytes(&self, pages: u64) -> u64 {
+        pages * self.tracer.page as u64
+    }
+
+    pub fn read(&self) -> Reading {
+        self.tracer.read()
+    }
+
+    pub fn verify(&mut self) -> Smaps {
+        self.tracer.verify()
+    }
+
+    /// Number of the current epoch.
+    pub fn session_epoch(&self) -> u32 {
+        self.tracer.session.epoch().unwrap()
+    }
+
+    /// Tells the workload something that is not part of the measurement.
+    pub fn ok(&mut self, command: &str) -> i64 {
+        self.workload.ok(command)
+    }
+
+    /// What a command moved.
+    pub fn measure(&mut self, command: &str) -> Moved {
+        self.measure_with(|traced| {
+            traced.workload.ok(command);
+        })
+    }
+
+    /// What a command moved that must fail with `errno`.
+    pub fn measure_failing(&mut self, command: &str, errno: i32) -> Moved {
+        self.measure_with(|traced| {
+            let result = traced.workload.run(command);
+            assert_eq!(result, -i64::from(errno), "`{command}`");
+        })
+    }
+
+    /// What happened while `work` ran, with the ledger held against the kernel's own figures at the end.
+    pub fn measure_with(&mut self, work: impl FnOnce(&mut Self)) -> Moved {
+        let before = self.tracer.snapshot();
+        work(self);
+        self.workload.settle();
+        self.tracer.moved_since(before)
+    }
+
+    /// Waits until the ledger shows what a kernel thread does in its own time.
+    pub fn wait_until(&self, what: &str, done: impl Fn(&BTreeMap<String, Row>) -> bool) {
+        wait_for(what, || {
+            let rows = self.tracer.rows(&self.read());
+            done(&rows).then_some(())
+        });
+    }
+}
+
+/// Waits until `look` finds something.
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "no sign of {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// One session, and what it is held against.
+pub struct Tracer {
+    pub session: Session,
+    pub sampler: Sampler,
+    page: i64,
+}
+
+/// The ledger at one moment.
+pub struct Snapshot {
+    pub reading: Reading,
+    rows: BTreeMap<String, Row>,
+}
+
+impl Tracer {
+    pub fn attach(pid: u32) -> Self {
+        let session = Session::attach(&Options::new(pid)).unwrap();
+        Self {
+            sampler: Sampler::open(pid).unwrap(),
+            page: session.host().page_size as i64,
+            session,
+        }
+    }
+
+    /// Reads the current epoch.
     pub fn read(&self) -> Reading {
         let epoch = self.session.epoch().unwrap();
         self.session.read(epoch).unwrap()
     }
 
-    /// Tells the workload something that is not part of the measurement.
-    pub fn ok(&mut self, command: &str) {
-        self.workload.ok(command);
-    }
-
-    /// What a command moved.
-    pub fn measure(&mut self, command: &str) -> Moved {
-        self.measure_with(|traced| traced.workload.ok(command))
-    }
-
-    /// What happened while `work` ran, with the ledger held against the kernel's own figures at the end.
-    pub fn measure_with(&mut self, work: impl FnOnce(&mut Self)) -> Moved {
-        let before = self.read();
-        work(self);
-        self.workload.settle();
-        let smaps = self.verify();
-        let after = self.read();
-        Moved {
-            before: self.rows(&before),
-            after: self.rows(&after),
-            faults: after.faults.user_read + after.faults.user_write
-                - before.faults.user_read
-                - before.faults.user_write,
-            kernel_faults: after.faults.kernel_write + after.faults.kernel_read
-                - before.faults.kernel_write
-                - before.faults.kernel_read,
-            smaps,
+    pub fn snapshot(&self) -> Snapshot {
+        let reading = self.read();
+        Snapshot {
+            rows: self.rows(&reading),
+            reading,
         }
+    }
+
+    /// What moved since then, with the ledger held against the kernel's own figures.
+    pub fn moved_since(&mut self, before: Snapshot) -> Moved {
+        let smaps = self.verify();
+        let after = self.snapshot();
+        assert_eq!(
+            before.reading.epoch, after.reading.epoch,
+            "the epoch has changed"
+        );
+        Moved::between(before, after, Some(smaps))
     }
 
     /// The ledger against `statm` and `smaps_rollup`, at rest: unexplained must be 0 pages, exactly.
@@ -259,11 +365,19 @@ impl Traced {
         let statm = self.sampler.statm().expect("statm");
         let smaps = self.sampler.smaps().expect("smaps_rollup");
         let after = self.read();
-        assert_eq!(before.events, after.events, "the workload does not stand still");
+        assert_eq!(
+            before.events, after.events,
+            "the workload does not stand still"
+        );
         let by_smaps = check(&before, smaps.rss as i64 / self.page, &after);
         assert_eq!(
             by_smaps.unexplained, 0,
             "pages unexplained against smaps_rollup; {before:?}"
+        );
+        assert_eq!(
+            before.now()[SWAP],
+            smaps.swap as i64 / self.page,
+            "swap entries against smaps_rollup"
         );
         if statm_is_exact() {
             let by_statm = check(&before, statm.resident as i64, &after);
@@ -286,12 +400,35 @@ impl Traced {
             .map(|row| (label(&row), row))
             .collect()
     }
+
+    /// Waits for the end of an epoch.
+    pub fn next_end(&mut self) -> EpochEvent {
+        wait_for("the end of an epoch", || self.session.next_event())
+    }
+
+    /// What moved since then in an epoch that has ended, with the ledger held against the kernel's counters at its end.
+    pub fn moved_until_end(&mut self, before: Snapshot) -> (Moved, Reading) {
+        let reading = self.session.read(before.reading.epoch).unwrap();
+        let checked = check_ended(&reading).expect("an epoch that has ended");
+        assert_eq!(
+            checked.unexplained, 0,
+            "pages unexplained at the end; {reading:?}"
+        );
+        assert_eq!(reading.losses.total(), 0, "{:?}", reading.losses);
+        let after = Snapshot {
+            rows: self.rows(&reading),
+            reading: reading.clone(),
+        };
+        (Moved::between(before, after, None), reading)
+    }
 }
 
 /// Since 6.16 statm sums the per-CPU parts; before, it reads the shared part alone.
 fn statm_is_exact() -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let mut parts = release.split(['.', '-']).map(|part| part.parse().unwrap_or(0u32));
+    let mut parts = release
+        .split(['.', '-'])
+        .map(|part| part.parse().unwrap_or(0u32));
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (6, 16)
 }
 
@@ -304,7 +441,15 @@ fn label(row: &Row) -> String {
     label
 }
 
-/// What a command moved.
+/// Whether a row goes by this name, or is one of those that `CAUSE *` stands for.
+fn matches(name: &str, row: &str) -> bool {
+    match name.strip_suffix(" *") {
+        Some(cause) => row.split(' ').next() == Some(cause),
+        None => row == name,
+    }
+}
+
+/// What moved between two moments.
 pub struct Moved {
     before: BTreeMap<String, Row>,
     after: BTreeMap<String, Row>,
@@ -312,25 +457,75 @@ pub struct Moved {
     pub faults: u64,
     /// Kernel faults.
     pub kernel_faults: u64,
-    /// `smaps_rollup` afterwards.
-    pub smaps: Smaps,
+    /// RSS events that were counted.
+    pub events: u64,
+    /// Child processes forked.
+    pub forks: u64,
+    smaps: Option<Smaps>,
 }
 
 /// What a row's calls did.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct CallsMoved {
     pub calls: u64,
     pub failed: u64,
     pub requested: u64,
+    pub failed_requested: u64,
     pub shrunk: u64,
 }
 
+impl CallsMoved {
+    /// Calls that all succeeded.
+    pub fn done(calls: u64, requested: u64) -> Self {
+        Self {
+            calls,
+            requested,
+            ..Self::default()
+        }
+    }
+
+    /// Calls that all failed.
+    pub fn failed(calls: u64, requested: u64) -> Self {
+        Self {
+            calls,
+            failed: calls,
+            failed_requested: requested,
+            ..Self::default()
+        }
+    }
+}
+
 impl Moved {
-    /// Pages of one row: file, anon, swap, shmem.
+    fn between(before: Snapshot, after: Snapshot, smaps: Option<Smaps>) -> Self {
+        let user = |reading: &Reading| reading.faults.user_read + reading.faults.user_write;
+        let kernel = |reading: &Reading| reading.faults.kernel_read + reading.faults.kernel_write;
+        Self {
+            faults: user(&after.reading) - user(&before.reading),
+            kernel_faults: kernel(&after.reading) - kernel(&before.reading),
+            events: after.reading.events - before.reading.events,
+            forks: after.reading.forks - before.reading.forks,
+            before: before.rows,
+            after: after.rows,
+            smaps,
+        }
+    }
+
+    /// `smaps_rollup` afterwards.
+    #[track_caller]
+    pub fn smaps(&self) -> Smaps {
+        self.smaps.expect("a process that has not ended")
+    }
+
+    /// Pages of one row: file, anon, swap, shmem. `reclaim *` stands for every row of that cause, whatever the task.
     pub fn pages(&self, row: &str) -> [i64; 4] {
-        let of = |rows: &BTreeMap<String, Row>| rows.get(row).map_or([0; 4], |row| row.pages);
-        let (before, after) = (of(&self.before), of(&self.after));
-        std::array::from_fn(|member| after[member] - before[member])
+        let mut sum = [0; 4];
+        for name in self.after.keys().filter(|name| matches(row, name)) {
+            let before = self.before.get(name).map_or([0; 4], |row| row.pages);
+            for (member, sum) in sum.iter_mut().enumerate() {
+                *sum += self.after[name].pages[member] - before[member];
+            }
+        }
+        sum
     }
 
     /// Pages that all causes together moved.
@@ -357,6 +552,7 @@ impl Moved {
             calls: after.calls - before.calls,
             failed: after.failed - before.failed,
             requested: after.requested - before.requested,
+            failed_requested: after.failed_requested - before.failed_requested,
             shrunk: after.shrunk - before.shrunk,
         }
     }
@@ -377,8 +573,13 @@ impl Moved {
             assert_eq!(self.pages(row), *pages, "row {row}; {}", self.list());
         }
         for row in self.after.keys() {
-            if !expected.iter().any(|(name, _)| name == row) {
-                assert_eq!(self.pages(row), [0; 4], "row {row} must not move; {}", self.list());
+            if !expected.iter().any(|(name, _)| matches(name, row)) {
+                assert_eq!(
+                    self.pages(row),
+                    [0; 4],
+                    "row {row} must not move; {}",
+                    self.list()
+                );
             }
         }
     }

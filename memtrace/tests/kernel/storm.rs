@@ -4,10 +4,9 @@ use std::{
     ptr,
     sync::{
         Barrier,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread,
-    time::{Duration, Instant},
 };
 
 /// What the storm knows that it did, in pages; in the order in which [`run`] writes it to region memory.
@@ -32,19 +31,50 @@ pub struct Known {
     pub freed: u64,
 }
 
-/// Storms with `threads` threads for `seconds`; answers through file descriptor 3.
-pub fn run(threads: usize, seconds: usize, huge: bool, seed: u64) -> i64 {
+/// The pages that a storm is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Single pages.
+    Small,
+    /// Huge pages.
+    Huge,
+    /// Both, side by side.
+    Mixed,
+}
+
+impl Kind {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::Huge => "huge",
+            Self::Mixed => "mixed",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn named(name: &str) -> Self {
+        [Self::Small, Self::Huge, Self::Mixed]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .expect("a kind of storm")
+    }
+}
+
+/// Storms with `threads` threads until `wait` comes back; answers through file descriptor 3.
+pub fn run(threads: usize, kind: Kind, seed: u64, wait: impl FnOnce()) -> i64 {
     let totals = Totals::default();
     let barrier = Barrier::new(threads);
-    let end = Duration::from_secs(seconds as u64);
+    let goes_on = AtomicBool::new(true);
     thread::scope(|scope| {
         for index in 0..threads {
-            let (totals, barrier) = (&totals, &barrier);
+            let (totals, barrier, goes_on) = (&totals, &barrier, &goes_on);
             scope.spawn(move || {
                 barrier.wait();
-                storm(totals, huge, seed ^ (index as u64 + 1), Instant::now() + end);
+                storm(totals, kind, seed ^ (index as u64 + 1), goes_on);
             });
         }
+        wait();
+        goes_on.store(false, Relaxed);
     });
     let words = [
         totals.faulted.load(Relaxed),
@@ -57,17 +87,24 @@ pub fn run(threads: usize, seconds: usize, huge: bool, seed: u64) -> i64 {
     0
 }
 
-fn storm(totals: &Totals, huge: bool, mut seed: u64, end: Instant) {
+fn storm(totals: &Totals, kind: Kind, mut seed: u64, goes_on: &AtomicBool) {
     const HUGE: usize = 2 << 20;
     // SAFETY: asks for a number.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
-    let unit = if huge { HUGE } else { page };
-    let pages_per_unit = (unit / page) as u64;
     let mut random = move || {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (seed >> 33) as usize
     };
-    while Instant::now() < end {
+    while goes_on.load(Relaxed) {
+        let huge = match kind {
+            Kind::Small => false,
+            Kind::Huge => true,
+            Kind::Mixed => random() % 2 == 0,
+        };
+        let unit = if huge { HUGE } else { page };
+        let pages_per_unit = (unit / page) as u64;
         let units = 1 + random() % if huge { 8 } else { 3000 };
         let bytes = units * unit;
         // SAFETY: a fresh mapping that only this thread uses, inside which everything below stays.
@@ -86,7 +123,11 @@ fn storm(totals: &Totals, huge: bool, mut seed: u64, end: Instant) {
             libc::madvise(
                 base.cast(),
                 bytes,
-                if huge { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE },
+                if huge {
+                    libc::MADV_HUGEPAGE
+                } else {
+                    libc::MADV_NOHUGEPAGE
+                },
             );
             let touch = |count: usize| {
                 for at in 0..count {
@@ -94,29 +135,39 @@ fn storm(totals: &Totals, huge: bool, mut seed: u64, end: Instant) {
                 }
             };
             touch(units);
-            totals.faulted.fetch_add(units as u64 * pages_per_unit, Relaxed);
+            totals
+                .faulted
+                .fetch_add(units as u64 * pages_per_unit, Relaxed);
             let mut held = units;
             let part = 1 + random() % units;
             match random() % 3 {
                 0 => {
                     libc::madvise(base.cast(), part * unit, libc::MADV_DONTNEED);
-                    totals.dontneeded.fetch_add(part as u64 * pages_per_unit, Relaxed);
+                    totals
+                        .dontneeded
+                        .fetch_add(part as u64 * pages_per_unit, Relaxed);
                     held -= part;
                     if random() % 2 == 0 {
                         touch(part);
-                        totals.faulted.fetch_add(part as u64 * pages_per_unit, Relaxed);
+                        totals
+                            .faulted
+                            .fetch_add(part as u64 * pages_per_unit, Relaxed);
                         held += part;
                     }
                 }
                 1 => {
                     libc::madvise(base.cast(), part * unit, libc::MADV_FREE);
-                    totals.freed.fetch_add(part as u64 * pages_per_unit, Relaxed);
+                    totals
+                        .freed
+                        .fetch_add(part as u64 * pages_per_unit, Relaxed);
                     touch(part);
                 }
                 _ => {}
             }
             libc::munmap(start.cast(), mapped);
-            totals.unmapped.fetch_add(held as u64 * pages_per_unit, Relaxed);
+            totals
+                .unmapped
+                .fetch_add(held as u64 * pages_per_unit, Relaxed);
         }
     }
 }

@@ -4,9 +4,15 @@
 //! is done; in between the program stands still in `read`. It allocates nothing after its start, so that every page that
 //! moves is one that a command moved. Commands name regions by a letter and count in pages.
 
-use std::{ffi::CString, io, mem::MaybeUninit, ptr};
+use std::{
+    ffi::CStr,
+    io,
+    mem::{MaybeUninit, zeroed},
+    ptr, thread,
+    time::Duration,
+};
 
-use crate::storm;
+use crate::storm::{self, Kind};
 
 const REGIONS: usize = 26;
 
@@ -20,7 +26,9 @@ struct Workload {
     page: usize,
     regions: [Region; REGIONS],
     child: libc::pid_t,
-    break_pages: usize,
+    /// The CPUs that this program was started with. Of these it keeps to one: pages that the kernel collects in a batch per
+    /// CPU, before it moves them between its lists, are then all in the one batch that `drain` empties.
+    cpus: libc::cpu_set_t,
 }
 
 /// Runs commands until the input ends.
@@ -34,9 +42,27 @@ pub fn main() -> ! {
             pages: 0,
         }; REGIONS],
         child: 0,
-        break_pages: 0,
+        cpus: cpus(),
     };
+    workload.pin(0);
     workload.serve()
+}
+
+/// The CPUs that the calling thread may run on.
+fn cpus() -> libc::cpu_set_t {
+    // SAFETY: a set of bits, for which all 0 is a value; the kernel fills it.
+    unsafe {
+        let mut cpus: libc::cpu_set_t = zeroed();
+        libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut cpus);
+        cpus
+    }
+}
+
+fn run_on(cpus: &libc::cpu_set_t) -> i64 {
+    // SAFETY: passes a set of that size.
+    let result =
+        unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), ptr::from_ref(cpus)) };
+    if result == 0 { 0 } else { -errno() }
 }
 
 /// Reads one line into `line`; its length without the line's end, or `None` at the end of the input.
@@ -55,6 +81,22 @@ fn read_line(line: &mut [u8; 256]) -> Option<usize> {
         line[length] = byte;
         length += 1;
     }
+}
+
+/// Whether a line is waiting to be read.
+fn is_told() -> bool {
+    let mut input = libc::pollfd {
+        fd: 0,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one descriptor, asked about at once.
+    unsafe { libc::poll(&raw mut input, 1, 0) > 0 }
+}
+
+/// Takes the next line, whatever it says.
+fn wait_to_be_told() {
+    read_line(&mut [0; 256]);
 }
 
 fn answer(text: &[u8]) {
@@ -155,11 +197,42 @@ impl Workload {
                 let (base, bytes) = self.span(words);
                 crate::uring::madvise(base, bytes, number(words[4]) as u32)
             }
-            "unmap" => {
+            "where" => self.region(words[1]).base as i64,
+            "pin" => self.pin(number(words[1])),
+            "drain" => self.drain(),
+            "mlock" => {
                 let (base, bytes) = self.span(words);
-                // SAFETY: as above.
+                // SAFETY: locks pages of a mapping of this workload.
+                let result = unsafe { libc::mlock(base.cast(), bytes) };
+                if result == 0 { 0 } else { -errno() }
+            }
+            "unmap" | "unmap_unaligned" => {
+                let (base, bytes) = self.span(words);
+                let base = base.wrapping_add(usize::from(words[0] != "unmap"));
+                // SAFETY: as above; where it is not aligned the kernel refuses it.
                 let result = unsafe { libc::munmap(base.cast(), bytes) };
                 if result == 0 { 0 } else { -errno() }
+            }
+            "map_nothing" => {
+                // SAFETY: the kernel refuses a mapping of no length.
+                unsafe {
+                    libc::mmap(
+                        ptr::null_mut(),
+                        0,
+                        libc::PROT_READ,
+                        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                        -1,
+                        0,
+                    )
+                };
+                -errno()
+            }
+            "remap_unaligned" => {
+                let region = *self.region(words[1]);
+                let page = self.page;
+                // SAFETY: the kernel refuses an address that is not aligned.
+                unsafe { libc::mremap(region.base.add(1).cast(), page, 2 * page, 0) };
+                -errno()
             }
             "remap" => self.remap(words),
             "fixed" => {
@@ -175,7 +248,11 @@ impl Workload {
                         0,
                     )
                 };
-                if result == libc::MAP_FAILED { -errno() } else { 0 }
+                if result == libc::MAP_FAILED {
+                    -errno()
+                } else {
+                    0
+                }
             }
             "brk" => self.brk(words),
             "zero_into" => {
@@ -190,34 +267,78 @@ impl Workload {
             }
             "fork" => self.fork(words),
             "reap" => {
-                // SAFETY: the child of `fork`, which waits for a signal.
+                if self.child <= 0 {
+                    return -i64::from(libc::ECHILD);
+                }
+                // SAFETY: the child of `fork` or `share`, which waits for a signal.
                 unsafe {
                     libc::kill(self.child, libc::SIGKILL);
                     libc::waitpid(self.child, ptr::null_mut(), 0);
                 }
+                self.child = 0;
                 0
             }
+            "fork_loop" => self.fork_loop(words),
             "vfork_write" => self.vfork_write(words),
-            "exec" => {
-                let exe = CString::new("/proc/self/exe").expect("no zero byte");
-                let arg = CString::new("__workload").expect("no zero byte");
-                let argv = [exe.as_ptr(), arg.as_ptr(), ptr::null()];
-                // SAFETY: valid arguments; on success nothing of this program is left.
-                unsafe { libc::execv(exe.as_ptr(), argv.as_ptr()) };
-                -errno()
-            }
+            "spawn" => self.spawn(),
+            "share" => self.share(),
+            "exec" => exec(c"/proc/self/exe", c"__workload"),
+            "exec_missing" => exec(c"/proc/self/none", c"__workload"),
+            // SAFETY: ends the process at once, without clean-up that would move memory.
+            "exit" => unsafe { libc::_exit(0) },
             "leave_leader" => self.leave_leader(),
-            "storm" => storm::run(
-                number(words[1]),
-                number(words[2]),
-                words[3] == "huge",
-                number(words[4]) as u64,
-            ),
+            "storm" => {
+                run_on(&self.cpus);
+                let wait = || match words[2] {
+                    "told" => wait_to_be_told(),
+                    seconds => thread::sleep(Duration::from_secs(number(seconds) as u64)),
+                };
+                let kind = Kind::named(words[3]);
+                let result = storm::run(number(words[1]), kind, number(words[4]) as u64, wait);
+                self.pin(0);
+                result
+            }
             other => panic!("unknown command {other}"),
         }
     }
 
-    /// `map R PAGES [populate] [shared] [huge]`
+    /// `pin N`: keeps to the CPU at place N among those that this program was started with, going round.
+    fn pin(&self, place: usize) -> i64 {
+        // SAFETY: indices below the set's size; a set that all 0 is a value of.
+        let one = unsafe {
+            let mut one: libc::cpu_set_t = zeroed();
+            let place = place % libc::CPU_COUNT(&self.cpus) as usize;
+            let cpu = (0..libc::CPU_SETSIZE as usize)
+                .filter(|&cpu| libc::CPU_ISSET(cpu, &self.cpus))
+                .nth(place);
+            libc::CPU_SET(cpu.expect("a CPU"), &mut one);
+            one
+        };
+        run_on(&one)
+    }
+
+    /// `drain`: has the kernel empty this CPU's batches of pages that wait to be moved between its lists, as lazily freed pages
+    /// do; `MADV_COLD` begins with that.
+    fn drain(&self) -> i64 {
+        let page = self.page;
+        // SAFETY: a fresh mapping that is never touched.
+        unsafe {
+            let scratch = libc::mmap(
+                ptr::null_mut(),
+                page,
+                libc::PROT_READ,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            );
+            let result = libc::madvise(scratch, page, libc::MADV_COLD);
+            let error = errno();
+            libc::munmap(scratch, page);
+            if result == 0 { 0 } else { -error }
+        }
+    }
+
+    /// `map R PAGES [populate] [shared] [huge] [aligned] [default]`
     fn map(&mut self, words: &[&str]) -> i64 {
         const HUGE: usize = 2 << 20;
         let page = self.page;
@@ -232,7 +353,8 @@ impl Workload {
             flags |= libc::MAP_POPULATE;
         }
         let huge = words.contains(&"huge");
-        let bytes = pages * page + if huge { HUGE } else { 0 };
+        let aligned = huge || words.contains(&"aligned");
+        let bytes = pages * page + if aligned { HUGE } else { 0 };
         // SAFETY: a fresh mapping.
         let base = unsafe {
             libc::mmap(
@@ -248,8 +370,10 @@ impl Workload {
             return -errno();
         }
         let mut base = base.cast::<u8>();
-        if huge {
+        if aligned {
             base = base.wrapping_add(base.align_offset(HUGE));
+        }
+        if huge {
             // SAFETY: inside the mapping above.
             unsafe { libc::madvise(base.cast(), pages * page, libc::MADV_HUGEPAGE) };
         } else if !words.contains(&"default") {
@@ -355,7 +479,6 @@ impl Workload {
                 return -1;
             }
             if up {
-                self.break_pages += pages;
                 // The old break may lie inside a page that is there already.
                 let first = (now as usize).next_multiple_of(self.page);
                 for at in (first..wanted as usize).step_by(self.page) {
@@ -376,15 +499,21 @@ impl Workload {
         // SAFETY: system calls with valid arguments, on this process.
         unsafe {
             let own = libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0);
-            let result =
-                libc::syscall(libc::SYS_process_madvise, own, &raw const vector, 1, advice, 0);
+            let result = libc::syscall(
+                libc::SYS_process_madvise,
+                own,
+                &raw const vector,
+                1,
+                advice,
+                0,
+            );
             let error = errno();
             libc::close(own as i32);
             if result >= 0 { result } else { -error }
         }
     }
 
-    /// `fork R FIRST PAGES`: forks a child that writes these pages and then waits to be killed.
+    /// `fork R FIRST PAGES`: forks a child that writes these pages and then waits to be killed. Answers its id.
     fn fork(&mut self, words: &[&str]) -> i64 {
         let (base, bytes) = self.span(words);
         let mut pipe = [0i32; 2];
@@ -407,7 +536,30 @@ impl Workload {
             libc::close(pipe[0]);
             libc::close(pipe[1]);
         }
-        0
+        i64::from(self.child)
+    }
+
+    /// `fork_loop R FIRST PAGES`: children one after another, each of which writes these pages, as does this process while the
+    /// child lives, until the next line comes. Answers how many there were.
+    fn fork_loop(&mut self, words: &[&str]) -> i64 {
+        let (base, bytes) = self.span(words);
+        let mut forks = 0;
+        while !is_told() {
+            // SAFETY: the child touches this workload's mapping and exits; it calls nothing else.
+            unsafe {
+                let child = libc::fork();
+                for at in (0..bytes).step_by(self.page) {
+                    base.add(at).write_volatile(4);
+                }
+                if child == 0 {
+                    libc::_exit(0);
+                }
+                libc::waitpid(child, ptr::null_mut(), 0);
+            }
+            forks += 1;
+        }
+        wait_to_be_told();
+        forks
     }
 
     /// `vfork_write R FIRST PAGES`: a vfork child writes these pages, in this process's own memory.
@@ -431,6 +583,60 @@ impl Workload {
         0
     }
 
+    /// `spawn`: a vfork child that executes another program, which ends at once: what `posix_spawn` does.
+    #[expect(deprecated, reason = "vfork is what is tested")]
+    fn spawn(&mut self) -> i64 {
+        let argv = [
+            c"/proc/self/exe".as_ptr(),
+            c"__nothing".as_ptr(),
+            ptr::null(),
+        ];
+        let mut status = 0;
+        // SAFETY: valid arguments; the child executes or exits, and calls nothing else.
+        unsafe {
+            let child = libc::vfork();
+            if child == 0 {
+                libc::execv(argv[0], argv.as_ptr());
+                libc::_exit(1);
+            }
+            libc::waitpid(child, &raw mut status, 0);
+        }
+        if status == 0 { 0 } else { -1 }
+    }
+
+    /// `share`: a child that shares this process's memory without being one of its threads, and that waits to be killed, or
+    /// for this process's end. Answers its id.
+    fn share(&mut self) -> i64 {
+        const STACK: usize = 64 << 10;
+        extern "C" fn wait(_: *mut libc::c_void) -> libc::c_int {
+            // SAFETY: calls without pointers.
+            unsafe {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                loop {
+                    libc::pause();
+                }
+            }
+        }
+        // SAFETY: the child runs on a mapping of its own, and touches nothing else.
+        unsafe {
+            let stack = libc::mmap(
+                ptr::null_mut(),
+                STACK,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            );
+            self.child = libc::clone(
+                wait,
+                stack.byte_add(STACK),
+                libc::CLONE_VM | libc::SIGCHLD,
+                ptr::null_mut(),
+            );
+        }
+        i64::from(self.child)
+    }
+
     /// The first thread ends; commands go on in another one.
     fn leave_leader(&mut self) -> i64 {
         extern "C" fn go_on(workload: *mut libc::c_void) -> *mut libc::c_void {
@@ -452,4 +658,12 @@ impl Workload {
         }
         0
     }
+}
+
+/// Replaces this program; comes back only where that fails.
+fn exec(path: &CStr, argument: &CStr) -> i64 {
+    let argv = [path.as_ptr(), argument.as_ptr(), ptr::null()];
+    // SAFETY: valid arguments; on success nothing of this program is left.
+    unsafe { libc::execv(path.as_ptr(), argv.as_ptr()) };
+    -errno()
 }

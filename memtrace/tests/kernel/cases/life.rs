@@ -1,0 +1,289 @@
+//! Fork, exec, exit, threads; and more than one session.
+
+use memtrace::ledger::{check, rss_of};
+use memtrace_common::layout::{EPOCH_SLOTS, EpochEnd};
+
+use super::{Case, DONTNEED, Outcome};
+use crate::harness::{ANON, Traced, Tracer, Workload, anon, wait_for};
+
+pub const CASES: &[Case] = &[
+    ("a_child_writes_its_own_copy", fork_child_writes),
+    ("a_parent_writes_while_its_child_lives", fork_parent_writes),
+    ("a_vfork_child_writes_into_the_parent", vfork),
+    ("a_child_that_executes_is_not_followed", spawn),
+    ("exec_ends_an_epoch_and_begins_one", exec),
+    ("exec_while_another_process_shares_the_memory", exec_shared),
+    ("execs_one_after_another", execs),
+    ("more_execs_than_epochs_can_wait", execs_unread),
+    ("exit_takes_everything_down", exit),
+    ("a_kill_takes_everything_down", kill),
+    ("the_leader_leaves_while_traced", leader_leaves),
+    ("the_leader_had_left_before", leader_had_left),
+    ("the_last_thread_ends_after_its_leader", last_thread_ends),
+    ("attached_to_while_it_forks", attach_while_forking),
+    ("a_child_lives_at_the_attach", attach_with_child),
+    ("two_sessions_are_independent", two_sessions),
+];
+
+fn fork_child_writes() -> Outcome {
+    let mut traced = Traced::start();
+    traced.ok("map a 300");
+    traced.ok("write a 0 300");
+    let mut child = 0;
+    let moved = traced.measure_with(|traced| child = traced.ok("fork a 0 200"));
+    moved.only(&[]);
+    assert_eq!(moved.forks, 1);
+    assert_eq!(i64::from(traced.read().last_child), child);
+    let moved = traced.measure("reap");
+    moved.only(&[]);
+    assert_eq!(moved.forks, 0);
+    Ok(())
+}
+
+fn fork_parent_writes() -> Outcome {
+    let mut traced = Traced::start();
+    traced.ok("map a 300");
+    traced.ok("write a 0 300");
+    traced.ok("fork a 0 1");
+    // Each is a copy: one anonymous page goes, another one comes.
+    let moved = traced.measure("write a 100 200");
+    moved.only(&[]);
+    assert_eq!(moved.faults, 200);
+    traced
+        .measure(&format!("madvise a 0 300 {DONTNEED}"))
+        .only(&[("madvise MADV_DONTNEED", anon(-300))]);
+    traced.measure("reap").only(&[]);
+    Ok(())
+}
+
+fn vfork() -> Outcome {
+    let mut traced = Traced::start();
+    traced.ok("map a 300");
+    let moved = traced.measure("vfork_write a 0 200");
+    moved.only(&[("fault", anon(200))]);
+    assert_eq!(moved.faults, 200);
+    assert_eq!(moved.forks, 1);
+    let moved = traced.measure("write a 0 300");
+    moved.only(&[("fault", anon(100))]);
+    Ok(())
+}
+
+fn spawn() -> Outcome {
+    let mut traced = Traced::start();
+    let moved = traced.measure("spawn");
+    moved.only(&[]);
+    assert_eq!(moved.forks, 1);
+    assert_eq!(traced.session_epoch(), 0);
+    Ok(())
+}
+
+fn exec() -> Outcome {
+    let mut traced = Traced::start();
+    traced.ok("map a 300");
+    traced.ok("write a 0 300");
+    let before = traced.tracer.snapshot();
+    let held = before.reading.explained();
+    traced.workload.tell("exec");
+    traced.ok("nothing");
+    let ended = traced.tracer.next_end();
+    assert_eq!((ended.epoch, ended.end), (0, EpochEnd::Exec));
+    let (moved, old) = traced.tracer.moved_until_end(before);
+    assert_eq!(old.end, Some([0; 4]));
+    moved.only(&[("exec", held.map(|pages| -pages))]);
+    // The new program, against the kernel's figures, and exact from its first page on.
+    assert_eq!(traced.session_epoch(), 1);
+    let new = traced.read();
+    // Its arguments are in it before it begins.
+    assert!(new.start[ANON] > 0, "{:?}", new.start);
+    traced.verify();
+    traced.workload.warm_up();
+    traced.ok("map a 300");
+    traced
+        .measure("write a 0 200")
+        .only(&[("fault", anon(200))]);
+    Ok(())
+}
+
+/// The old memory lives on, in somebody who is not the target.
+fn exec_shared() -> Outcome {
+    let mut traced = Traced::start();
+    traced.ok("map a 300");
+    traced.ok("write a 0 300");
+    traced.ok("share");
+    traced.measure("write a 0 300").only(&[]);
+    let before = traced.tracer.snapshot();
+    let held = before.reading.explained();
+    traced.workload.tell("exec");
+    traced.ok("nothing");
+    let ended = traced.tracer.next_end();
+    assert_eq!((ended.epoch, ended.end), (0, EpochEnd::Exec));
+    let (moved, old) = traced.tracer.moved_until_end(before);
+    // It was not torn down: it is what it was.
+    assert_eq!(old.end, Some(held));
+    moved.only(&[]);
+    traced.verify();
+    Ok(())
+}
+
+fn execs() -> Outcome {
+    let mut traced = Traced::start();
+    for number in 0..2 * EPOCH_SLOTS {
+        let before = traced.tracer.snapshot();
+        assert_eq!(before.reading.epoch, number);
+        traced.workload.tell("exec");
+        traced.ok("nothing");
+        let ended = traced.tracer.next_end();
+        assert_eq!((ended.epoch, ended.end), (number, EpochEnd::Exec));
+        let (_, old) = traced.tracer.moved_until_end(before);
+        assert_eq!(old.end, Some([0; 4]));
+        traced.tracer.session.drained(number).unwrap();
+        traced.verify();
+    }
+    Ok(())
+}
+
+/// Nobody reads: epochs are merged, which is said, and the sums still hold.
+fn execs_unread() -> Outcome {
+    const MERGED: u64 = 3;
+    let mut traced = Traced::start();
+    for _ in 0..u64::from(EPOCH_SLOTS) - 1 + MERGED {
+        traced.workload.tell("exec");
+        traced.ok("nothing");
+    }
+    let before = traced.read();
+    let smaps = traced.tracer.sampler.smaps().unwrap();
+    let after = traced.read();
+    assert_eq!(before.epoch, EPOCH_SLOTS - 1);
+    assert_eq!(before.losses.epochs, MERGED);
+    assert_eq!(before.losses.total(), MERGED);
+    let checked = check(&before, smaps.rss as i64 / traced.page(), &after);
+    assert_eq!((checked.unexplained, checked.bound), (0, 0), "{before:?}");
+    Ok(())
+}
+
+/// The end of the process, by `end`.
+fn ends(mut traced: Traced, end: impl FnOnce(&mut Traced)) {
+    traced.ok("map e 300");
+    traced.ok("write e 0 300");
+    let before = traced.tracer.snapshot();
+    let held = before.reading.explained();
+    assert!(rss_of(&held) > 300);
+    end(&mut traced);
+    let ended = traced.tracer.next_end();
+    assert_eq!((ended.epoch, ended.end), (0, EpochEnd::Exit));
+    let (moved, last) = traced.tracer.moved_until_end(before);
+    assert_eq!(last.end, Some([0; 4]));
+    moved.only(&[("exit", held.map(|pages| -pages))]);
+    assert_eq!(traced.tracer.session.next_event(), None);
+}
+
+fn exit() -> Outcome {
+    ends(Traced::start(), |traced| traced.workload.tell("exit"));
+    Ok(())
+}
+
+fn kill() -> Outcome {
+    ends(Traced::start(), |traced| traced.workload.kill());
+    Ok(())
+}
+
+fn leader_leaves() -> Outcome {
+    let mut traced = Traced::start();
+    traced.ok("map a 300");
+    traced.ok("write a 0 100");
+    traced.ok("leave_leader");
+    let moved = traced.measure("write a 0 300");
+    moved.only(&[("fault", anon(200))]);
+    assert_eq!(moved.faults, 200);
+    traced
+        .measure(&format!("madvise a 0 300 {DONTNEED}"))
+        .only(&[("madvise MADV_DONTNEED", anon(-300))]);
+    Ok(())
+}
+
+fn leader_had_left() -> Outcome {
+    let mut workload = Workload::start();
+    workload.ok("map a 300");
+    workload.ok("leave_leader");
+    let mut traced = Traced::attach(workload);
+    traced.verify();
+    let moved = traced.measure("write a 0 300");
+    moved.only(&[("fault", anon(300))]);
+    assert_eq!(moved.faults, 300);
+    let moved = traced.measure(&format!("madvise a 0 300 {DONTNEED}"));
+    moved.only(&[("madvise MADV_DONTNEED", anon(-300))]);
+    assert_eq!(moved.calls("madvise MADV_DONTNEED").calls, 1);
+    Ok(())
+}
+
+fn last_thread_ends() -> Outcome {
+    let mut traced = Traced::start();
+    traced.ok("leave_leader");
+    ends(traced, |traced| traced.workload.kill());
+    Ok(())
+}
+
+fn attach_while_forking() -> Outcome {
+    let mut workload = Workload::start();
+    workload.ok("map a 300");
+    workload.ok("write a 0 300");
+    workload.tell("fork_loop a 0 30");
+    wait_for("a child", || workload.has_child().then_some(()));
+    let mut traced = Traced::attach(workload);
+    wait_for("forks", || (traced.read().forks > 0).then_some(()));
+    let all = traced.workload.run("stop");
+    traced.workload.settle();
+    traced.verify();
+    let seen = traced.read().forks as i64;
+    assert!(seen > 0 && seen < all, "{seen} of {all} forks");
+    traced
+        .measure(&format!("madvise a 0 300 {DONTNEED}"))
+        .only(&[("madvise MADV_DONTNEED", anon(-300))]);
+    Ok(())
+}
+
+fn attach_with_child() -> Outcome {
+    let mut workload = Workload::start();
+    workload.ok("map a 300");
+    workload.ok("write a 0 300");
+    workload.ok("fork a 0 100");
+    let mut traced = Traced::attach(workload);
+    let moved = traced.measure("write a 0 300");
+    moved.only(&[]);
+    assert_eq!(moved.forks, 0);
+    traced.measure("reap").only(&[]);
+    traced
+        .measure("unmap a 0 300")
+        .only(&[("munmap", anon(-300))]);
+    Ok(())
+}
+
+fn two_sessions() -> Outcome {
+    let mut first = Traced::start();
+    first.ok("map a 300");
+    first.measure("write a 0 100").only(&[("fault", anon(100))]);
+    let mut second = Tracer::attach(first.workload.pid());
+    let before = second.snapshot();
+    assert_eq!(before.reading.moved(), [0; 4]);
+    let of_first = first.measure_with(|traced| {
+        traced.ok("write a 100 150");
+        traced.ok(&format!("madvise a 0 30 {DONTNEED}"));
+    });
+    let of_second = second.moved_since(before);
+    for moved in [&of_first, &of_second] {
+        moved.only(&[("fault", anon(150)), ("madvise MADV_DONTNEED", anon(-30))]);
+        assert_eq!(moved.faults, 150);
+        assert_eq!(moved.calls("madvise MADV_DONTNEED").calls, 1);
+    }
+    // The older one goes, the younger one stays.
+    let Traced { workload, tracer } = first;
+    drop(tracer);
+    let mut traced = Traced {
+        workload,
+        tracer: second,
+    };
+    traced
+        .measure("unmap a 0 300")
+        .only(&[("munmap", anon(-220))]);
+    Ok(())
+}
