@@ -70,6 +70,10 @@ pub struct Config {
     pub task_flags: u32,
     /// `task_struct.comm`.
     pub task_comm: u32,
+    /// `task_struct.rss_stat.count` (before 6.2): pages that a thread has not added to its mm yet.
+    pub task_rss_count: u32,
+    /// `task_struct.rss_stat.events`: faults since it last did.
+    pub task_rss_events: u32,
     /// `mm_struct.rss_stat`.
     pub mm_rss_stat: u32,
     /// `mm_struct.mm_users`.
@@ -104,5 +108,5 @@ pub struct Config {
 
 const _: () = {
     assert!(size_of::<SyscallNumbers>() == 32);
-    assert!(size_of::<Config>() == 27 * 4 + 2 * 32);
+    assert!(size_of::<Config>() == 29 * 4 + 2 * 32);
 };

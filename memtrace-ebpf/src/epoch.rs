@@ -159,7 +159,12 @@ fn whole(mm: u64, slot: u32, keep: bool) -> Option<(&'static Walk, bool)> {
     let mut member = 0;
     while member < MEMBERS {
         walk.sums[member] = 0;
-        walk.locals[member] = kernel::locals_pointer(mm, member).unwrap_or(0);
+        // The atomic kind has no locals: its offset is not one, and the verifier refuses it next to a pointer.
+        walk.locals[member] = if config!(rss_kind) == RSS_PERCPU {
+            kernel::locals_pointer(mm, member).unwrap_or(0)
+        } else {
+            0
+        };
         member += 1;
     }
     read_counts(walk);

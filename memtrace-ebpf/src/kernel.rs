@@ -63,6 +63,19 @@ impl Task {
         }
     }
 
+    /// Faults since the task last added the pages that it keeps to the shared counters (before 6.2).
+    #[inline(always)]
+    pub fn rss_events(self) -> i32 {
+        self.field(config!(task_rss_events))
+    }
+
+    /// Pages of one member that the task keeps (before 6.2).
+    #[inline(always)]
+    pub fn rss_kept(self, member: usize) -> i32 {
+        // The verifier lets no field of a task be read directly whose place it does not know.
+        read(self.0 as u64 + u64::from(config!(task_rss_count)) + member as u64 * 4).unwrap_or(0)
+    }
+
     /// The registers of the task's entry into the kernel.
     #[inline(always)]
     pub fn user_regs(self) -> UserRegs {

@@ -6,13 +6,14 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use memtrace_common::{
     cell::{CELLS as CELL_COUNT, FAULT, MEMBERS},
-    config::{RSS_ATOMIC, RSS_PERCPU},
+    config::{NONE, RSS_ATOMIC, RSS_PERCPU},
     fold::{Limits, Member, Step, step, take_count},
     layout::{CpuCells, EPOCH_SLOTS, Epoch},
 };
 
 use crate::{
-    cause, kernel,
+    cause,
+    kernel::{self, Task},
     state::{self, CELLS, config, load, shared, store},
 };
 
@@ -219,7 +220,37 @@ fn atomic(mm: u64, member: usize) {
     };
     let cell = cause::current(mm);
     let moved = take_count(&live(mm, number, member), cell);
-    book(cells, cell, member, moved);
+    let kept = if config!(task_rss_count) == NONE {
+        0
+    } else {
+        brought_before(mm, member, moved)
+    };
+    if kept != 0 {
+        book(cells, FAULT, member, kept);
+    }
+    book(cells, cell, member, moved - kept);
     // SAFETY: a field of this CPU's cells.
     state::add(unsafe { &raw mut (*cells).events }, 1);
+}
+
+/// What of an event's pages came with earlier faults.
+///
+/// Before 6.2 a thread keeps the pages of up to 65 faults to itself (`TASK_RSS_EVENTS_THRESH`, `mm/memory.c`), and adds
+/// them to the shared counter in the fault after those, or before it unmaps something, or ends. The tracepoint comes before
+/// what it keeps is set to 0. So pages that are still kept, of few faults, are what is being added; and whatever it does at
+/// this moment, faults brought them.
+#[inline(always)]
+fn brought_before(mm: u64, member: usize, moved: i64) -> i64 {
+    const MOST_FAULTS: i32 = 65;
+    let task = Task::current();
+    if task.mm() != mm || task.rss_events() > MOST_FAULTS {
+        return 0;
+    }
+    let kept = i64::from(task.rss_kept(member));
+    // A huge page or reclaim goes to the shared counter at once, and leaves what is kept alone.
+    if (kept > 0 && moved >= kept) || (kept < 0 && moved <= kept) {
+        kept
+    } else {
+        0
+    }
 }

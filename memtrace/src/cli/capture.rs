@@ -356,8 +356,10 @@ impl<'a> Capturing<'a> {
             let before = std::mem::replace(&mut last, self.session.read(self.number)?);
             let pages = i64::try_from(smaps.rss / self.host.page_size).unwrap_or(i64::MAX);
             comparison.smaps = Some(smaps);
-            comparison.check = Some(check(&before, pages, &last));
-            comparison.with = Some("smaps_rollup".to_owned());
+            if !self.session.threads_keep_pages() {
+                comparison.check = Some(check(&before, pages, &last));
+                comparison.with = Some("smaps_rollup".to_owned());
+            }
         }
         let mut tries = 0;
         while tries < TRIES && comparison.check.is_none_or(|check| check.bound > 0) {

@@ -100,6 +100,17 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
         let mut stop = Stop::new()?;
         let mut spawned = held.release()?;
         if !session.started()? {
+            let missing = session
+                .hooks()
+                .iter()
+                .find(|hook| matches!(hook.name, "exec" | "exit") && hook.kind.is_none());
+            if let Some(hook) = missing {
+                bail!(
+                    "the hook {} could not be attached, so the start of the program was not seen: {}; start it yourself and give --pid",
+                    hook.name,
+                    hook.error.as_deref().unwrap_or("no reason given")
+                );
+            }
             bail!(
                 "process {pid} runs, and its exec was not seen; memtrace cannot say what it holds"
             );

@@ -59,6 +59,8 @@ pub fn config(btf: &Btf, host: Host) -> Result<Config, OffsetError> {
         task_tgid: offset("task_struct", "tgid")?,
         task_flags: offset("task_struct", "flags")?,
         task_comm: offset("task_struct", "comm")?,
+        task_rss_count: rss.unsynced("count", btf)?,
+        task_rss_events: rss.unsynced("events", btf)?,
         mm_rss_stat: rss.offset,
         mm_users: offset("mm_struct", "mm_users")?,
         mm_brk: offset("mm_struct", "brk")?,
@@ -98,6 +100,17 @@ struct Rss {
     size: u32,
     count: u32,
     locals: u32,
+}
+
+impl Rss {
+    /// Where a thread keeps what it has not added to the shared counters yet; [`NONE`] where threads keep nothing.
+    fn unsynced(&self, member: &str, btf: &Btf) -> Result<u32, BtfError> {
+        if self.kind != RSS_ATOMIC || !btf.has_struct("task_rss_stat") {
+            return Ok(NONE);
+        }
+        let outer = btf.member("task_struct", "rss_stat")?.offset;
+        Ok(outer + btf.member("task_rss_stat", member)?.offset)
+    }
 }
 
 fn rss(btf: &Btf) -> Result<Rss, OffsetError> {

@@ -13,7 +13,7 @@ use aya::{
 use bytes::Buf;
 use memtrace_common::{
     cell::{CALL_SLOTS, CELLS, MEMBERS},
-    config::{CONFIG, Config},
+    config::{CONFIG, Config, NONE},
     layout::{
         Control, CpuCells, EPOCH_SLOTS, EpochEnd, ErrnoKey, MAP_BEGUN, MAP_CELLS, MAP_CONTROL,
         MAP_ERRNOS, MAP_EVENTS, MAP_SHARED, MAP_TASKS, Shared, TaskKey,
@@ -100,6 +100,7 @@ pub struct Session {
     events: RingBuf<MapData>,
     hooks: Vec<Hook>,
     host: Host,
+    threads_keep_pages: bool,
 }
 
 impl Session {
@@ -160,6 +161,7 @@ impl Session {
             events,
             hooks,
             host,
+            threads_keep_pages: config.task_rss_count != NONE,
         };
         if !options.wait_for_exec && session.shared()?.started == 0 {
             return Err(ProbeError::TargetGone(options.tgid));
@@ -177,6 +179,13 @@ impl Session {
     #[must_use]
     pub const fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// Whether each thread keeps the pages of its last faults, up to 65 of them, out of the process's counters (before 6.2).
+    /// Then the ledger shows what `statm` shows, and `smaps_rollup` shows those pages too.
+    #[must_use]
+    pub const fn threads_keep_pages(&self) -> bool {
+        self.threads_keep_pages
     }
 
     /// A descriptor that becomes readable when an epoch ends.

@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use crate::storm::{self, Kind};
+use crate::{
+    harness::kernel_release,
+    storm::{self, Kind},
+};
 
 const REGIONS: usize = 26;
 
@@ -29,6 +32,8 @@ struct Workload {
     /// The CPUs that this program was started with. Of these it keeps to one: pages that the kernel collects in a batch per
     /// CPU, before it moves them between its lists, are then all in the one batch that `drain` empties.
     cpus: libc::cpu_set_t,
+    /// Before 6.2: a file of shared memory, mapped, see `settle`.
+    settling: Option<i32>,
 }
 
 /// Runs commands until the input ends.
@@ -43,9 +48,32 @@ pub fn main() -> ! {
         }; REGIONS],
         child: 0,
         cpus: cpus(),
+        settling: None,
     };
     workload.pin(0);
+    if kernel_release() < (6, 2) {
+        workload.settling = Some(map_settling(page));
+    }
     workload.serve()
+}
+
+/// A file of two pages, mapped; the first one is touched, so that there is a page table.
+fn map_settling(page: usize) -> i32 {
+    // SAFETY: a mapping of its own, of the file's length.
+    unsafe {
+        let fd = libc::memfd_create(c"settling".as_ptr(), libc::MFD_CLOEXEC);
+        libc::ftruncate(fd, 2 * page as i64);
+        let base = libc::mmap(
+            ptr::null_mut(),
+            2 * page,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED,
+            fd,
+            0,
+        );
+        base.cast::<u8>().write_volatile(1);
+        fd
+    }
 }
 
 /// The CPUs that the calling thread may run on.
@@ -144,10 +172,20 @@ impl Workload {
                 count += 1;
             }
             let result = self.run(&words[..count]);
+            self.settle();
             answer_number(result);
         }
         // SAFETY: ends the process at once, without clean-up that would move memory.
         unsafe { libc::_exit(0) }
+    }
+
+    /// Before 6.2 a thread keeps the pages of its last faults to itself, until it unmaps something: nothing, here.
+    fn settle(&self) {
+        if let Some(fd) = self.settling {
+            let hole = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+            // SAFETY: a file of this program's own.
+            unsafe { libc::fallocate(fd, hole, self.page as i64, self.page as i64) };
+        }
     }
 
     fn region(&mut self, word: &str) -> &mut Region {

@@ -81,7 +81,7 @@ fn brk() -> Outcome {
 fn populate() -> Outcome {
     let mut traced = Traced::start();
     let moved = traced.measure("map a 200 populate");
-    moved.only(&[("mmap", anon(200))]);
+    moved.only_brought("mmap", anon(200));
     assert_eq!((moved.faults, moved.kernel_faults), (0, 0));
     assert_eq!(moved.calls("mmap"), CallsMoved::done(1, traced.bytes(200)));
     Ok(())

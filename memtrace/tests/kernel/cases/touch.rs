@@ -60,7 +60,7 @@ fn shmem() -> Outcome {
 fn shmem_populated() -> Outcome {
     let mut traced = Traced::start();
     let moved = traced.measure("map s 200 shared populate");
-    moved.only(&[("mmap", one(SHMEM, 200))]);
+    moved.only_brought("mmap", one(SHMEM, 200));
     assert_eq!(moved.faults, 0);
     // The pages stay in the page cache: what comes back is the same pages.
     traced
@@ -76,7 +76,7 @@ fn kernel_writes() -> Outcome {
     let mut traced = Traced::start();
     traced.ok("map a 300");
     let moved = traced.measure("zero_into a 0 200");
-    moved.only(&[("other_syscall", anon(200))]);
+    moved.only_brought("other_syscall", anon(200));
     assert_eq!((moved.faults, moved.kernel_faults), (0, 200));
     // Once they are there, a second `read` moves nothing.
     let moved = traced.measure("zero_into a 0 200");
@@ -90,7 +90,7 @@ fn mlock() -> Outcome {
     traced.ok("map a 200");
     traced.ok("write a 0 50");
     let moved = traced.measure("mlock a 0 200");
-    moved.only(&[("other_syscall", anon(150))]);
+    moved.only_brought("other_syscall", anon(150));
     assert_eq!((moved.faults, moved.kernel_faults), (0, 0));
     Ok(())
 }
