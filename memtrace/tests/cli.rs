@@ -304,6 +304,13 @@ fn without_privileges_it_says_what_is_missing() {
             &format!("sudo memtrace --pid {pid}"),
         ],
     );
+    let output = Command::new(&binary)
+        .args(["demo", "leak"])
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .output()
+        .unwrap();
+    fails_with(&output, 1, &["CAP_BPF", "sudo memtrace demo leak"]);
 }
 
 #[test]
@@ -644,7 +651,7 @@ fn a_capture_that_ends_first_waits_for_the_command() {
     }
     let output = run(&["-q", "-d", "100ms", "--", "sh", "-c", "sleep 4; exit 3"]);
     assert_eq!(output.status.code(), Some(3));
-    assert!(text(&output.stdout).contains("the duration was over"));
+    assert!(text(&output.stdout).contains("the capture's time was over"));
     assert!(text(&output.stderr).contains("waiting for its exit code"));
 }
 

@@ -77,7 +77,7 @@ fn show(capture: Value, width: usize) -> String {
 #[test]
 fn the_table_at_80_columns() {
     let expected = "\
-process 4242 (service), 30.0 s: the duration was over
+process 4242 (service), 30.0 s: the capture's time was over
 exact; Linux 6.12.1-amd64 x86_64, 8 CPUs, pages of 4K
 tp_btf: rss
 fentry: madvise

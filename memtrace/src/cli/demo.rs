@@ -12,7 +12,7 @@ use anyhow::bail;
 
 use super::{
     args::{DemoArgs, Options, Scenario},
-    output, trace,
+    output, privileges, trace,
 };
 
 const MIB: usize = 1 << 20;
@@ -42,6 +42,7 @@ pub fn run(demo: DemoArgs) -> anyhow::Result<ExitCode> {
         color,
         bpf_log: false,
     };
+    privileges::check(&format!("memtrace demo {}", scenario.name()))?;
     output::say(story(scenario));
     let command: [OsString; 3] = [
         "/proc/self/exe".into(),

@@ -86,10 +86,10 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
 
 /// Starts a program, and traces it from its first instruction. A `demo` ends once its workload stops itself.
 pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Result<ExitCode> {
-    let shown = command
-        .first()
-        .map(|word| word.to_string_lossy().into_owned());
-    privileges::check(&format!("memtrace -- {}", shown.unwrap_or_default()))?;
+    if !demo {
+        let shown = command.first().map(|word| word.to_string_lossy());
+        privileges::check(&format!("memtrace -- {}", shown.unwrap_or_default()))?;
+    }
     let sink = Sink::open(options)?;
     let mut out = Out::new(options.color, sink.is_stdout());
     let held = Held::start(command, invoker())?;

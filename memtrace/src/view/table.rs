@@ -33,7 +33,7 @@ fn head(text: &mut String, host: &HostInfo, epoch: &Epoch, width: usize) {
     let target = &epoch.target;
     let capture = &epoch.capture;
     let end = match capture.end {
-        End::Duration => "the duration was over",
+        End::Duration => "the capture's time was over",
         End::Signal => "stopped by hand",
         End::TargetExited => "the process ended",
         End::Exec => "the process replaced its program",
