@@ -2,9 +2,12 @@
 //!
 //! What leaves this module is plain data ([`crate::ledger::Reading`]) and the state of the hooks ([`Hook`]).
 
+mod attach;
 pub mod btf;
+mod error;
 mod hooks;
 mod host;
+mod loaded;
 mod object;
 pub mod offsets;
 mod session;
@@ -12,8 +15,9 @@ mod tracefs;
 
 pub use hooks::{Hook, HookKind};
 pub use host::{Host, batch_pages};
+pub use loaded::loaded_programs;
 pub use object::{OBJECT, provenance};
-pub use session::{EpochEvent, KernelLog, Options, Session, loaded_programs};
+pub use session::{EpochEvent, KernelLog, Options, Session};
 
 /// Why the target cannot be traced.
 #[derive(Debug, thiserror::Error)]

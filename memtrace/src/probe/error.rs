@@ -1,0 +1,28 @@
+//! Errors as one line.
+
+/// An error with its causes, in one line; a verifier's log is cut to its last words.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    if std::env::var_os("MEMTRACE_VERIFIER_LOG").is_some() {
+        return text;
+    }
+    match text.split_once("Verifier output:") {
+        Some((head, log)) => {
+            let last = log
+                .lines()
+                .rfind(|line| !line.trim().is_empty() && !line.starts_with("processed "))
+                .unwrap_or_default();
+            format!("{}verifier: {}", head, last.trim())
+        }
+        None => text.replace('\n', " "),
+    }
+}
