@@ -199,6 +199,28 @@ fn hostile_names_stay_text() {
 }
 
 #[test]
+fn a_capture_is_complete_unless_something_was_lost_or_is_unexplained() {
+    let complete = |capture: Value| {
+        serde_json::from_value::<Capture>(capture)
+            .unwrap()
+            .is_complete()
+    };
+    assert!(complete(capture()));
+    let mut lossy = capture();
+    lossy["capture"]["lost_events"] = json!(1);
+    assert!(!complete(lossy));
+    let mut unexplained = capture();
+    unexplained["summary"]["unexplained_bytes"] = json!(4096);
+    assert!(!complete(unexplained.clone()));
+    let mut earlier = capture();
+    earlier["earlier_epochs"] = json!([unexplained]);
+    assert!(!complete(earlier));
+    let mut unknown = capture();
+    unknown["summary"]["unexplained_bytes"] = Value::Null;
+    assert!(complete(unknown));
+}
+
+#[test]
 fn a_capture_survives_being_written_and_read() {
     let parsed: Capture = serde_json::from_value(capture()).unwrap();
     let mut written = Vec::new();

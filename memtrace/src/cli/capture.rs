@@ -196,7 +196,12 @@ impl<'a> Capturing<'a> {
             hooked: &self.hooked,
         };
         let tick = self.recorder.tick(now, reading, &names, observed);
-        if !self.options.quiet {
+        // The closing tick often comes right after a regular one, and has nothing to add to its line.
+        let repeats = self.last_line.is_some_and(|(t_ns, rss)| {
+            let since = Duration::from_nanos(tick.t_ns.saturating_sub(t_ns));
+            since < self.options.interval / 4 && rss == tick.rss_bytes
+        });
+        if !self.options.quiet && !repeats {
             let line = LiveLine {
                 tick,
                 before: self.last_line,
@@ -425,22 +430,6 @@ impl<'a> Capturing<'a> {
             })
             .collect()
     }
-}
-
-/// Whether a capture is whole: nothing lost, nothing unexplained beyond the stated bound.
-#[must_use]
-pub fn is_complete(capture: &Capture) -> bool {
-    capture
-        .earlier_epochs
-        .iter()
-        .chain([&capture.epoch])
-        .all(|epoch| {
-            epoch.capture.lost_events == 0
-                && epoch
-                    .summary
-                    .unexplained_bytes
-                    .is_none_or(|bytes| bytes == 0)
-        })
 }
 
 /// `CLOCK_MONOTONIC` in ns: the clock of the kernel side.

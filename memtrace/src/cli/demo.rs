@@ -55,17 +55,20 @@ pub fn run(demo: DemoArgs) -> anyhow::Result<ExitCode> {
 const fn story(scenario: Scenario) -> &'static str {
     match scenario {
         Scenario::LazyFree => {
-            "demo: a program fills 200 MiB and gives it back with MADV_FREE. RSS stays flat: is it a leak?\n\
-             Watch LazyFree, and the row madvise FREE at the end: asked for 200 MiB, moved nothing yet."
+            "demo: a program fills 200 MiB and gives it back with MADV_FREE.\n\
+             RSS stays flat: is it a leak? Watch LazyFree, and at the end the row madvise\n\
+             FREE: it asked for 200 MiB, and moved nothing yet."
         }
         Scenario::Dontneed => {
-            "demo: a program fills 200 MiB, gives it back with MADV_DONTNEED, twice, and touches half of it again."
+            "demo: a program fills 200 MiB, gives it back with MADV_DONTNEED, twice, and\n\
+             touches half of it again."
         }
         Scenario::Leak => {
             "demo: a program takes 20 MiB more at every step, and gives nothing back."
         }
         Scenario::Populate => {
-            "demo: a program brings in 200 MiB with MAP_POPULATE and MADV_POPULATE_WRITE: RSS rises without page faults."
+            "demo: a program brings in 200 MiB with MAP_POPULATE and MADV_POPULATE_WRITE:\n\
+             RSS rises without page faults."
         }
         Scenario::All => "demo: all scenarios, one after the other.",
     }

@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     args::{Cli, Options, TraceArgs},
-    capture::{Capturing, is_complete},
+    capture::Capturing,
     exit,
     output::{self, Out},
     privileges,
@@ -322,7 +322,7 @@ fn report(out: &Out, sink: Sink, ended: &(Capture, Option<i32>)) -> anyhow::Resu
             "standard output was closed, so the capture ended; --quiet with --json FILE needs no reader"
         );
     }
-    Ok(if is_complete(capture) {
+    Ok(if capture.is_complete() {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(exit::INCOMPLETE)

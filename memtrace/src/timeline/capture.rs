@@ -27,6 +27,20 @@ pub struct Capture {
     pub earlier_epochs: Vec<Epoch>,
 }
 
+impl Capture {
+    /// Whether it is whole: nothing lost, nothing unexplained beyond the stated bound, in any epoch.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.earlier_epochs
+            .iter()
+            .chain([&self.epoch])
+            .all(|epoch| {
+                let unexplained = epoch.summary.unexplained_bytes;
+                epoch.capture.lost_events == 0 && unexplained.is_none_or(|bytes| bytes == 0)
+            })
+    }
+}
+
 /// One program's time: from the start of the capture, or an exec, to the next exec or the end.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Epoch {
