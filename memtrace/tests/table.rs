@@ -97,7 +97,7 @@ RSS at the end           202.0M
 LazyFree                 190.0M  freed by the program, kept until it is needed
 RSS - LazyFree           12.00M  what the program still holds
 page faults               51203  51200 in user code, 3 in the kernel
-2 child processes were forked, and not followed, the last one is 4250
+children forked, and not followed: 2; the last one is 4250
 ";
     assert_eq!(show(capture(), 80), expected);
 }

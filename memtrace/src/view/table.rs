@@ -360,10 +360,10 @@ fn notes(text: &mut String, epoch: &Epoch, width: usize) {
         let last = capture
             .children
             .last_pid
-            .map_or_else(String::new, |pid| format!(", the last one is {pid}"));
+            .map_or_else(String::new, |pid| format!("; the last one is {pid}"));
         let _ = writeln!(
             text,
-            "{} child processes were forked, and not followed{last}",
+            "children forked, and not followed: {}{last}",
             capture.children.forked
         );
     }
