@@ -52,7 +52,7 @@ fn capture() -> Value {
             "end": "duration",
         },
         "summary": {
-            "rss_start_bytes": 10 << 20, "rss_end_bytes": 202 << 20,
+            "rss_start_bytes": 10 << 20, "rss_start_settled": true, "rss_end_bytes": 202 << 20,
             "rss_highest_seen_bytes": 210 << 20,
             "unexplained_bytes": 0, "unexplained_bound_bytes": 0, "compared_with": "smaps_rollup",
             "start": {"anon_bytes": 8 << 20, "file_bytes": 2 << 20, "shmem_bytes": 0, "swap_bytes": 0},
@@ -129,6 +129,17 @@ fn what_is_unexplained_is_shown_with_its_bound() {
     unknown["summary"]["unexplained_bytes"] = Value::Null;
     unknown["summary"]["unexplained_bound_bytes"] = Value::Null;
     assert!(show(unknown, 80).contains("unexplained                   -  there was nothing"));
+}
+
+#[test]
+fn a_start_that_did_not_stand_still_is_said() {
+    let mut busy = capture();
+    busy["summary"]["rss_start_settled"] = json!(false);
+    let report = show(busy, 80);
+    assert!(
+        report.contains("RSS at the start         10.00M  busy: some pages off"),
+        "{report}"
+    );
 }
 
 #[test]

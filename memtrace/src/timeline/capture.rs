@@ -213,6 +213,9 @@ impl Bytes4 {
 pub struct Summary {
     /// RSS when the epoch began.
     pub rss_start_bytes: i64,
+    /// Whether all counters stood still while the start was read. Where not, `rss_start_bytes` is some pages off, by which
+    /// the first changes' causes make up for it: the sum stays exact.
+    pub rss_start_settled: bool,
     /// RSS when it ended: 0 after an exit or an exec.
     pub rss_end_bytes: i64,
     /// The highest RSS among the ticks. Between ticks it may have been higher.

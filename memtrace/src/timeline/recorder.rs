@@ -131,6 +131,7 @@ impl Recorder {
         let end_bytes = self.bytes(&end);
         Summary {
             rss_start_bytes: start.rss_bytes(),
+            rss_start_settled: !reading.unsettled,
             rss_end_bytes: end_bytes.rss_bytes(),
             rss_highest_seen_bytes: self.highest,
             unexplained_bytes: closing

@@ -233,7 +233,11 @@ fn balance(text: &mut String, epoch: &Epoch, width: usize) {
     entry(
         "RSS at the start",
         &signed_size(summary.rss_start_bytes),
-        "",
+        if summary.rss_start_settled {
+            ""
+        } else {
+            "busy: some pages off, made up for by the causes"
+        },
     );
     entry("moved by the causes", &change(moved), "");
     match (summary.unexplained_bytes, summary.unexplained_bound_bytes) {
