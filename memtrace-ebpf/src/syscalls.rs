@@ -28,7 +28,7 @@ const ENOMEM: u32 = 12;
 /// `UIO_MAXIOV`: more the kernel refuses.
 const MAX_IOVECS: u64 = 1024;
 
-/// A successful call's bytes.
+/// What a call asked for.
 #[derive(Clone, Copy)]
 struct Bytes {
     requested: u64,
@@ -88,7 +88,7 @@ fn exit(nr: u32, result: i64) {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     let errno = errno(cell, regs, begun.brk, result);
-    let bytes = bytes(cell, regs, begun.brk, result);
+    let bytes = bytes(cell, regs, begun.brk);
     // SAFETY: fields of this CPU's cells.
     unsafe {
         state::add(&raw mut (*stats).calls, 1);
@@ -127,7 +127,7 @@ fn errno(cell: u32, regs: UserRegs, old_brk: u64, result: i64) -> u32 {
 
 /// The bytes that a call asked for, as its caller passed them.
 #[inline(always)]
-fn bytes(cell: u32, regs: UserRegs, old_brk: u64, _result: i64) -> Bytes {
+fn bytes(cell: u32, regs: UserRegs, old_brk: u64) -> Bytes {
     let (before, after) = match cell {
         MMAP | MUNMAP => (0, regs.arg::<1>()),
         MREMAP => (regs.arg::<1>(), regs.arg::<2>()),
