@@ -67,6 +67,20 @@ pub struct FaultStats {
     pub kernel_write: u64,
 }
 
+impl FaultStats {
+    /// From user code, of any kind.
+    #[must_use]
+    pub const fn user(&self) -> u64 {
+        self.user_read + self.user_write + self.user_exec
+    }
+
+    /// From kernel code, of any kind.
+    #[must_use]
+    pub const fn kernel(&self) -> u64 {
+        self.kernel_read + self.kernel_write
+    }
+}
+
 /// One CPU's part of one epoch.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]

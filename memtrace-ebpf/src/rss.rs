@@ -71,9 +71,7 @@ impl Live {
         // SAFETY: see above.
         self.field(|epoch| unsafe { &raw mut (*epoch).taker })
     }
-}
 
-impl Live {
     /// Notes whose the suspense is, should it be left over.
     #[inline(always)]
     fn note_call(&self, cell: u32) {

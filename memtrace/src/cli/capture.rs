@@ -179,7 +179,7 @@ impl<'a> Capturing<'a> {
         }
         if self.statm_inexact {
             let host = self.session.host();
-            let slack = 3 * batch_pages(host.online_cpus) * u64::from(host.online_cpus);
+            let slack = 3 * u64::from(batch_pages(host.online_cpus)) * u64::from(host.online_cpus);
             if checked.unexplained.unsigned_abs() <= slack {
                 checked.unexplained = 0;
             }
@@ -234,9 +234,7 @@ impl<'a> Capturing<'a> {
     /// The process has replaced its program: reports on the old one, and goes on with the new one.
     fn next_epoch(&mut self) -> Result<(), ProbeError> {
         let epoch = self.close(End::Exec)?;
-        let report = table(&self.host, &epoch, self.out.width());
-        self.out.line("");
-        self.out.line(report.trim_end());
+        self.print(&epoch);
         self.session.drained(self.number)?;
         self.earlier.push(epoch);
         self.number += 1;
@@ -258,9 +256,7 @@ impl<'a> Capturing<'a> {
     /// Ends the capture.
     pub fn finish(mut self, end: End) -> Result<Capture, ProbeError> {
         let epoch = self.close(end)?;
-        let report = table(&self.host, &epoch, self.out.width());
-        self.out.line("");
-        self.out.line(report.trim_end());
+        self.print(&epoch);
         Ok(Capture {
             schema: SCHEMA.to_owned(),
             memtrace_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -268,6 +264,12 @@ impl<'a> Capturing<'a> {
             epoch,
             earlier_epochs: self.earlier,
         })
+    }
+
+    fn print(&mut self, epoch: &Epoch) {
+        let report = table(&self.host, epoch, self.out.width());
+        self.out.line("");
+        self.out.line(report.trim_end());
     }
 
     /// The report of the current epoch.
@@ -373,8 +375,7 @@ impl<'a> Capturing<'a> {
                 break;
             };
             let before = std::mem::replace(&mut last, self.session.read(self.number)?);
-            let after = last.clone();
-            let checked = self.against_statm(&before, statm, &after);
+            let checked = self.against_statm(&before, statm, &last);
             let better = match (checked, comparison.check) {
                 (Some(new), Some(old)) => new.bound < old.bound,
                 (Some(_), None) => true,

@@ -52,7 +52,11 @@ pub fn run(args: TraceArgs) -> anyhow::Result<ExitCode> {
                 )
                 .exit()
         }
-        None => start(&run, &options, false),
+        None => {
+            let shown = run.first().map(|word| word.to_string_lossy());
+            privileges::check(&format!("memtrace -- {}", shown.unwrap_or_default()))?;
+            start(&run, &options, false)
+        }
     }
 }
 
@@ -86,10 +90,6 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
 
 /// Starts a program, and traces it from its first instruction. A `demo` ends once its workload stops itself.
 pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Result<ExitCode> {
-    if !demo {
-        let shown = command.first().map(|word| word.to_string_lossy());
-        privileges::check(&format!("memtrace -- {}", shown.unwrap_or_default()))?;
-    }
     let sink = Sink::open(options)?;
     let mut out = Out::new(options.color, sink.is_stdout());
     let held = Held::start(command, invoker())?;
@@ -339,9 +339,6 @@ async fn wait(
     // A terminal sends Ctrl-C to the program too; a SIGTERM came to memtrace alone.
     if signalled == Some(libc::SIGTERM) {
         spawned.signal(libc::SIGTERM);
-    }
-    if let Some(status) = spawned.try_wait()? {
-        return Ok(status);
     }
     let mut said = false;
     loop {

@@ -50,15 +50,19 @@ pub(super) fn attach_all(
     options: &Options,
 ) -> Result<Vec<Hook>, ProbeError> {
     let mut hooks = Vec::new();
-    // First what ends and moves an epoch, the ledger last: nothing counts before the target is found.
-    let tracepoints: [(&'static str, &'static str, &'static str); 4] = [
-        ("exit", "exit_mmap", "exit_mmap"),
-        ("exec", "sched_process_exec", "sched_process_exec"),
-        ("fork", "sched_process_fork", "sched_process_fork"),
-        ("rss", "rss_stat", "rss_stat"),
+    // In any order: nothing counts before the target is found.
+    let mut tracepoints = vec![
+        ("exit", "exit_mmap"),
+        ("exec", "sched_process_exec"),
+        ("fork", "sched_process_fork"),
+        ("rss", "rss_stat"),
     ];
-    for (name, program, tracepoint) in tracepoints {
-        match attach_btf(ebpf, btf, program, tracepoint) {
+    if options.faults {
+        tracepoints.push(("faults_user", "page_fault_user"));
+        tracepoints.push(("faults_kernel", "page_fault_kernel"));
+    }
+    for (name, tracepoint) in tracepoints {
+        match attach_btf(ebpf, btf, tracepoint) {
             Ok(()) => hooks.push(Hook::attached(name, HookKind::TpBtf)),
             Err(reason) if name == "rss" => {
                 return Err(ProbeError::Ledger {
@@ -69,30 +73,15 @@ pub(super) fn attach_all(
             Err(reason) => hooks.push(Hook::missing(name, reason)),
         }
     }
-    if options.faults {
-        for (name, tracepoint) in [
-            ("faults_user", "page_fault_user"),
-            ("faults_kernel", "page_fault_kernel"),
-        ] {
-            hooks.push(match attach_btf(ebpf, btf, tracepoint, tracepoint) {
-                Ok(()) => Hook::attached(name, HookKind::TpBtf),
-                Err(reason) => Hook::missing(name, reason),
-            });
-        }
-    }
     if options.syscalls {
         attach_calls(ebpf, btf, &mut hooks);
     }
     Ok(hooks)
 }
 
-fn attach_btf(
-    ebpf: &mut Ebpf,
-    btf: &AyaBtf,
-    name: &'static str,
-    tracepoint: &str,
-) -> Result<(), String> {
-    let program: &mut BtfTracePoint = program(ebpf, name).map_err(|error| chain(&error))?;
+/// Attaches a BTF tracepoint's program, which has its name.
+fn attach_btf(ebpf: &mut Ebpf, btf: &AyaBtf, tracepoint: &'static str) -> Result<(), String> {
+    let program: &mut BtfTracePoint = program(ebpf, tracepoint).map_err(|error| chain(&error))?;
     program
         .load(tracepoint, btf)
         .map_err(|error| chain(&error))?;
@@ -121,21 +110,13 @@ fn attach_calls(ebpf: &mut Ebpf, btf: &AyaBtf, hooks: &mut Vec<Hook>) {
     if left.is_empty() {
         return;
     }
-    let attached = tracefs::with(|| attach_tracepoints(ebpf, &left));
-    match attached {
-        Ok(results) => {
-            for (name, result) in left.iter().zip(results) {
-                hooks.push(match result {
-                    Ok(()) => Hook::attached(name, HookKind::Tracepoint),
-                    Err(error) => Hook::missing(name, format!("{error}; fentry: {refused}")),
-                });
-            }
-        }
-        Err(error) => {
-            for name in left {
-                hooks.push(Hook::missing(name, format!("{error}; fentry: {refused}")));
-            }
-        }
+    let results = tracefs::with(|| attach_tracepoints(ebpf, &left))
+        .unwrap_or_else(|error| vec![Err(error); left.len()]);
+    for (name, result) in left.into_iter().zip(results) {
+        hooks.push(match result {
+            Ok(()) => Hook::attached(name, HookKind::Tracepoint),
+            Err(error) => Hook::missing(name, format!("{error}; fentry: {refused}")),
+        });
     }
 }
 

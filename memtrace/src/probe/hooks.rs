@@ -14,6 +14,18 @@ pub enum HookKind {
     Tracepoint,
 }
 
+impl HookKind {
+    /// The name in the capture file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TpBtf => "tp_btf",
+            Self::Fentry => "fentry",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+}
+
 /// One hook, or one family of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {

@@ -54,9 +54,9 @@ impl Host {
 ///
 /// `compute_batch_value` in `lib/percpu_counter.c`.
 #[must_use]
-pub const fn batch_pages(online_cpus: u32) -> u64 {
+pub const fn batch_pages(online_cpus: u32) -> u32 {
     if online_cpus > 16 {
-        2 * online_cpus as u64
+        2 * online_cpus
     } else {
         32
     }

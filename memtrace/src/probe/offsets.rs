@@ -5,7 +5,10 @@ use memtrace_common::{
     config::{Config, NONE, RSS_ATOMIC, RSS_PERCPU, SyscallNumbers},
 };
 
-use super::btf::{Btf, BtfError, Shape};
+use super::{
+    btf::{Btf, BtfError, Shape},
+    host::batch_pages,
+};
 
 /// What about the target and the host goes into the configuration, beside the offsets.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +56,7 @@ pub fn config(btf: &Btf, host: Host) -> Result<Config, OffsetError> {
         wait_for_exec: u32::from(host.wait_for_exec),
         rss_kind: rss.kind,
         cpus: host.possible_cpus,
-        batch: (2 * host.online_cpus).max(32),
+        batch: batch_pages(host.online_cpus),
         anon_orders: host.anon_orders | 1,
         task_mm: offset("task_struct", "mm")?,
         task_tgid: offset("task_struct", "tgid")?,

@@ -95,19 +95,9 @@ impl Recorder {
                 .map(|statm| statm.size * self.page_size as u64),
             lazyfree_bytes: observed.smaps.map(|smaps| smaps.lazy_free),
             anon_huge_bytes: observed.smaps.map(|smaps| smaps.anon_huge),
-            unexplained_bytes: observed
-                .check
-                .map(|check| check.unexplained * self.page_size),
-            unexplained_bound_bytes: observed
-                .check
-                .map(|check| check.bound * self.page_size as u64),
-            faults: self.count_faults.then_some(
-                faults.user_read
-                    + faults.user_write
-                    + faults.user_exec
-                    + faults.kernel_read
-                    + faults.kernel_write,
-            ),
+            unexplained_bytes: observed.check.map(|check| self.unexplained(check)),
+            unexplained_bound_bytes: observed.check.map(|check| self.bound(check)),
+            faults: self.count_faults.then_some(faults.user() + faults.kernel()),
             causes: rows(&since, names)
                 .into_iter()
                 .map(|row| self.tick_cause(row))
@@ -134,12 +124,8 @@ impl Recorder {
             rss_start_settled: !reading.unsettled,
             rss_end_bytes: end_bytes.rss_bytes(),
             rss_highest_seen_bytes: self.highest,
-            unexplained_bytes: closing
-                .check
-                .map(|check| check.unexplained * self.page_size),
-            unexplained_bound_bytes: closing
-                .check
-                .map(|check| check.bound * self.page_size as u64),
+            unexplained_bytes: closing.check.map(|check| self.unexplained(check)),
+            unexplained_bound_bytes: closing.check.map(|check| self.bound(check)),
             compared_with: closing.compared_with,
             start,
             end: end_bytes,
@@ -150,8 +136,8 @@ impl Recorder {
                 .map(|row| self.cause(row))
                 .collect(),
             faults: Faults {
-                user: counted(faults.user_read + faults.user_write + faults.user_exec),
-                kernel: counted(faults.kernel_read + faults.kernel_write),
+                user: counted(faults.user()),
+                kernel: counted(faults.kernel()),
                 user_read: counted(faults.user_read),
                 user_write: counted(faults.user_write),
                 user_exec: counted(faults.user_exec),
@@ -165,6 +151,14 @@ impl Recorder {
     #[must_use]
     pub fn into_ticks(self) -> Vec<Tick> {
         self.ticks
+    }
+
+    const fn unexplained(&self, check: Check) -> i64 {
+        check.unexplained * self.page_size
+    }
+
+    const fn bound(&self, check: Check) -> u64 {
+        check.bound * self.page_size as u64
     }
 
     fn bytes(&self, pages: &Pages) -> Bytes4 {

@@ -7,6 +7,7 @@ use super::format::{
 };
 use crate::{
     ledger::Cause,
+    probe::HookKind,
     timeline::{Bytes4, CauseRow, End, Epoch, HostInfo, Mode},
 };
 
@@ -51,11 +52,8 @@ fn head(text: &mut String, host: &HostInfo, epoch: &Epoch, width: usize) {
     };
     let mut kinds: Vec<(&str, Vec<&str>)> = Vec::new();
     for hook in &capture.hooks {
-        let kind = match hook.kind {
-            Some(crate::probe::HookKind::TpBtf) => "tp_btf",
-            Some(crate::probe::HookKind::Fentry) => "fentry",
-            Some(crate::probe::HookKind::Tracepoint) => "tracepoint",
-            None => continue,
+        let Some(kind) = hook.kind.map(HookKind::name) else {
+            continue;
         };
         match kinds.iter_mut().find(|(name, _)| *name == kind) {
             Some((_, hooks)) => hooks.push(&hook.name),
