@@ -49,7 +49,12 @@ pub struct SyscallNumbers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Config {
-    /// Process id (in the initial namespace) of the target.
+    /// Device of memtrace's own PID namespace; only for the approximate mode.
+    pub pidns_dev: u64,
+    /// Inode of it; 0 is the initial one.
+    pub pidns_ino: u64,
+
+    /// Process id of the target in memtrace's own PID namespace.
     pub tgid: u32,
     /// 1: start at the target's next exec, not at once.
     pub wait_for_exec: u32,
@@ -70,6 +75,20 @@ pub struct Config {
     pub task_flags: u32,
     /// `task_struct.comm`.
     pub task_comm: u32,
+    /// `task_struct.group_leader`.
+    pub task_group_leader: u32,
+    /// `task_struct.thread_pid`.
+    pub task_thread_pid: u32,
+    /// `pid.level`.
+    pub pid_level: u32,
+    /// `pid.numbers`.
+    pub pid_numbers: u32,
+    /// Size of `struct upid`.
+    pub upid_size: u32,
+    /// `upid.nr`.
+    pub upid_nr: u32,
+    /// `upid.ns`.
+    pub upid_ns: u32,
     /// `task_struct.rss_stat.count` (before 6.2): pages that a thread has not added to its mm yet.
     pub task_rss_count: u32,
     /// `task_struct.rss_stat.events`: faults since it last did.
@@ -108,5 +127,5 @@ pub struct Config {
 
 const _: () = {
     assert!(size_of::<SyscallNumbers>() == 32);
-    assert!(size_of::<Config>() == 29 * 4 + 2 * 32);
+    assert!(size_of::<Config>() == 2 * 8 + 36 * 4 + 2 * 32);
 };

@@ -22,6 +22,8 @@ pub const MAP_ERRNOS: &str = "ERRNOS";
 pub const MAP_TASKS: &str = "TASKS";
 /// Name of the map of calls that have begun and not ended: thread to [`Begun`].
 pub const MAP_BEGUN: &str = "BEGUN";
+/// Name of the map of calls that have begun, in the approximate mode: thread to [`Asked`].
+pub const MAP_ASKED: &str = "ASKED";
 /// Name of the map that holds [`Shared`]: the kernel side's only writable global.
 pub const MAP_SHARED: &str = ".bss";
 
@@ -149,6 +151,12 @@ pub struct Epoch {
 pub struct Shared {
     /// Kernel address of the `mm` being traced; 0 before the start and after the end.
     pub target_mm: u64,
+    /// Address of memtrace's own PID namespace.
+    pub own_namespace: u64,
+    /// How deep that one lies: 0 is the initial one.
+    pub own_level: u32,
+    /// Process id of the target in the initial PID namespace; 0 until it is found.
+    pub tgid: u32,
     /// Number of the current epoch, from 0.
     pub epoch: u32,
     /// 1 once a target was found.
@@ -165,7 +173,7 @@ pub struct Shared {
     pub failed_reads: u64,
     /// Child processes (not threads) that the target forked.
     pub forks: u64,
-    /// The youngest of them, as a process id.
+    /// The youngest of them, as a process id in memtrace's own PID namespace; 0 where it has none there.
     pub last_child: u64,
     /// Task slots handed out.
     pub task_slots: u64,
@@ -229,6 +237,18 @@ pub struct Begun {
     pub brk: u64,
 }
 
+/// A call that has begun, with what it asks for: for kernels that do not tell at its end.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Asked {
+    /// `CLOCK_MONOTONIC` at entry, ns.
+    pub at_ns: u64,
+    /// `mm->brk` at entry.
+    pub brk: u64,
+    /// The first four arguments.
+    pub args: [u64; 4],
+}
+
 const _: () = {
     assert!(size_of::<CallStats>() == 48);
     assert!(size_of::<FaultStats>() == 40);
@@ -236,10 +256,11 @@ const _: () = {
     // The kernel refuses a per-CPU value above PCPU_MIN_UNIT_SIZE (32 KiB), and allocates all slots at once.
     assert!(size_of::<CpuCells>() <= 32 * 1024);
     assert!(size_of::<Epoch>() == 7 * 32 + 3 * 8 + 8);
-    assert!(size_of::<Shared>() == 104 + EPOCH_SLOTS as usize * size_of::<Epoch>());
+    assert!(size_of::<Shared>() == 120 + EPOCH_SLOTS as usize * size_of::<Epoch>());
     assert!(size_of::<Event>() == 8);
     assert!(size_of::<ErrnoKey>() == 16);
     assert!(size_of::<TaskKey>() == 24);
     assert!(size_of::<Begun>() == 16);
+    assert!(size_of::<Asked>() == 48);
     assert!(EPOCH_SLOTS.is_power_of_two());
 };

@@ -12,8 +12,8 @@ use memtrace_common::{
 };
 
 use crate::{
-    kernel::{Task, UserRegs, mm_users},
-    state::{self, TASKS, claim, config, shared},
+    kernel::{Arguments, Task, mm_users},
+    state::{self, TASKS, claim, config, load, shared},
 };
 
 /// The cell of an RSS change of `mm` that the current task makes.
@@ -75,21 +75,21 @@ fn asks_for_pageout(cell: u32) -> bool {
 }
 
 #[inline(always)]
-fn numbers(regs: UserRegs) -> SyscallNumbers {
-    if regs.compat() {
+fn numbers<A: Arguments>(args: A) -> SyscallNumbers {
+    if args.compat() {
         config!(compat)
     } else {
         config!(native)
     }
 }
 
-/// The cell of a system call of the task that the registers belong to.
+/// The cell of a system call.
 #[inline(always)]
-pub fn syscall(regs: UserRegs, nr: u32) -> u32 {
-    let numbers = numbers(regs);
+pub fn syscall<A: Arguments>(args: A, nr: u32) -> u32 {
+    let numbers = numbers(args);
     if nr == numbers.madvise {
         // The third argument is in the same register for 32-bit tasks.
-        MADVISE_BASE + advice_slot(regs.arg::<2>() as i32)
+        MADVISE_BASE + advice_slot::<A>(args.arg::<2>() as i32)
     } else if nr == numbers.munmap {
         MUNMAP
     } else if nr == numbers.mmap {
@@ -99,7 +99,7 @@ pub fn syscall(regs: UserRegs, nr: u32) -> u32 {
     } else if nr == numbers.mremap {
         MREMAP
     } else if nr == numbers.process_madvise {
-        PROCESS_MADVISE_BASE + advice_slot(process_madvise_advice(regs))
+        PROCESS_MADVISE_BASE + advice_slot::<A>(process_madvise_advice(args))
     } else if nr == numbers.execve || nr == numbers.execveat {
         EXEC
     } else {
@@ -108,21 +108,24 @@ pub fn syscall(regs: UserRegs, nr: u32) -> u32 {
 }
 
 #[inline(always)]
-fn process_madvise_advice(regs: UserRegs) -> i32 {
-    if regs.compat() {
+fn process_madvise_advice<A: Arguments>(args: A) -> i32 {
+    if args.compat() {
         // i386 passes the fourth argument in esi, where the native ABI has its second; arm has it in r3, as arm64.
         if config!(compat_mask) == 0xffff {
-            return regs.arg::<1>() as i32;
+            return args.arg::<1>() as i32;
         }
     }
-    regs.arg::<3>() as i32
+    args.arg::<3>() as i32
 }
 
 /// The slot of an advice; values that this version does not know get one in the order in which they are seen.
 #[inline(always)]
-pub fn advice_slot(advice: i32) -> u32 {
+fn advice_slot<A: Arguments>(advice: i32) -> u32 {
     if let Some(slot) = advice::slot(advice) {
         return slot;
+    }
+    if !A::FETCHES {
+        return OVERFLOW_SLOT;
     }
     let mark = u64::from(advice as u32) + 1;
     let mut i = 0;
@@ -140,6 +143,13 @@ pub fn advice_slot(advice: i32) -> u32 {
         i += 1;
     }
     OVERFLOW_SLOT
+}
+
+/// Whether a task is of the target process, whatever mm it has.
+#[inline(always)]
+pub fn is_target(task: Task) -> bool {
+    // SAFETY: a field of `SHARED`.
+    task.tgid() == load(unsafe { &raw const (*shared()).tgid })
 }
 
 /// A change that a task makes which does not have the mm.
@@ -160,7 +170,7 @@ fn foreign(task: Task, flags: u32, mm: u64) -> u32 {
     }
     // Nobody uses the mm any more: it is being torn down, by whoever held it last.
     if mm_users(mm) == Some(0) {
-        return if task.tgid() == config!(tgid) && flags & PF_EXITING == 0 {
+        return if is_target(task) && flags & PF_EXITING == 0 {
             EXEC
         } else {
             EXIT
@@ -174,7 +184,7 @@ fn foreign(task: Task, flags: u32, mm: u64) -> u32 {
             b"oom_reaper\0\0\0\0\0\0" => return OOM_REAPER,
             _ => {}
         }
-    } else if flags & PF_EXITING != 0 && task.tgid() == config!(tgid) {
+    } else if flags & PF_EXITING != 0 && is_target(task) {
         return EXIT;
     }
     named(task, TaskCause::OtherProcess, OTHER_PROCESS)
@@ -194,7 +204,7 @@ fn named_slot(task: Task, cause: TaskCause) -> u32 {
     }
     // SAFETY: a field of `SHARED`.
     let next = unsafe { &raw mut (*shared()).task_slots };
-    if state::load(next) >= u64::from(TASK_SLOTS) {
+    if load(next) >= u64::from(TASK_SLOTS) {
         return TASK_SLOTS;
     }
     let slot = state::add_shared(next, 1) as u32;

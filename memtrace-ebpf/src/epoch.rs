@@ -212,7 +212,7 @@ pub fn begin(mm: u64) {
             number = current;
             merged = true;
             // SAFETY: a field of `SHARED`.
-            state::add_shared(unsafe { &raw mut (*shared).merged_epochs }, 1);
+            state::count_shared(unsafe { &raw mut (*shared).merged_epochs }, 1);
         }
     }
     let epoch = state::epoch(number);
@@ -293,7 +293,7 @@ pub fn tell(number: u32, kind: EpochEnd) {
     };
     if EVENTS.output::<Event>(&event, 0).is_err() {
         // SAFETY: a field of `SHARED`.
-        state::add_shared(unsafe { &raw mut (*shared()).lost_events }, 1);
+        state::count_shared(unsafe { &raw mut (*shared()).lost_events }, 1);
     }
 }
 

@@ -32,7 +32,13 @@ pub fn page_fault_user(ctx: BtfTracePointContext) -> i32 {
     let Some(faults) = faults() else {
         return 0;
     };
-    let error = ctx.arg::<u64>(2);
+    count_user(faults, ctx.arg::<u64>(2));
+    0
+}
+
+/// Counts a fault of user code by its error code.
+#[inline(always)]
+pub fn count_user(faults: *mut FaultStats, error: u64) {
     // SAFETY: fields of this CPU's cells.
     let counter = unsafe {
         if error & INSTRUCTION != 0 {
@@ -44,7 +50,6 @@ pub fn page_fault_user(ctx: BtfTracePointContext) -> i32 {
         }
     };
     state::add(counter, 1);
-    0
 }
 
 #[btf_tracepoint(function = "page_fault_kernel")]
@@ -52,18 +57,24 @@ pub fn page_fault_kernel(ctx: BtfTracePointContext) -> i32 {
     let Some(faults) = faults() else {
         return 0;
     };
+    count_kernel(faults, ctx.arg::<u64>(0), ctx.arg::<u64>(2));
+    0
+}
+
+/// Counts a fault of kernel code.
+#[inline(always)]
+pub fn count_kernel(faults: *mut FaultStats, address: u64, error: u64) {
     // A fault on a kernel address (vmalloc, a probing read) is not the process's memory.
-    if (ctx.arg::<u64>(0) as i64) < 0 {
-        return 0;
+    if (address as i64) < 0 {
+        return;
     }
     // SAFETY: fields of this CPU's cells.
     let counter = unsafe {
-        if ctx.arg::<u64>(2) & WRITE != 0 {
+        if error & WRITE != 0 {
             &raw mut (*faults).kernel_write
         } else {
             &raw mut (*faults).kernel_read
         }
     };
     state::add(counter, 1);
-    0
 }

@@ -84,7 +84,29 @@ impl Task {
     }
 }
 
+/// The arguments of a system call.
+pub trait Arguments: Copy {
+    /// Whether the kernel that this is for has atomic instructions that return what was there (5.12 and later).
+    const FETCHES: bool;
+
+    /// Argument `N` of the system call.
+    fn arg<const N: usize>(self) -> u64;
+
+    /// Whether a 32-bit task made the call.
+    fn compat(self) -> bool;
+}
+
 impl UserRegs {
+    /// Wraps the registers that a system call's own function got as its argument.
+    ///
+    /// # Safety
+    ///
+    /// `regs` must be a `pt_regs` pointer that came from the kernel, not from memory.
+    #[inline(always)]
+    pub const unsafe fn from_ptr(regs: *const u8) -> Self {
+        Self(regs)
+    }
+
     #[inline(always)]
     fn field<T: Copy>(self, offset: u32) -> T {
         // SAFETY: as for `Task::field`.
@@ -97,18 +119,49 @@ impl UserRegs {
         // The lower half of a register on x86-64, an s32 on arm64; both are little-endian.
         self.field(config!(regs_nr))
     }
+}
 
-    /// Whether a 32-bit task made the call.
-    #[inline(always)]
-    pub fn compat(self) -> bool {
-        self.field::<u32>(config!(regs_compat)) & config!(compat_mask) == config!(compat_value)
-    }
+impl Arguments for UserRegs {
+    const FETCHES: bool = true;
 
-    /// Argument `N` of the system call.
     #[inline(always)]
-    pub fn arg<const N: usize>(self) -> u64 {
+    fn arg<const N: usize>(self) -> u64 {
         self.field(config!(regs_arg[N]))
     }
+
+    #[inline(always)]
+    fn compat(self) -> bool {
+        self.field::<u32>(config!(regs_compat)) & config!(compat_mask) == config!(compat_value)
+    }
+}
+
+/// A process's number in memtrace's own PID namespace, if it has one there. `task` is any thread of it.
+///
+/// The number that a process is known by differs from one PID namespace to the next; the kernel keeps one per level, from the
+/// initial namespace down to the process's own.
+#[inline(always)]
+pub fn own_number(task: Task, level: u32, namespace: u64) -> Option<u32> {
+    let leader = read::<u64>(task.0 as u64 + u64::from(config!(task_group_leader)))?;
+    let pid = read::<u64>(leader + u64::from(config!(task_thread_pid)))?;
+    if read::<u32>(pid + u64::from(config!(pid_level)))? < level {
+        return None;
+    }
+    let number =
+        pid + u64::from(config!(pid_numbers)) + u64::from(level) * u64::from(config!(upid_size));
+    if read::<u64>(number + u64::from(config!(upid_ns)))? != namespace {
+        return None;
+    }
+    read(number + u64::from(config!(upid_nr)))
+}
+
+/// The running task's own PID namespace: how deep it lies, and its address.
+#[inline(always)]
+pub fn own_namespace() -> Option<(u32, u64)> {
+    let pid = read::<u64>(Task::current().0 as u64 + u64::from(config!(task_thread_pid)))?;
+    let level = read::<u32>(pid + u64::from(config!(pid_level)))?;
+    let number =
+        pid + u64::from(config!(pid_numbers)) + u64::from(level) * u64::from(config!(upid_size));
+    Some((level, read(number + u64::from(config!(upid_ns)))?))
 }
 
 /// Reads kernel memory at an address that is only a number.

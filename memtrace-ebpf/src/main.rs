@@ -11,6 +11,7 @@
     feature(asm_experimental_arch)
 )]
 
+mod approximate;
 mod cause;
 mod epoch;
 mod faults;

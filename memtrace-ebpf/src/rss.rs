@@ -175,7 +175,7 @@ fn percpu(mm: u64, member: usize) {
     };
     let Some(local) = kernel::read::<i32>(address) else {
         // SAFETY: a field of `SHARED`.
-        state::add_shared(unsafe { &raw mut (*shared()).failed_reads }, 1);
+        state::count_shared(unsafe { &raw mut (*shared()).failed_reads }, 1);
         return;
     };
     let last_local = load(last);

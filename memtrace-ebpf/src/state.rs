@@ -10,8 +10,8 @@ use aya_ebpf::{
 use memtrace_common::{
     config::Config,
     layout::{
-        Begun, Control, CpuCells, EPOCH_SLOTS, Epoch, ErrnoKey, MAX_BEGUN, MAX_ERRNOS, Shared,
-        TaskKey,
+        Asked, Begun, Control, CpuCells, EPOCH_SLOTS, Epoch, ErrnoKey, MAX_BEGUN, MAX_ERRNOS,
+        Shared, TaskKey,
     },
 };
 
@@ -57,6 +57,9 @@ pub static TASKS: HashMap<TaskKey, u32> =
 #[map]
 pub static BEGUN: HashMap<u64, Begun> = HashMap::with_max_entries(MAX_BEGUN, 0);
 
+#[map]
+pub static ASKED: HashMap<u64, Asked> = HashMap::with_max_entries(MAX_BEGUN, 0);
+
 #[repr(transparent)]
 pub struct SharedCell(UnsafeCell<Shared>);
 
@@ -98,6 +101,13 @@ pub fn store<T: Copy>(field: *mut T, value: T) {
 #[inline(always)]
 pub fn add(field: *mut u64, value: u64) {
     store(field, load(field).wrapping_add(value));
+}
+
+/// Adds to a counter that all CPUs share. Every kernel that has eBPF can do that; what an addition *returns*, only 5.12 and
+/// later can say, and a program with such an instruction anywhere in it is refused by those before.
+#[inline(always)]
+pub fn count_shared(field: *mut u64, value: u64) {
+    atomic::add(field, value);
 }
 
 /// Adds to a counter that all CPUs share; returns what it was.
@@ -164,6 +174,14 @@ mod atomic {
     }
 
     #[inline(always)]
+    pub fn add(field: *mut u64, value: u64) {
+        // SAFETY: see the module.
+        unsafe {
+            asm!("lock *(u64 *)({p} + 0) += {v}", p = in(reg) field, v = in(reg) value);
+        }
+    }
+
+    #[inline(always)]
     pub fn swap(field: *mut u64, value: u64) -> u64 {
         let mut old = value;
         // SAFETY: see the module.
@@ -192,6 +210,10 @@ mod atomic {
     pub fn fetch_add(field: *mut u64, value: u64) -> u64 {
         // SAFETY: see above.
         unsafe { AtomicU64::from_ptr(field) }.fetch_add(value, SeqCst)
+    }
+
+    pub fn add(field: *mut u64, value: u64) {
+        fetch_add(field, value);
     }
 
     pub fn swap(field: *mut u64, value: u64) -> u64 {

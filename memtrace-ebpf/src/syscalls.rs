@@ -2,10 +2,10 @@
 //!
 //! Two ways in, one body: `fentry`/`fexit` on the calls' own functions, which costs other processes nothing, and the
 //! `syscalls:sys_enter_*`/`sys_exit_*` tracepoints where those cannot be attached. The arguments come from the task's user
-//! registers in both.
+//! registers in both. What is counted of a call is the same in the approximate mode, which finds its calls in its own way.
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_user, generated},
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_user},
     macros::{fentry, fexit, tracepoint},
     programs::{FEntryContext, FExitContext, TracePointContext},
 };
@@ -16,7 +16,7 @@ use memtrace_common::{
 
 use crate::{
     cause,
-    kernel::{self, Task, UserRegs},
+    kernel::{self, Arguments, Task},
     rss::current_cells,
     state::{self, BEGUN, ERRNOS, config, load, shared},
 };
@@ -55,7 +55,7 @@ fn enter() {
     };
     if BEGUN.insert(bpf_get_current_pid_tgid(), begun, 0).is_err() {
         // SAFETY: a field of `SHARED`.
-        state::add_shared(unsafe { &raw mut (*shared()).lost_calls }, 1);
+        state::count_shared(unsafe { &raw mut (*shared()).lost_calls }, 1);
     }
 }
 
@@ -71,8 +71,13 @@ fn exit(nr: u32, result: i64) {
         return;
     };
     let _ = BEGUN.remove(thread);
-    let regs = task.user_regs();
-    let cell = cause::syscall(regs, nr);
+    count(task.user_regs(), nr, result, begun);
+}
+
+/// Counts a call that has ended.
+#[inline(always)]
+pub fn count<A: Arguments>(args: A, nr: u32, result: i64, begun: Begun) {
+    let cell = cause::syscall(args, nr);
     let Some((cells, epoch)) = current_cells() else {
         return;
     };
@@ -87,8 +92,8 @@ fn exit(nr: u32, result: i64) {
     let stats = unsafe { (&raw mut (*cells).calls).cast::<CallStats>().add(slot) };
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    let errno = errno(cell, regs, begun.brk, result);
-    let bytes = bytes(cell, regs, begun.brk);
+    let errno = errno(cell, args, begun.brk, result);
+    let bytes = bytes(cell, args, begun.brk);
     // SAFETY: fields of this CPU's cells.
     unsafe {
         state::add(&raw mut (*stats).calls, 1);
@@ -108,9 +113,9 @@ fn exit(nr: u32, result: i64) {
 
 /// The errno of a failed call; 0 of a successful one.
 #[inline(always)]
-fn errno(cell: u32, regs: UserRegs, old_brk: u64, result: i64) -> u32 {
+fn errno<A: Arguments>(cell: u32, args: A, old_brk: u64, result: i64) -> u32 {
     if cell == BRK {
-        let asked = regs.arg::<0>();
+        let asked = args.arg::<0>();
         // brk(0) asks where the break is; any other call that leaves it elsewhere has failed.
         return if asked != 0 && asked != result as u64 && asked != old_brk {
             ENOMEM
@@ -127,16 +132,16 @@ fn errno(cell: u32, regs: UserRegs, old_brk: u64, result: i64) -> u32 {
 
 /// The bytes that a call asked for, as its caller passed them.
 #[inline(always)]
-fn bytes(cell: u32, regs: UserRegs, old_brk: u64) -> Bytes {
+fn bytes<A: Arguments>(cell: u32, args: A, old_brk: u64) -> Bytes {
     let (before, after) = match cell {
-        MMAP | MUNMAP => (0, regs.arg::<1>()),
-        MREMAP => (regs.arg::<1>(), regs.arg::<2>()),
+        MMAP | MUNMAP => (0, args.arg::<1>()),
+        MREMAP => (args.arg::<1>(), args.arg::<2>()),
         BRK => {
-            let asked = regs.arg::<0>();
+            let asked = args.arg::<0>();
             (old_brk, if asked == 0 { old_brk } else { asked })
         }
-        PROCESS_MADVISE_BASE..TASK_BASE => (0, iovec_bytes(regs.arg::<1>(), regs.arg::<2>())),
-        _ => (0, regs.arg::<1>()),
+        PROCESS_MADVISE_BASE..TASK_BASE => (0, iovec_bytes(args.arg::<1>(), args.arg::<2>())),
+        _ => (0, args.arg::<1>()),
     };
     Bytes {
         requested: after.saturating_sub(before),
@@ -144,44 +149,28 @@ fn bytes(cell: u32, regs: UserRegs, old_brk: u64) -> Bytes {
     }
 }
 
-#[repr(C)]
-struct Iovecs {
-    base: u64,
-    total: u64,
-}
-
-unsafe extern "C" fn add_iovec(index: u64, iovecs: *mut Iovecs) -> i64 {
-    // SAFETY: `bpf_loop` passes the pointer that it was given, on this program's stack.
-    let iovecs = unsafe { &mut *iovecs };
-    // `struct iovec { void *base; size_t len; }`
-    let length = (iovecs.base + index * 16 + 8) as *const u64;
-    // SAFETY: a checked read of user memory.
-    match unsafe { bpf_probe_read_user(length) } {
-        Ok(length) => {
-            iovecs.total = iovecs.total.wrapping_add(length);
-            0
-        }
-        Err(_) => 1,
-    }
-}
-
-/// Sum of the lengths of an iovec array in the target's memory.
-#[inline(always)]
+/// Sum of the lengths of an iovec array in the target's memory: `struct iovec { void *base; size_t len; }`.
+#[inline(never)]
 fn iovec_bytes(base: u64, count: u64) -> u64 {
     if count > MAX_IOVECS {
         return 0;
     }
-    let mut iovecs = Iovecs { base, total: 0 };
-    // SAFETY: `add_iovec` takes what is passed here, and nothing outlives the call.
-    unsafe {
-        generated::bpf_loop(
-            count as u32,
-            add_iovec as *mut core::ffi::c_void,
-            (&raw mut iovecs).cast(),
-            0,
-        );
+    let mut total = 0u64;
+    let mut index = 0;
+    // `bpf_loop` is in 5.17 and later only.
+    while index < MAX_IOVECS {
+        if index >= count {
+            break;
+        }
+        let length = (base + index * 16 + 8) as *const u64;
+        // SAFETY: a checked read of user memory.
+        let Ok(length) = (unsafe { bpf_probe_read_user(length) }) else {
+            break;
+        };
+        total = total.wrapping_add(length);
+        index += 1;
     }
-    iovecs.total
+    total
 }
 
 #[inline(always)]
@@ -193,7 +182,7 @@ fn count_errno(epoch: u32, cell: u32, errno: u32) {
         pad: 0,
     };
     if let Some(count) = ERRNOS.get_ptr_mut(key) {
-        state::add_shared(count, 1);
+        state::count_shared(count, 1);
         return;
     }
     // BPF_NOEXIST: another CPU may have been faster.
@@ -201,10 +190,10 @@ fn count_errno(epoch: u32, cell: u32, errno: u32) {
         return;
     }
     if let Some(count) = ERRNOS.get_ptr_mut(key) {
-        state::add_shared(count, 1);
+        state::count_shared(count, 1);
     } else {
         // SAFETY: a field of `SHARED`.
-        state::add_shared(unsafe { &raw mut (*shared()).lost_errnos }, 1);
+        state::count_shared(unsafe { &raw mut (*shared()).lost_errnos }, 1);
     }
 }
 

@@ -1,12 +1,17 @@
 //! The target's life: finding it, its exec, its end, its children.
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    EbpfContext,
+    macros::{btf_tracepoint, fexit},
+    programs::{BtfTracePointContext, FExitContext},
+};
 use aya_log_ebpf::info;
 use memtrace_common::{config::PF_EXITING, layout::EpochEnd};
 
 use crate::{
+    cause::is_target,
     epoch,
-    kernel::Task,
+    kernel::{self, Task},
     state::{self, config, load, shared, store},
 };
 
@@ -16,7 +21,8 @@ fn target_mm() -> u64 {
     load(unsafe { &raw const (*shared()).target_mm })
 }
 
-/// `iter/task`: finds the target among all tasks, and starts the first epoch. The loader reads it once.
+/// `iter/task`: finds the target among all tasks by its number in the reader's PID namespace, and starts the first epoch, unless
+/// that is to wait for an exec. The loader reads it once.
 ///
 /// `ctx` is `struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; }`.
 #[unsafe(no_mangle)]
@@ -29,13 +35,24 @@ pub fn find_target(ctx: *mut core::ffi::c_void) -> i32 {
     }
     // SAFETY: the kernel passed it.
     let task = unsafe { Task::from_ptr(task) };
-    // SAFETY: a field of `SHARED`.
-    if task.tgid() != config!(tgid) || load(unsafe { &raw const (*shared()).started }) != 0 {
+    let Some((level, namespace)) = kernel::own_namespace() else {
         return 0;
+    };
+    if kernel::own_number(task, level, namespace) != Some(config!(tgid)) {
+        return 0;
+    }
+    // SAFETY: fields of `SHARED`.
+    unsafe {
+        if load(&raw const (*shared()).started) != 0 {
+            return 0;
+        }
+        store(&raw mut (*shared()).own_level, level);
+        store(&raw mut (*shared()).own_namespace, namespace);
+        store(&raw mut (*shared()).tgid, task.tgid());
     }
     // A group whose leader has exited goes on in its other threads.
     let mm = task.mm();
-    if mm != 0 {
+    if mm != 0 && config!(wait_for_exec) == 0 {
         epoch::begin(mm);
     }
     0
@@ -45,28 +62,39 @@ pub fn find_target(ctx: *mut core::ffi::c_void) -> i32 {
 #[btf_tracepoint(function = "exit_mmap")]
 pub fn exit_mmap(ctx: BtfTracePointContext) -> i32 {
     let mm = ctx.arg::<*const u8>(0) as u64;
+    torn_down(&ctx, mm);
+    0
+}
+
+/// The function of that name, for kernels without the tracepoint (before 6.1).
+#[fexit(function = "exit_mmap")]
+pub fn exit_mmap_done(ctx: FExitContext) -> i32 {
+    let mm = ctx.arg::<*const u8>(0) as u64;
+    torn_down(&ctx, mm);
+    0
+}
+
+#[inline(always)]
+fn torn_down<C: EbpfContext>(ctx: &C, mm: u64) {
     let task = Task::current();
     // A child that waits for its exec has an mm that is not traced.
     let waits = config!(wait_for_exec) != 0
         // SAFETY: a field of `SHARED`.
         && load(unsafe { &raw const (*shared()).started }) == 0
-        && task.tgid() == config!(tgid);
+        && is_target(task);
     if mm != target_mm() && !waits {
-        return 0;
+        return;
     }
-    let execs = task.tgid() == config!(tgid)
-        && task.flags() & PF_EXITING == 0
-        && task.mm() != 0
-        && task.mm() != mm;
+    let execs =
+        is_target(task) && task.flags() & PF_EXITING == 0 && task.mm() != 0 && task.mm() != mm;
     if execs {
-        switch(&ctx, mm, task.mm());
+        switch(ctx, mm, task.mm());
     } else if mm == target_mm() {
         let number = epoch::current();
         epoch::end(mm, EpochEnd::Exit);
         epoch::tell(number, EpochEnd::Exit);
-        info!(&ctx, "epoch {} ended: exit", number);
+        info!(ctx, "epoch {} ended: exit", number);
     }
-    0
 }
 
 /// `sched_process_exec(task, old_pid, bprm)`: for an exec whose old mm lives on, in a vfork parent or another process that
@@ -75,7 +103,7 @@ pub fn exit_mmap(ctx: BtfTracePointContext) -> i32 {
 pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let task = Task::current();
     let mm = target_mm();
-    if task.tgid() != config!(tgid) || task.mm() == mm || task.mm() == 0 {
+    if !is_target(task) || task.mm() == mm || task.mm() == 0 {
         return 0;
     }
     // SAFETY: a field of `SHARED`.
@@ -88,7 +116,7 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
 }
 
 #[inline(never)]
-fn switch(ctx: &BtfTracePointContext, old: u64, new: u64) {
+fn switch<C: EbpfContext>(ctx: &C, old: u64, new: u64) {
     let number = epoch::current();
     let traced = target_mm() != 0;
     if traced {
@@ -117,8 +145,13 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     }
     // SAFETY: fields of `SHARED`.
     unsafe {
-        state::add_shared(&raw mut (*shared()).forks, 1);
-        store(&raw mut (*shared()).last_child, u64::from(child.tgid()));
+        let (level, namespace) = (
+            load(&raw const (*shared()).own_level),
+            load(&raw const (*shared()).own_namespace),
+        );
+        let number = kernel::own_number(child, level, namespace).unwrap_or(0);
+        state::count_shared(&raw mut (*shared()).forks, 1);
+        store(&raw mut (*shared()).last_child, u64::from(number));
     }
     0
 }

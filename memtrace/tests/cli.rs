@@ -792,3 +792,67 @@ fn completions_are_printed() {
         assert!(script.contains("smaps-limit"), "{script}");
     }
 }
+
+/// The capture of a kernel whose BTF is hidden, in a mount namespace of its own.
+fn without_btf(arguments: &str) -> Output {
+    Command::new("unshare")
+        .args(["--mount", "sh", "-c"])
+        .arg(format!(
+            "mount -t tmpfs none /sys/kernel/btf && exec {} {arguments}",
+            env!("CARGO_BIN_EXE_memtrace")
+        ))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn without_btf_rss_is_sampled_and_what_only_a_ledger_knows_is_null() {
+    if needs_root() {
+        return;
+    }
+    let output = without_btf("-q -i 100ms --json - -- sh -c 'true; true; exit 0'");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let capture = json(&output);
+    let schema: Value =
+        serde_json::from_str(include_str!("../../docs/memtrace-1.schema.json")).unwrap();
+    assert!(jsonschema::is_valid(&schema, &capture));
+    assert_eq!(capture["capture"]["mode"], "approximate");
+    let note = capture["capture"]["mode_note"].as_str().unwrap();
+    assert!(note.contains("CONFIG_DEBUG_INFO_BTF"), "{note}");
+    assert_eq!(capture["capture"]["children"], Value::Null);
+    let summary = &capture["summary"];
+    assert_eq!(summary["unexplained_bytes"], Value::Null);
+    assert!(summary["rss_sampling_bound_bytes"].as_u64().unwrap() > 0);
+    let mmap = row(&capture, "mmap", None);
+    assert!(mmap["calls"].as_u64().unwrap() > 0);
+    assert!(mmap["requested_bytes"].as_u64().unwrap() > 0);
+    assert_eq!(mmap["rss_delta_bytes"], Value::Null);
+    assert_eq!(mmap["by_kind"], Value::Null);
+    assert!(summary["faults"]["user"].as_u64().unwrap() > 0);
+    // Where the break was, only BTF tells; and which task is a thread.
+    let missing: Vec<&str> = capture["capture"]["hooks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|hook| hook["kind"].is_null())
+        .map(|hook| hook["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(missing, ["rss", "fork", "brk"]);
+    assert!(
+        summary["causes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|row| row["cause"] != "brk" || row["calls"].is_null())
+    );
+}
+
+#[test]
+fn without_btf_an_exact_capture_is_refused_with_the_reason() {
+    if needs_root() {
+        return;
+    }
+    let output = without_btf("--mode exact --pid 1");
+    fails_with(&output, 1, &["CONFIG_DEBUG_INFO_BTF"]);
+}

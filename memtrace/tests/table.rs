@@ -43,7 +43,7 @@ fn capture() -> Value {
                    "start_time": 1_790_000_000, "runtime": null},
         "capture": {
             "started_at": "2026-09-21T12:00:00Z", "duration_ns": 30_000_000_000u64,
-            "interval_ns": 1_000_000_000, "mode": "exact",
+            "interval_ns": 1_000_000_000, "mode": "exact", "mode_note": null,
             "hooks": [{"name": "rss", "kind": "tp_btf"}, {"name": "madvise", "kind": "fentry"},
                       {"name": "mmap", "kind": null, "error": "tracefs is not mounted"}],
             "lost_events": 0,
@@ -54,6 +54,7 @@ fn capture() -> Value {
         "summary": {
             "rss_start_bytes": 10 << 20, "rss_start_settled": true, "rss_end_bytes": 202 << 20,
             "rss_highest_seen_bytes": 210 << 20,
+            "rss_sampling_bound_bytes": null,
             "unexplained_bytes": 0, "unexplained_bound_bytes": 0, "compared_with": "smaps_rollup",
             "start": {"anon_bytes": 8 << 20, "file_bytes": 2 << 20, "shmem_bytes": 0, "swap_bytes": 0},
             "end": {"anon_bytes": 200 << 20, "file_bytes": 2 << 20, "shmem_bytes": 0, "swap_bytes": 0},
@@ -238,4 +239,66 @@ fn a_capture_survives_being_written_and_read() {
     memtrace::export::json::write(&parsed, &mut written).unwrap();
     let again: Value = serde_json::from_slice(&written).unwrap();
     assert_eq!(again, capture());
+}
+
+/// The same capture as a kernel without a ledger gives it.
+fn approximate() -> Value {
+    let mut capture = capture();
+    capture["capture"]["mode"] = json!("approximate");
+    capture["capture"]["mode_note"] =
+        json!("RSS is sampled, there is no ledger: the kernel's BTF has no struct pid");
+    capture["capture"]["hooks"] = json!([
+        {"name": "rss", "kind": null, "error": "the kernel's BTF has no struct pid"},
+        {"name": "madvise", "kind": "fentry"},
+        {"name": "fork", "kind": null, "error": "this kernel shows no BTF"},
+    ]);
+    capture["capture"]["children"] = Value::Null;
+    let summary = &mut capture["summary"];
+    for name in [
+        "rss_start_settled",
+        "unexplained_bytes",
+        "unexplained_bound_bytes",
+        "compared_with",
+    ] {
+        summary[name] = Value::Null;
+    }
+    summary["rss_sampling_bound_bytes"] = json!(65 * 16 * 4096 * 3);
+    let causes = summary["causes"].as_array_mut().unwrap();
+    // Nothing but calls makes a row.
+    causes.remove(0);
+    for row in causes {
+        row["rss_delta_bytes"] = Value::Null;
+        row["by_kind"] = Value::Null;
+    }
+    capture
+}
+
+#[test]
+fn the_approximate_table_has_no_pages_by_cause_and_says_that_rss_is_sampled() {
+    let expected = "\
+process 4242 (service), 30.0 s: the capture's time was over
+approximate; Linux 6.12.1-amd64 x86_64, 8 CPUs, pages of 4K
+approximate: RSS is sampled, there is no ledger: the kernel's BTF has no struct
+  pid
+fentry: madvise
+not hooked: fork: this kernel shows no BTF
+
+cause                   calls failed requested
+madvise
+  DONTNEED                  7      0     8192K
+  FREE                      1      1    200.0M
+
+RSS at the start         10.00M  sampled, ± 12.19M
+RSS at the end           202.0M  sampled, ± 12.19M
+LazyFree                 190.0M  freed by the program, kept until it is needed
+RSS - LazyFree           12.00M  what the program still holds
+page faults               51203  51200 in user code, 3 in the kernel
+";
+    assert_eq!(show(approximate(), 80), expected);
+    let wide = show(approximate(), 120);
+    let header = wide.lines().find(|line| line.starts_with("cause")).unwrap();
+    assert!(
+        header.trim_end().ends_with("requested      time"),
+        "{header}"
+    );
 }

@@ -75,6 +75,9 @@ pub struct Options {
     /// Read smaps_rollup only where that is expected to take less than this; it holds locks of the target
     #[arg(long, value_name = "TIME", default_value = "250ms", value_parser = duration)]
     pub smaps_limit: Duration,
+    /// How exact: the best that this kernel allows, or only exact, or approximate (RSS is sampled)
+    #[arg(long, value_name = "MODE", default_value = "best")]
+    pub mode: WantedMode,
     /// Do not hook system calls: no calls and requested bytes
     #[arg(long)]
     pub no_syscalls: bool,
@@ -87,6 +90,17 @@ pub struct Options {
     /// Let the kernel side log to standard error, to find faults in memtrace itself
     #[arg(long)]
     pub bpf_log: bool,
+}
+
+/// How exact to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WantedMode {
+    /// Exact where this kernel allows it, else approximate
+    Best,
+    /// Exact, or an error
+    Exact,
+    /// RSS is sampled, and there is no ledger
+    Approximate,
 }
 
 /// When to use colours.

@@ -8,8 +8,8 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{args::Options, output::Out};
 use crate::{
     ledger::{Check, Names, Reading, check, check_ended, rss_of},
-    probe::{Hook, ProbeError, Session, batch_pages},
-    sample::{Ration, Sampler, Smaps, Statm},
+    probe::{Hook, ProbeError, Session, batch_pages, monotonic_ns},
+    sample::{Ration, Resident, Sampler, Smaps, Statm},
     target::Target,
     timeline::{
         Capture, CaptureInfo, Children, End, Epoch, Final, HookInfo, HostInfo, LossInfo, Mode,
@@ -36,6 +36,8 @@ pub struct Capturing<'a> {
     statm_inexact: bool,
     number: u32,
     recorder: Recorder,
+    /// How far the sampled figures may be off: the most seen.
+    sampling_bound: Option<u64>,
     started_at: SystemTime,
     last_line: Option<(u64, i64)>,
     earlier: Vec<Epoch>,
@@ -79,7 +81,7 @@ impl<'a> Capturing<'a> {
         };
         let first = session.read(0)?;
         let mut capturing = Self {
-            recorder: Recorder::new(host.page_size, count_faults, first),
+            recorder: Recorder::new(host.page_size, count_faults, Reading::default()),
             number: 0,
             session,
             sampler,
@@ -91,17 +93,39 @@ impl<'a> Capturing<'a> {
             hooked,
             count_faults,
             statm_inexact: false,
+            sampling_bound: None,
             started_at: SystemTime::now(),
             last_line: None,
             earlier: Vec::new(),
         };
+        capturing.recorder = capturing.begin_epoch(first);
         capturing.headline();
         Ok(capturing)
     }
 
+    fn begin_epoch(&mut self, first: Reading) -> Recorder {
+        match self.session.mode() {
+            Mode::Exact => Recorder::new(self.host.page_size, self.count_faults, first),
+            Mode::Approximate => {
+                self.sampling_bound = None;
+                // Where it has ended already, it holds nothing at the moment of this sample.
+                let start = self.sample().unwrap_or_default();
+                Recorder::sampled(self.host.page_size, self.count_faults, first, start)
+            }
+        }
+    }
+
+    /// RSS by kind, for the approximate mode.
+    fn sample(&mut self) -> Option<Resident> {
+        let resident = self.sampler.resident()?;
+        let bound = self.session.sampling_bound_pages(resident.threads) * self.host.page_size;
+        self.sampling_bound = self.sampling_bound.max(Some(bound));
+        Some(resident)
+    }
+
     fn headline(&mut self) {
         if !self.options.quiet {
-            let header = live_header(self.out.width());
+            let header = live_header(self.session.mode(), self.out.width());
             self.out.line(&header);
         }
     }
@@ -120,6 +144,13 @@ impl<'a> Capturing<'a> {
 
     /// Reads everything once, and prints a line.
     pub fn tick(&mut self) -> Result<(), ProbeError> {
+        if self.last_line.is_none() {
+            // A program often renames itself when it starts.
+            self.target.refresh();
+        }
+        if self.session.mode() == Mode::Approximate {
+            return self.sampled_tick();
+        }
         // An exec that has just happened belongs to its own event.
         let Some(before) = self.open_reading()? else {
             return Ok(());
@@ -142,14 +173,32 @@ impl<'a> Capturing<'a> {
         };
         let observed = Observed {
             statm,
+            resident: None,
             smaps,
             check,
         };
-        if self.last_line.is_none() {
-            // A program often renames itself when it starts.
-            self.target.refresh();
-        }
         self.note(now, &after, &observed)
+    }
+
+    fn sampled_tick(&mut self) -> Result<(), ProbeError> {
+        let (Some(reading), Some(resident)) = (self.open_reading()?, self.sample()) else {
+            return Ok(());
+        };
+        let now = monotonic_ns();
+        let since = Duration::from_nanos(now.saturating_sub(self.recorder.begin_ns()));
+        let rss = resident.rss();
+        let smaps = if self.ration.allows(since, rss) {
+            self.read_smaps(since, rss)
+        } else {
+            None
+        };
+        let observed = Observed {
+            statm: self.sampler.statm(),
+            resident: Some(resident),
+            smaps,
+            check: None,
+        };
+        self.note(now, &reading, &observed)
     }
 
     /// The current epoch's cells; `None` once it has ended.
@@ -195,6 +244,7 @@ impl<'a> Capturing<'a> {
             errnos: &[],
             hooked: &self.hooked,
         };
+        let start = self.recorder.rss_start_bytes();
         let tick = self.recorder.tick(now, reading, &names, observed);
         // The closing tick often comes right after a regular one, and has nothing to add to its line.
         let repeats = self.last_line.is_some_and(|(t_ns, rss)| {
@@ -205,7 +255,7 @@ impl<'a> Capturing<'a> {
             let line = LiveLine {
                 tick,
                 before: self.last_line,
-                start: rss_of(&reading.start) * self.host.page_size as i64,
+                start,
                 width: self.out.width(),
             };
             let text = line.to_string();
@@ -239,7 +289,7 @@ impl<'a> Capturing<'a> {
         self.earlier.push(epoch);
         self.number += 1;
         let first = self.session.read(self.number)?;
-        self.recorder = Recorder::new(self.host.page_size, self.count_faults, first);
+        self.recorder = self.begin_epoch(first);
         self.started_at = SystemTime::now();
         self.last_line = None;
         self.target.refresh();
@@ -279,7 +329,9 @@ impl<'a> Capturing<'a> {
         }
         let mut reading = self.session.read(self.number)?;
         let mut closing = Final::default();
-        if let Some(check) = check_ended(&reading) {
+        if self.session.mode() == Mode::Approximate {
+            closing = self.close_sampled(end, &reading)?;
+        } else if let Some(check) = check_ended(&reading) {
             reading = reading.at_rest();
             closing.check = Some(check);
             closing.compared_with = Some("counters".to_owned());
@@ -293,14 +345,11 @@ impl<'a> Capturing<'a> {
             closing.lazyfree_bytes = compared.smaps.map(|smaps| smaps.lazy_free);
             if compared.smaps.is_none() {
                 let rss = self.rss_bytes(&reading);
-                closing.lazyfree_missing = Some(
-                    self.ration
-                        .refusal(rss)
-                        .unwrap_or_else(|| "smaps_rollup could not be read".to_owned()),
-                );
+                closing.lazyfree_missing = Some(self.smaps_missing(rss));
             }
             let observed = Observed {
                 statm: self.sampler.statm(),
+                resident: None,
                 smaps: compared.smaps,
                 check: compared.check,
             };
@@ -331,19 +380,72 @@ impl<'a> Capturing<'a> {
                     .unwrap_or_default(),
                 duration_ns: ended.saturating_sub(begun),
                 interval_ns: u64::try_from(self.options.interval.as_nanos()).unwrap_or(u64::MAX),
-                mode: Mode::Exact,
+                mode: self.session.mode(),
+                mode_note: self.mode_note(),
                 hooks: self.hook_info(),
                 lost_events: losses.total(),
                 losses,
-                children: Children {
+                children: self.hooked.contains(&"fork").then_some(Children {
                     forked: reading.forks,
                     last_pid: (reading.last_child > 0).then_some(reading.last_child),
-                },
+                }),
                 end,
             },
             summary,
             timeline: ticks,
             verdict: None,
+        })
+    }
+
+    /// What closes an epoch of the approximate mode: a last sample, where there is still something to look at.
+    fn close_sampled(&mut self, end: End, reading: &Reading) -> Result<Final, ProbeError> {
+        let mut closing = Final {
+            // The new program's memory is not the old one's.
+            gone: end == End::Exec,
+            ..Final::default()
+        };
+        let resident = if closing.gone { None } else { self.sample() };
+        closing.sampling_bound_bytes = self.sampling_bound;
+        let Some(resident) = resident else {
+            closing.gone = true;
+            closing.lazyfree_missing = Some("the memory is gone".to_owned());
+            return Ok(closing);
+        };
+        let now = monotonic_ns();
+        let since = Duration::from_nanos(now.saturating_sub(self.recorder.begin_ns()));
+        let rss = resident.rss();
+        let smaps = if self.ration.allows_once(rss) {
+            self.read_smaps(since, rss)
+        } else {
+            None
+        };
+        closing.lazyfree_bytes = smaps.map(|smaps| smaps.lazy_free);
+        if smaps.is_none() {
+            closing.lazyfree_missing = Some(self.smaps_missing(rss));
+        }
+        let observed = Observed {
+            statm: self.sampler.statm(),
+            resident: Some(resident),
+            smaps,
+            check: None,
+        };
+        self.note(now, reading, &observed)?;
+        Ok(closing)
+    }
+
+    fn smaps_missing(&self, rss: u64) -> String {
+        self.ration
+            .refusal(rss)
+            .unwrap_or_else(|| "smaps_rollup could not be read".to_owned())
+    }
+
+    /// What is to be said of the mode.
+    fn mode_note(&self) -> Option<String> {
+        if let Some(reason) = self.session.no_ledger() {
+            return Some(format!("RSS is sampled, there is no ledger: {reason}"));
+        }
+        self.session.threads_keep_pages().then(|| {
+            "within the pages of 65 faults per thread, which this kernel lets each thread keep to itself".to_owned()
         })
     }
 
@@ -431,12 +533,4 @@ impl<'a> Capturing<'a> {
             })
             .collect()
     }
-}
-
-/// `CLOCK_MONOTONIC` in ns: the clock of the kernel side.
-#[must_use]
-pub fn monotonic_ns() -> u64 {
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
-        .map(|now| now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs())
-        .unwrap_or(0)
 }

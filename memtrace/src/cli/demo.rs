@@ -11,7 +11,7 @@ use std::{
 use anyhow::bail;
 
 use super::{
-    args::{DemoArgs, Options, Scenario},
+    args::{DemoArgs, Options, Scenario, WantedMode},
     output, privileges, trace,
 };
 
@@ -37,6 +37,7 @@ pub fn run(demo: DemoArgs) -> anyhow::Result<ExitCode> {
         no_smaps: false,
         // The demo's own workload may be looked at as often as its size allows.
         smaps_limit: Duration::from_secs(1),
+        mode: WantedMode::Best,
         no_syscalls: false,
         no_faults: false,
         color,

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    args::{Cli, Options, TraceArgs},
+    args::{Cli, Options, TraceArgs, WantedMode},
     capture::Capturing,
     exit,
     output::{self, Out},
@@ -151,6 +151,11 @@ fn probe_options(pid: u32, options: &Options, wait_for_exec: bool) -> probe::Opt
             .try_init();
     }
     probe::Options {
+        mode: match options.mode {
+            WantedMode::Best => probe::Wanted::Best,
+            WantedMode::Exact => probe::Wanted::Exact,
+            WantedMode::Approximate => probe::Wanted::Approximate,
+        },
         wait_for_exec,
         syscalls: !options.no_syscalls,
         faults: !options.no_faults,

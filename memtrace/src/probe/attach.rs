@@ -10,7 +10,7 @@ use aya::{
 use super::{
     Hook, HookKind, ProbeError,
     error::chain,
-    hooks::{CALLS, function},
+    hooks::{CALLS, Call, function},
     session::Options,
     tracefs,
 };
@@ -50,19 +50,24 @@ pub(super) fn attach_all(
     options: &Options,
 ) -> Result<Vec<Hook>, ProbeError> {
     let mut hooks = Vec::new();
-    // In any order: nothing counts before the target is found.
+    // In any order, since nothing counts before the target is found; the one without which there is no ledger first.
     let mut tracepoints = vec![
+        ("rss", "rss_stat"),
         ("exit", "exit_mmap"),
         ("exec", "sched_process_exec"),
         ("fork", "sched_process_fork"),
-        ("rss", "rss_stat"),
     ];
     if options.faults {
         tracepoints.push(("faults_user", "page_fault_user"));
         tracepoints.push(("faults_kernel", "page_fault_kernel"));
     }
     for (name, tracepoint) in tracepoints {
-        match attach_btf(ebpf, btf, tracepoint) {
+        let attached = if name == "exit" && options.exit_by_function {
+            Err("not asked for".to_owned())
+        } else {
+            attach_btf(ebpf, btf, tracepoint, tracepoint)
+        };
+        match attached {
             Ok(()) => hooks.push(Hook::attached(name, HookKind::TpBtf)),
             Err(reason) if name == "rss" => {
                 return Err(ProbeError::Ledger {
@@ -70,18 +75,133 @@ pub(super) fn attach_all(
                     reason,
                 });
             }
+            // The tracepoint came with 6.1; the function was there before.
+            Err(reason) if name == "exit" => {
+                hooks.push(match attach_exit(ebpf, btf, "exit_mmap_done", tracepoint) {
+                    Ok(()) => Hook::attached(name, HookKind::Fentry),
+                    Err(error) => Hook::missing(name, format!("{reason}; fexit: {error}")),
+                })
+            }
             Err(reason) => hooks.push(Hook::missing(name, reason)),
         }
     }
     if options.syscalls {
-        attach_calls(ebpf, btf, &mut hooks);
+        attach_calls(ebpf, Some(btf), &EXACT, &mut hooks);
     }
     Ok(hooks)
 }
 
-/// Attaches a BTF tracepoint's program, which has its name.
-fn attach_btf(ebpf: &mut Ebpf, btf: &AyaBtf, tracepoint: &'static str) -> Result<(), String> {
-    let program: &mut BtfTracePoint = program(ebpf, tracepoint).map_err(|error| chain(&error))?;
+/// Attaches everything of the approximate mode that `options` asks for, and that this kernel takes.
+pub(super) fn attach_approximate(
+    ebpf: &mut Ebpf,
+    btf: Option<&AyaBtf>,
+    options: &Options,
+    reason: &str,
+) -> Result<Vec<Hook>, ProbeError> {
+    let mut hooks = vec![Hook::missing("rss", reason.to_owned())];
+    let mut tracepoints = vec![("exec", "approx_exec", "sched", "sched_process_exec")];
+    if options.faults {
+        tracepoints.extend([
+            (
+                "faults_user",
+                "approx_fault_user",
+                "exceptions",
+                "page_fault_user",
+            ),
+            (
+                "faults_kernel",
+                "approx_fault_kern",
+                "exceptions",
+                "page_fault_kernel",
+            ),
+        ]);
+    }
+    let results = tracefs::with(|| {
+        tracepoints
+            .iter()
+            .map(|&(_, program, category, tracepoint)| {
+                attach_tracepoint(ebpf, program, category, tracepoint)
+            })
+            .collect()
+    })
+    .unwrap_or_else(|error| vec![Err(error); tracepoints.len()]);
+    for (&(name, ..), result) in tracepoints.iter().zip(results) {
+        hooks.push(match result {
+            Ok(()) => Hook::attached(name, HookKind::Tracepoint),
+            Err(error) => Hook::missing(name, error),
+        });
+    }
+    hooks.push(
+        match btf
+            .ok_or_else(|| NO_BTF.to_owned())
+            .and_then(|btf| attach_btf(ebpf, btf, "approx_fork", "sched_process_fork"))
+        {
+            Ok(()) => Hook::attached("fork", HookKind::TpBtf),
+            Err(error) => Hook::missing("fork", error),
+        },
+    );
+    if options.syscalls {
+        attach_calls(ebpf, btf, &APPROXIMATE, &mut hooks);
+    }
+    if hooks.iter().all(|hook| hook.kind.is_none()) {
+        return Err(ProbeError::NoHook(
+            hooks
+                .into_iter()
+                .filter_map(|hook| Some(format!("{}: {}", hook.name, hook.error?)))
+                .collect::<Vec<_>>()
+                .join("; "),
+        ));
+    }
+    Ok(hooks)
+}
+
+/// Why something that needs BTF is missing.
+const NO_BTF: &str = "this kernel shows no BTF";
+
+/// Which programs hook the system calls.
+struct Programs {
+    /// Of `fentry` and `fexit`.
+    functions: fn(&Call) -> (&'static str, &'static str),
+    /// Of the tracepoints.
+    tracepoints: [(&'static str, &'static str); 2],
+    /// Whether `brk` needs BTF, which tells where the kernel keeps the old break.
+    brk_needs_btf: bool,
+}
+
+const EXACT: Programs = Programs {
+    functions: |call| (call.enter, call.exit),
+    tracepoints: [("sys_enter", "sys_enter"), ("sys_exit", "sys_exit")],
+    brk_needs_btf: false,
+};
+
+const APPROXIMATE: Programs = Programs {
+    functions: |call| call.approximate,
+    tracepoints: [("approx_enter", "sys_enter"), ("approx_exit", "sys_exit")],
+    brk_needs_btf: true,
+};
+
+fn attach_tracepoint(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    category: &str,
+    tracepoint: &str,
+) -> Result<(), String> {
+    let program: &mut TracePoint = program(ebpf, name).map_err(|error| chain(&error))?;
+    program.load().map_err(|error| chain(&error))?;
+    program
+        .attach(category, tracepoint)
+        .map_err(|error| chain(&error))?;
+    Ok(())
+}
+
+/// Attaches a BTF tracepoint's program.
+fn attach_btf(
+    ebpf: &mut Ebpf,
+    btf: &AyaBtf,
+    name: &'static str,
+    tracepoint: &'static str,
+) -> Result<(), String> {
+    let program: &mut BtfTracePoint = program(ebpf, name).map_err(|error| chain(&error))?;
     program
         .load(tracepoint, btf)
         .map_err(|error| chain(&error))?;
@@ -89,17 +209,39 @@ fn attach_btf(ebpf: &mut Ebpf, btf: &AyaBtf, tracepoint: &'static str) -> Result
     Ok(())
 }
 
+fn attach_exit(
+    ebpf: &mut Ebpf,
+    btf: &AyaBtf,
+    name: &'static str,
+    function: &str,
+) -> Result<(), String> {
+    let program: &mut FExit = program(ebpf, name).map_err(|error| chain(&error))?;
+    program.load(function, btf).map_err(|error| chain(&error))?;
+    program.attach().map_err(|error| chain(&error))?;
+    Ok(())
+}
+
 /// `fentry` and `fexit` where the kernel takes them, else the tracepoints.
-fn attach_calls(ebpf: &mut Ebpf, btf: &AyaBtf, hooks: &mut Vec<Hook>) {
+fn attach_calls(ebpf: &mut Ebpf, btf: Option<&AyaBtf>, programs: &Programs, hooks: &mut Vec<Hook>) {
     let mut left = Vec::new();
     let mut refused = String::new();
     for call in &CALLS {
+        let Some(btf) = btf else {
+            refused = NO_BTF.to_owned();
+            if call.name == "brk" && programs.brk_needs_btf {
+                hooks.push(Hook::missing(call.name, refused.clone()));
+            } else {
+                left.push(call.name);
+            }
+            continue;
+        };
         // Where one is refused, all are; asking once keeps the start fast.
         if !refused.is_empty() {
             left.push(call.name);
             continue;
         }
-        match attach_functions(ebpf, btf, call.name, call.enter, call.exit) {
+        let (enter, exit) = (programs.functions)(call);
+        match attach_functions(ebpf, btf, call.name, enter, exit) {
             Ok(()) => hooks.push(Hook::attached(call.name, HookKind::Fentry)),
             Err(error) => {
                 refused = error;
@@ -110,7 +252,7 @@ fn attach_calls(ebpf: &mut Ebpf, btf: &AyaBtf, hooks: &mut Vec<Hook>) {
     if left.is_empty() {
         return;
     }
-    let results = tracefs::with(|| attach_tracepoints(ebpf, &left))
+    let results = tracefs::with(|| attach_tracepoints(ebpf, programs, &left))
         .unwrap_or_else(|error| vec![Err(error); left.len()]);
     for (name, result) in left.into_iter().zip(results) {
         hooks.push(match result {
@@ -146,9 +288,13 @@ fn attach_functions(
     Ok(())
 }
 
-fn attach_tracepoints(ebpf: &mut Ebpf, calls: &[&'static str]) -> Vec<Result<(), String>> {
+fn attach_tracepoints(
+    ebpf: &mut Ebpf,
+    programs: &Programs,
+    calls: &[&'static str],
+) -> Vec<Result<(), String>> {
     let mut results = vec![Ok(()); calls.len()];
-    for name in ["sys_enter", "sys_exit"] {
+    for (name, tracepoint) in programs.tracepoints {
         let program: &mut TracePoint = match program(ebpf, name) {
             Ok(program) => program,
             Err(error) => return vec![Err(chain(&error)); calls.len()],
@@ -157,7 +303,7 @@ fn attach_tracepoints(ebpf: &mut Ebpf, calls: &[&'static str]) -> Vec<Result<(),
             return vec![Err(chain(&error)); calls.len()];
         }
         for (call, result) in calls.iter().zip(&mut results) {
-            if let Err(error) = program.attach("syscalls", &format!("{name}_{call}")) {
+            if let Err(error) = program.attach("syscalls", &format!("{tracepoint}_{call}")) {
                 *result = Err(chain(&error));
             }
         }

@@ -26,6 +26,27 @@ impl HookKind {
     }
 }
 
+/// How exact the RSS figures are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// The ledger sees every change.
+    Exact,
+    /// RSS is sampled.
+    Approximate,
+}
+
+impl Mode {
+    /// The name in the capture file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Approximate => "approximate",
+        }
+    }
+}
+
 /// One hook, or one family of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
@@ -60,6 +81,8 @@ pub(super) struct Call {
     pub name: &'static str,
     pub enter: &'static str,
     pub exit: &'static str,
+    /// The programs of the approximate mode.
+    pub approximate: (&'static str, &'static str),
 }
 
 pub(super) const CALLS: [Call; 6] = [
@@ -67,31 +90,37 @@ pub(super) const CALLS: [Call; 6] = [
         name: "mmap",
         enter: "enter_mmap",
         exit: "exit_mmap_call",
+        approximate: ("approx_in_mmap", "approx_out_mmap"),
     },
     Call {
         name: "munmap",
         enter: "enter_munmap",
         exit: "exit_munmap",
+        approximate: ("approx_in_munmap", "approx_out_munmap"),
     },
     Call {
         name: "mremap",
         enter: "enter_mremap",
         exit: "exit_mremap",
+        approximate: ("approx_in_mremap", "approx_out_mremap"),
     },
     Call {
         name: "brk",
         enter: "enter_brk",
         exit: "exit_brk",
+        approximate: ("approx_in_brk", "approx_out_brk"),
     },
     Call {
         name: "madvise",
         enter: "enter_madvise",
         exit: "exit_madvise",
+        approximate: ("approx_in_madvise", "approx_out_madvise"),
     },
     Call {
         name: "process_madvise",
         enter: "enter_process_madvise",
         exit: "exit_process_madvise",
+        approximate: ("approx_in_pmadvise", "approx_out_pmadvise"),
     },
 ];
 

@@ -6,6 +6,32 @@ use super::ProbeError;
 
 const THP: &str = "/sys/kernel/mm/transparent_hugepage";
 
+/// `PROC_PID_INIT_INO`, `include/linux/proc_ns.h`: the inode of the initial PID namespace.
+const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+/// A PID namespace, as the kernel's programs know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PidNamespace {
+    /// Device of its file, in the kernel's own encoding.
+    pub dev: u64,
+    /// Inode of its file.
+    pub ino: u64,
+}
+
+impl PidNamespace {
+    /// The one that this process is in; `None` for the initial one, and where it cannot be told.
+    #[must_use]
+    pub fn own() -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let file = fs::metadata("/proc/self/ns/pid").ok()?;
+        (file.ino() != INITIAL_PID_NAMESPACE).then(|| Self {
+            // `MKDEV`: 12 bits of major above 20 bits of minor.
+            dev: (u64::from(libc::major(file.dev())) << 20) | u64::from(libc::minor(file.dev())),
+            ino: file.ino(),
+        })
+    }
+}
+
 /// The host, as a capture shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {

@@ -37,6 +37,7 @@ fn program_names() -> Vec<String> {
     let fixed = [
         "rss_stat",
         "exit_mmap",
+        "exit_mmap_done",
         "sched_process_exec",
         "sched_process_fork",
         "page_fault_user",
@@ -44,10 +45,19 @@ fn program_names() -> Vec<String> {
         "find_target",
         "sys_enter",
         "sys_exit",
+        "approx_enter",
+        "approx_exit",
+        "approx_exec",
+        "approx_fork",
+        "approx_fault_user",
+        "approx_fault_kern",
     ];
     fixed
         .into_iter()
-        .chain(CALLS.iter().flat_map(|call| [call.enter, call.exit]))
+        .chain(CALLS.iter().flat_map(|call| {
+            let (enter, exit) = call.approximate;
+            [call.enter, call.exit, enter, exit]
+        }))
         .map(|name| name.chars().take(15).collect())
         .collect()
 }

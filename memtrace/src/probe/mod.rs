@@ -13,11 +13,11 @@ pub mod offsets;
 mod session;
 mod tracefs;
 
-pub use hooks::{Hook, HookKind};
-pub use host::{Host, batch_pages};
+pub use hooks::{Hook, HookKind, Mode};
+pub use host::{Host, PidNamespace, batch_pages};
 pub use loaded::loaded_programs;
 pub use object::{OBJECT, provenance};
-pub use session::{EpochEvent, KernelLog, Options, Session};
+pub use session::{EpochEvent, KernelLog, Options, Session, Wanted, monotonic_ns};
 
 /// Why the target cannot be traced.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,19 @@ pub enum ProbeError {
         /// What the kernel said.
         reason: String,
     },
+    /// Not even the approximate mode has anything to attach.
+    #[error("no hook can be attached: {0}")]
+    NoHook(String),
+    /// Neither mode works.
+    #[error(
+        "this kernel allows no ledger ({exact}), and the approximate mode does not work either: {approximate}"
+    )]
+    Neither {
+        /// Why there is no ledger.
+        exact: String,
+        /// Why the approximate mode does not work.
+        approximate: String,
+    },
     /// A map could not be read.
     #[error("cannot read the map {map}: {reason}")]
     Map {
@@ -58,4 +71,15 @@ pub enum ProbeError {
         /// Why not.
         reason: String,
     },
+}
+
+impl ProbeError {
+    /// Whether the kernel is such that there can be no ledger, and the approximate mode may still work.
+    #[must_use]
+    pub const fn is_for_want_of_a_ledger(&self) -> bool {
+        matches!(
+            self,
+            Self::Offsets(_) | Self::Btf(_) | Self::Load(_) | Self::Ledger { .. }
+        )
+    }
 }

@@ -7,14 +7,16 @@ use memtrace_common::{
 
 use super::{
     btf::{Btf, BtfError, Shape},
-    host::batch_pages,
+    host::{PidNamespace, batch_pages},
 };
 
 /// What about the target and the host goes into the configuration, beside the offsets.
 #[derive(Clone, Copy, Debug)]
 pub struct Host {
-    /// Process id of the target.
+    /// Process id of the target, in memtrace's own PID namespace.
     pub tgid: u32,
+    /// That namespace; `None` for the initial one.
+    pub pid_namespace: Option<PidNamespace>,
     /// Start at the target's next exec, not at once.
     pub wait_for_exec: bool,
     /// CPU ids are below this.
@@ -36,9 +38,72 @@ pub enum OffsetError {
         "mm_struct.rss_stat has a type that this memtrace does not know ({0}); a newer memtrace may"
     )]
     RssType(String),
+    /// `pid.numbers` is of a type that memtrace does not know.
+    #[error("pid.numbers has a type that this memtrace does not know ({0}); a newer memtrace may")]
+    Pid(String),
     /// The RSS members are numbered in another way.
     #[error("the kernel numbers its RSS counters in a way that this memtrace does not know: {0}")]
     Members(&'static str),
+}
+
+/// What the approximate mode needs: hardly an offset, and none that it could not do without.
+#[must_use]
+pub fn approximate(btf: Option<&Btf>, host: Host) -> Config {
+    let offset = |name: &str, member: &str| {
+        btf.and_then(|btf| btf.member(name, member).ok())
+            .map_or(NONE, |found| found.offset)
+    };
+    let regs = btf.and_then(|btf| arch::regs(btf).ok()).unwrap_or(Regs {
+        nr: NONE,
+        arg: [NONE; 6],
+        compat: NONE,
+    });
+    Config {
+        task_mm: offset("task_struct", "mm"),
+        mm_brk: offset("mm_struct", "brk"),
+        task_tgid: offset("task_struct", "tgid"),
+        ..without_offsets(host, &regs)
+    }
+}
+
+fn without_offsets(host: Host, regs: &Regs) -> Config {
+    Config {
+        pidns_dev: host.pid_namespace.map_or(0, |namespace| namespace.dev),
+        pidns_ino: host.pid_namespace.map_or(0, |namespace| namespace.ino),
+        tgid: host.tgid,
+        wait_for_exec: u32::from(host.wait_for_exec),
+        rss_kind: 0,
+        cpus: host.possible_cpus,
+        batch: batch_pages(host.online_cpus),
+        anon_orders: host.anon_orders | 1,
+        task_mm: NONE,
+        task_tgid: NONE,
+        task_flags: NONE,
+        task_comm: NONE,
+        task_group_leader: NONE,
+        task_thread_pid: NONE,
+        pid_level: NONE,
+        pid_numbers: NONE,
+        upid_size: 0,
+        upid_nr: NONE,
+        upid_ns: NONE,
+        task_rss_count: NONE,
+        task_rss_events: NONE,
+        mm_rss_stat: NONE,
+        mm_users: NONE,
+        mm_brk: NONE,
+        counter_size: 0,
+        counter_count: NONE,
+        counter_locals: NONE,
+        array_pptrs: NONE,
+        regs_nr: regs.nr,
+        regs_arg: regs.arg,
+        regs_compat: regs.compat,
+        compat_mask: arch::COMPAT_MASK,
+        compat_value: arch::COMPAT_VALUE,
+        native: arch::NATIVE,
+        compat: arch::COMPAT,
+    }
 }
 
 /// Finds all offsets in the kernel's BTF.
@@ -51,17 +116,20 @@ pub fn config(btf: &Btf, host: Host) -> Result<Config, OffsetError> {
     let offset = |name: &str, member: &str| btf.member(name, member).map(|found| found.offset);
     let rss = rss(btf)?;
     let regs = arch::regs(btf)?;
+    let upid = upid_array(btf)?;
     Ok(Config {
-        tgid: host.tgid,
-        wait_for_exec: u32::from(host.wait_for_exec),
         rss_kind: rss.kind,
-        cpus: host.possible_cpus,
-        batch: batch_pages(host.online_cpus),
-        anon_orders: host.anon_orders | 1,
         task_mm: offset("task_struct", "mm")?,
         task_tgid: offset("task_struct", "tgid")?,
         task_flags: offset("task_struct", "flags")?,
         task_comm: offset("task_struct", "comm")?,
+        task_group_leader: offset("task_struct", "group_leader")?,
+        task_thread_pid: offset("task_struct", "thread_pid")?,
+        pid_level: offset("pid", "level")?,
+        pid_numbers: upid.offset,
+        upid_size: upid.size,
+        upid_nr: offset("upid", "nr")?,
+        upid_ns: offset("upid", "ns")?,
         task_rss_count: rss.unsynced("count", btf)?,
         task_rss_events: rss.unsynced("events", btf)?,
         mm_rss_stat: rss.offset,
@@ -71,13 +139,28 @@ pub fn config(btf: &Btf, host: Host) -> Result<Config, OffsetError> {
         counter_count: rss.count,
         counter_locals: rss.locals,
         array_pptrs: offset("bpf_array", "pptrs")?,
-        regs_nr: regs.nr,
-        regs_arg: regs.arg,
-        regs_compat: regs.compat,
-        compat_mask: arch::COMPAT_MASK,
-        compat_value: arch::COMPAT_VALUE,
-        native: arch::NATIVE,
-        compat: arch::COMPAT,
+        ..without_offsets(host, &regs)
+    })
+}
+
+struct UpidArray {
+    offset: u32,
+    size: u32,
+}
+
+/// `pid.numbers`: the number of a process in each PID namespace that it is in.
+fn upid_array(btf: &Btf) -> Result<UpidArray, OffsetError> {
+    let member = btf.member("pid", "numbers")?;
+    let size = match btf.shape(member.type_id) {
+        Shape::Array { element, .. } => match btf.shape(element) {
+            Shape::Struct { size, .. } => size,
+            other => return Err(OffsetError::Pid(format!("array of {other:?}"))),
+        },
+        other => return Err(OffsetError::Pid(format!("{other:?}"))),
+    };
+    Ok(UpidArray {
+        offset: member.offset,
+        size,
     })
 }
 
@@ -95,6 +178,49 @@ fn members(btf: &Btf) -> Result<(), OffsetError> {
         }
     }
     Ok(())
+}
+
+/// In which way the kernel's own RSS figures are off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sampling {
+    /// Each thread keeps the pages of up to 65 faults to itself (before 6.2, `SPLIT_RSS_COUNTING`).
+    PerThread,
+    /// Each CPU keeps up to a batch of each counter (6.2 to 6.15; exact from 6.16 on, which BTF does not tell).
+    PerCpu,
+    /// BTF does not tell.
+    Unknown,
+}
+
+impl Sampling {
+    /// The most pages that RSS may be off by.
+    #[must_use]
+    pub fn bound_pages(self, threads: u64, online_cpus: u32) -> u64 {
+        /// `TASK_RSS_EVENTS_THRESH`, and the fault that notices.
+        const FAULTS: u64 = 65;
+        /// Pages that one file fault maps: the default of `fault_around_bytes`.
+        const AROUND: u64 = 16;
+        /// File, anonymous, shmem.
+        const COUNTERS: u64 = 3;
+        let per_thread = threads.saturating_mul(FAULTS * AROUND);
+        let per_cpu = COUNTERS * u64::from(batch_pages(online_cpus)) * u64::from(online_cpus);
+        match self {
+            Self::PerThread => per_thread,
+            Self::PerCpu => per_cpu,
+            Self::Unknown => per_thread.max(per_cpu),
+        }
+    }
+}
+
+/// In which way the kernel's own RSS figures are off, from the type of its counters.
+#[must_use]
+pub fn sampling(btf: &Btf) -> Sampling {
+    match rss(btf) {
+        Ok(Rss {
+            kind: RSS_PERCPU, ..
+        }) => Sampling::PerCpu,
+        Ok(_) => Sampling::PerThread,
+        Err(_) => Sampling::Unknown,
+    }
 }
 
 struct Rss {

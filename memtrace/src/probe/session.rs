@@ -11,28 +11,41 @@ use memtrace_common::{
     cell::{CALL_SLOTS, CELLS, MEMBERS},
     config::{CONFIG, Config, NONE},
     layout::{
-        Control, CpuCells, EPOCH_SLOTS, EpochEnd, ErrnoKey, MAP_BEGUN, MAP_CELLS, MAP_CONTROL,
-        MAP_ERRNOS, MAP_EVENTS, MAP_SHARED, MAP_TASKS, Shared, TaskKey,
+        Control, CpuCells, EPOCH_SLOTS, EpochEnd, ErrnoKey, MAP_ASKED, MAP_BEGUN, MAP_CELLS,
+        MAP_CONTROL, MAP_ERRNOS, MAP_EVENTS, MAP_SHARED, MAP_TASKS, Shared, TaskKey,
     },
 };
 
 use super::{
-    Hook, Host, OBJECT, ProbeError,
-    attach::{attach_all, find_target},
+    Hook, Host, Mode, OBJECT, PidNamespace, ProbeError,
+    attach::{attach_all, attach_approximate, find_target},
     btf::Btf,
     error::chain,
-    offsets,
+    offsets::{self, Sampling},
 };
 use crate::ledger::{Errno, Losses, Reading, TaskName};
 
 /// Bytes of the ring buffer for aya-log where it is not used: the smallest that the kernel takes.
 const NO_LOG_BYTES: u32 = 4096;
 
+/// Which mode is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The exact one where this kernel allows it, else the approximate one.
+    Best,
+    /// The exact one, or an error.
+    Exact,
+    /// The approximate one.
+    Approximate,
+}
+
 /// What to trace, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Process id of the target.
+    /// Process id of the target, as memtrace's own PID namespace numbers it.
     pub tgid: u32,
+    /// How exact.
+    pub mode: Wanted,
     /// Start at the target's next exec, not at once.
     pub wait_for_exec: bool,
     /// Hook system calls.
@@ -41,6 +54,8 @@ pub struct Options {
     pub faults: bool,
     /// Let the kernel side log, through aya-log.
     pub bpf_log: bool,
+    /// Learn of the end of the memory from the kernel's function, as on kernels without the tracepoint.
+    pub exit_by_function: bool,
 }
 
 impl Options {
@@ -49,10 +64,12 @@ impl Options {
     pub const fn new(tgid: u32) -> Self {
         Self {
             tgid,
+            mode: Wanted::Best,
             wait_for_exec: false,
             syscalls: true,
             faults: true,
             bpf_log: false,
+            exit_by_function: false,
         }
     }
 }
@@ -98,6 +115,12 @@ pub struct Session {
     hooks: Vec<Hook>,
     host: Host,
     threads_keep_pages: bool,
+    /// Why there is no ledger; `None` where there is one.
+    no_ledger: Option<String>,
+    /// How far the kernel's own RSS figures may be off.
+    sampling: Sampling,
+    /// `CLOCK_MONOTONIC` when all was attached, ns.
+    attached_ns: u64,
 }
 
 impl Session {
@@ -105,50 +128,84 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Where there can be no ledger, or the target has gone. Other missing hooks are reported by [`Self::hooks`].
+    /// Where the mode that is wanted is not to be had, or the target has gone. Missing hooks are reported by [`Self::hooks`].
     pub fn attach(options: &Options) -> Result<Self, ProbeError> {
+        match options.mode {
+            Wanted::Exact => Self::exact(options),
+            Wanted::Approximate => Self::approximate(options, "it was asked for"),
+            Wanted::Best => match Self::exact(options) {
+                Err(error) if error.is_for_want_of_a_ledger() => {
+                    let exact = chain(&error);
+                    Self::approximate(options, &exact).map_err(|error| ProbeError::Neither {
+                        exact,
+                        approximate: chain(&error),
+                    })
+                }
+                result => result,
+            },
+        }
+    }
+
+    fn exact(options: &Options) -> Result<Self, ProbeError> {
         let host = Host::read()?;
         let config = {
             let btf = Btf::from_kernel()?;
-            offsets::config(
-                &btf,
-                offsets::Host {
-                    tgid: options.tgid,
-                    wait_for_exec: options.wait_for_exec,
-                    possible_cpus: host.possible_cpus,
-                    online_cpus: host.online_cpus,
-                    anon_orders: host.anon_orders,
-                },
-            )?
+            offsets::config(&btf, config_host(options, &host))?
         };
-        let aya_btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.to_string()))?;
-        let pod = PodConfig(config);
-        let log_level = if options.bpf_log { 0xffu8 } else { 0 };
-        let mut loader = EbpfLoader::new();
-        loader
-            .btf(Some(&aya_btf))
-            .override_global(CONFIG, &pod, true)
-            .override_global("AYA_LOG_LEVEL", &log_level, true);
-        if !options.bpf_log {
-            loader.map_max_entries("AYA_LOGS", NO_LOG_BYTES);
+        let btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.to_string()))?;
+        let mut ebpf = load(Some(&btf), config, options)?;
+        let hooks = attach_all(&mut ebpf, &btf, options)?;
+        find_target(&mut ebpf, &btf)?;
+        let session = Self::of(ebpf, hooks, host, &config, None, Sampling::Unknown)?;
+        let shared = session.shared()?;
+        let found = if options.wait_for_exec {
+            shared.tgid
+        } else {
+            shared.started
+        };
+        if found == 0 {
+            return Err(ProbeError::TargetGone(options.tgid));
         }
-        if !options.syscalls {
-            loader.map_max_entries(MAP_BEGUN, 1);
-        }
-        let mut ebpf = loader
-            .load(OBJECT)
-            .map_err(|error| ProbeError::Load(chain(&error)))?;
-        let hooks = attach_all(&mut ebpf, &aya_btf, options)?;
-        if !options.wait_for_exec {
-            find_target(&mut ebpf, &aya_btf)?;
-        }
+        Ok(session)
+    }
+
+    fn approximate(options: &Options, reason: &str) -> Result<Self, ProbeError> {
+        let host = Host::read()?;
+        let (config, sampling) = {
+            let btf = Btf::from_kernel().ok();
+            (
+                offsets::approximate(btf.as_ref(), config_host(options, &host)),
+                btf.as_ref().map_or(Sampling::Unknown, offsets::sampling),
+            )
+        };
+        let btf = AyaBtf::from_sys_fs().ok();
+        let mut ebpf = load(btf.as_ref(), config, options)?;
+        let hooks = attach_approximate(&mut ebpf, btf.as_ref(), options, reason)?;
+        Self::of(
+            ebpf,
+            hooks,
+            host,
+            &config,
+            Some(reason.to_owned()),
+            sampling,
+        )
+    }
+
+    fn of(
+        mut ebpf: Ebpf,
+        hooks: Vec<Hook>,
+        host: Host,
+        config: &Config,
+        no_ledger: Option<String>,
+        sampling: Sampling,
+    ) -> Result<Self, ProbeError> {
         let cells = take(&mut ebpf, MAP_CELLS, PerCpuArray::try_from)?;
         let shared = take(&mut ebpf, MAP_SHARED, Array::try_from)?;
         let control = take(&mut ebpf, MAP_CONTROL, Array::try_from)?;
         let errnos = take(&mut ebpf, MAP_ERRNOS, HashMap::try_from)?;
         let tasks = take(&mut ebpf, MAP_TASKS, HashMap::try_from)?;
         let events = take(&mut ebpf, MAP_EVENTS, RingBuf::try_from)?;
-        let session = Self {
+        Ok(Self {
             ebpf,
             cells,
             shared,
@@ -159,11 +216,25 @@ impl Session {
             hooks,
             host,
             threads_keep_pages: config.task_rss_count != NONE,
-        };
-        if !options.wait_for_exec && session.shared()?.started == 0 {
-            return Err(ProbeError::TargetGone(options.tgid));
+            no_ledger,
+            sampling,
+            attached_ns: monotonic_ns(),
+        })
+    }
+
+    /// How exact this session is.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        match self.no_ledger {
+            None => Mode::Exact,
+            Some(_) => Mode::Approximate,
         }
-        Ok(session)
+    }
+
+    /// Why there is no ledger; `None` where there is one.
+    #[must_use]
+    pub fn no_ledger(&self) -> Option<&str> {
+        self.no_ledger.as_deref()
     }
 
     /// The hooks, attached or not.
@@ -176,6 +247,12 @@ impl Session {
     #[must_use]
     pub const fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// How far RSS in `/proc/PID/status` may be off, in pages, for a process with so many threads. An upper bound: `docs/accuracy.md`.
+    #[must_use]
+    pub fn sampling_bound_pages(&self, threads: u64) -> u64 {
+        self.sampling.bound_pages(threads, self.host.online_cpus)
     }
 
     /// Whether each thread keeps the pages of its last faults, up to 65 of them, out of the process's counters (before 6.2).
@@ -260,7 +337,12 @@ impl Session {
                 .last_call
                 .map(|cell| u32::try_from(cell).ok()?.checked_sub(1)),
             unsettled: state.unsettled != 0,
-            begin_ns: state.begin_ns,
+            // Where nobody on the kernel side saw it begin, it began when all was attached.
+            begin_ns: if state.begin_ns == 0 {
+                self.attached_ns
+            } else {
+                state.begin_ns
+            },
             end_ns: state.end_ns,
             forks: shared.forks,
             last_child: shared.last_child as u32,
@@ -379,6 +461,49 @@ impl Session {
             .map(|PodShared(shared)| shared)
             .map_err(|error| map_error(MAP_SHARED, &error))
     }
+}
+
+fn config_host(options: &Options, host: &Host) -> offsets::Host {
+    offsets::Host {
+        tgid: options.tgid,
+        pid_namespace: PidNamespace::own(),
+        wait_for_exec: options.wait_for_exec,
+        possible_cpus: host.possible_cpus,
+        online_cpus: host.online_cpus,
+        anon_orders: host.anon_orders,
+    }
+}
+
+fn load(btf: Option<&AyaBtf>, config: Config, options: &Options) -> Result<Ebpf, ProbeError> {
+    let pod = PodConfig(config);
+    let log_level = if options.bpf_log { 0xffu8 } else { 0 };
+    let mut loader = EbpfLoader::new();
+    loader
+        .btf(btf)
+        .override_global(CONFIG, &pod, true)
+        .override_global("AYA_LOG_LEVEL", &log_level, true);
+    if !options.bpf_log {
+        loader.map_max_entries("AYA_LOGS", NO_LOG_BYTES);
+    }
+    // Only the approximate mode, which has no way to find them (0), keeps a call's arguments.
+    let asks = options.syscalls && config.rss_kind == 0;
+    if !asks {
+        loader.map_max_entries(MAP_ASKED, 1);
+    }
+    if !options.syscalls {
+        loader.map_max_entries(MAP_BEGUN, 1);
+    }
+    loader
+        .load(OBJECT)
+        .map_err(|error| ProbeError::Load(chain(&error)))
+}
+
+/// `CLOCK_MONOTONIC` in ns: the clock of the kernel side.
+#[must_use]
+pub fn monotonic_ns() -> u64 {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+        .map(|now| now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs())
+        .unwrap_or(0)
 }
 
 fn add_cpu(reading: &mut Reading, cpu: &CpuCells) {

@@ -4,4 +4,4 @@ mod ration;
 mod sampler;
 
 pub use ration::Ration;
-pub use sampler::{Sampler, Smaps, Statm};
+pub use sampler::{Resident, Sampler, Smaps, Statm};

@@ -28,6 +28,31 @@ pub struct Smaps {
     pub took: Duration,
 }
 
+/// RSS by kind from `/proc/PID/status`, bytes. Takes no lock of the target, and before 6.16 it is not exact: `docs/accuracy.md`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resident {
+    /// Anonymous memory.
+    pub anon: u64,
+    /// File mappings.
+    pub file: u64,
+    /// Shared memory.
+    pub shmem: u64,
+    /// Swap entries: not part of RSS.
+    pub swap: u64,
+    /// Threads: each may keep pages to itself before 6.2.
+    pub threads: u64,
+}
+
+impl Resident {
+    /// RSS: without swap.
+    #[must_use]
+    pub const fn rss(&self) -> u64 {
+        self.anon
+            .saturating_add(self.file)
+            .saturating_add(self.shmem)
+    }
+}
+
 /// Reads one process's figures, through whichever of its threads is alive.
 #[derive(Debug)]
 pub struct Sampler {
@@ -59,6 +84,15 @@ impl Sampler {
         read_statm(&self.process)
     }
 
+    /// Reads RSS by kind from `status`; `None` once the process has no memory any more.
+    pub fn resident(&mut self) -> Option<Resident> {
+        if let Some(resident) = read_resident(&self.process) {
+            return Some(resident);
+        }
+        self.switch_thread()?;
+        read_resident(&self.process)
+    }
+
     /// Reads `smaps_rollup`; `None` where it cannot be read.
     pub fn smaps(&mut self) -> Option<Smaps> {
         if let Some(smaps) = read_smaps(&self.process) {
@@ -84,6 +118,18 @@ fn read_statm(process: &Process) -> Option<Statm> {
     (statm.size > 0).then_some(Statm {
         resident: statm.resident,
         size: statm.size,
+    })
+}
+
+fn read_resident(process: &Process) -> Option<Resident> {
+    let status = process.status().ok()?;
+    let bytes = |kib: Option<u64>| Some(kib?.saturating_mul(1024));
+    Some(Resident {
+        anon: bytes(status.rssanon)?,
+        file: bytes(status.rssfile)?,
+        shmem: bytes(status.rssshmem)?,
+        swap: bytes(status.vmswap)?,
+        threads: status.threads,
     })
 }
 

@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ledger::Cause, probe::HookKind};
+use crate::{
+    ledger::Cause,
+    probe::{HookKind, Mode},
+};
 
 /// The value of `schema` in files that this version writes.
 pub const SCHEMA: &str = "memtrace/1";
@@ -86,16 +89,6 @@ pub struct HostInfo {
     pub cpus: u32,
 }
 
-/// How exact the RSS figures are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// The ledger sees every change.
-    Exact,
-    /// RSS is sampled.
-    Approximate,
-}
-
 /// Why a capture, or an epoch of it, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -121,14 +114,17 @@ pub struct CaptureInfo {
     pub interval_ns: u64,
     /// How exact it is.
     pub mode: Mode,
+    /// Why it is not exact, or how exact `exact` is on this kernel; `null` where there is nothing to say.
+    #[serde(default)]
+    pub mode_note: Option<String>,
     /// What was hooked, and what could not be.
     pub hooks: Vec<HookInfo>,
     /// Everything that was not counted: the sum of `losses`. Where it is not 0, the capture is incomplete.
     pub lost_events: u64,
     /// What was not counted.
     pub losses: LossInfo,
-    /// Child processes that the process forked. They are not followed.
-    pub children: Children,
+    /// Child processes that the process forked. They are not followed. `null` where `fork` is not hooked.
+    pub children: Option<Children>,
     /// Why it ended.
     pub end: End,
 }
@@ -209,17 +205,22 @@ impl Bytes4 {
 }
 
 /// The ledger of an epoch: `rss_start_bytes` + Σ `rss_delta_bytes` + `unexplained_bytes` = `rss_end_bytes`.
+///
+/// In the approximate mode there is no ledger: RSS is sampled, and what only a ledger knows is `null`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     /// RSS when the epoch began.
     pub rss_start_bytes: i64,
     /// Whether all counters stood still while the start was read. Where not, `rss_start_bytes` is some pages off, by which
-    /// the first changes' causes make up for it: the sum stays exact.
-    pub rss_start_settled: bool,
+    /// the first changes' causes make up for it: the sum stays exact. `null` in the approximate mode.
+    pub rss_start_settled: Option<bool>,
     /// RSS when it ended: 0 after an exit or an exec.
     pub rss_end_bytes: i64,
     /// The highest RSS among the ticks. Between ticks it may have been higher.
     pub rss_highest_seen_bytes: i64,
+    /// How far RSS figures may be off, since they are sampled; `null` in the exact mode.
+    #[serde(default)]
+    pub rss_sampling_bound_bytes: Option<u64>,
     /// RSS change that no cause explains. `null` where there was nothing to compare with.
     pub unexplained_bytes: Option<i64>,
     /// Pages that moved while the figures were compared: where it is 0, `unexplained_bytes` is exact.
@@ -267,10 +268,10 @@ pub struct CauseRow {
     pub shrunk_bytes: Option<u64>,
     /// Time between entry and exit, over all calls.
     pub time_ns: Option<u64>,
-    /// RSS change: anonymous, file and shmem together.
-    pub rss_delta_bytes: i64,
-    /// The change by kind.
-    pub by_kind: Bytes4,
+    /// RSS change: anonymous, file and shmem together. `null` in the approximate mode.
+    pub rss_delta_bytes: Option<i64>,
+    /// The change by kind. `null` in the approximate mode.
+    pub by_kind: Option<Bytes4>,
 }
 
 /// Failed calls with one errno.
@@ -306,7 +307,7 @@ pub struct Faults {
 pub struct Tick {
     /// Since the start of the epoch. Ticks further apart than the interval are a gap: memtrace did not run.
     pub t_ns: u64,
-    /// RSS, from the ledger.
+    /// RSS, from the ledger; sampled in the approximate mode.
     pub rss_bytes: i64,
     /// Anonymous part.
     pub anon_bytes: i64,
@@ -351,8 +352,8 @@ pub struct TickCause {
     /// Bytes that they asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_bytes: Option<u64>,
-    /// RSS change.
-    pub rss_delta_bytes: i64,
+    /// RSS change. `null` in the approximate mode.
+    pub rss_delta_bytes: Option<i64>,
     /// Change of swap entries.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub swap_delta_bytes: i64,

@@ -5,8 +5,9 @@
 mod capture;
 mod recorder;
 
+pub use crate::probe::Mode;
 pub use capture::{
     Bytes4, Capture, CaptureInfo, CauseRow, Children, End, Epoch, ErrnoCount, Faults, HookInfo,
-    HostInfo, LossInfo, Mode, SCHEMA, Summary, TargetInfo, Tick, TickCause,
+    HostInfo, LossInfo, SCHEMA, Summary, TargetInfo, Tick, TickCause,
 };
 pub use recorder::{Final, Observed, Recorder};

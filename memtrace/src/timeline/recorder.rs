@@ -8,7 +8,8 @@ use memtrace_common::{
 use super::{Bytes4, CauseRow, Faults, Summary, Tick, TickCause, capture::ErrnoCount};
 use crate::{
     ledger::{Check, Names, Reading, Row, rows, rss_of},
-    sample::{Smaps, Statm},
+    probe::Mode,
+    sample::{Resident, Smaps, Statm},
 };
 
 /// What was read beside the ledger at one tick.
@@ -16,6 +17,8 @@ use crate::{
 pub struct Observed {
     /// `statm`.
     pub statm: Option<Statm>,
+    /// RSS by kind from `status`; only in the approximate mode.
+    pub resident: Option<Resident>,
     /// `smaps_rollup`, where the ration allowed it.
     pub smaps: Option<Smaps>,
     /// The ledger against `statm`.
@@ -33,6 +36,19 @@ pub struct Final {
     pub lazyfree_bytes: Option<u64>,
     /// Why there is none.
     pub lazyfree_missing: Option<String>,
+    /// How far sampled figures may be off; `None` in the exact mode.
+    pub sampling_bound_bytes: Option<u64>,
+    /// The memory is gone.
+    pub gone: bool,
+}
+
+/// Where RSS comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Figures {
+    /// The readings.
+    Ledger,
+    /// Samples: the first one, and the last.
+    Sampled { first: Bytes4, last: Bytes4 },
 }
 
 /// Collects the ticks of one epoch.
@@ -44,6 +60,8 @@ pub struct Recorder {
     last: Reading,
     ticks: Vec<Tick>,
     highest: i64,
+    rss_start: i64,
+    figures: Figures,
 }
 
 impl Recorder {
@@ -60,8 +78,42 @@ impl Recorder {
             begin_ns: first.begin_ns,
             count_faults,
             highest: rss_of(&first.start) * page_size,
+            rss_start: rss_of(&first.start) * page_size,
             last: start,
             ticks: Vec::new(),
+            figures: Figures::Ledger,
+        }
+    }
+
+    /// Begins an epoch of the approximate mode, whose readings tell nothing about RSS.
+    #[must_use]
+    pub fn sampled(page_size: u64, count_faults: bool, first: Reading, start: Resident) -> Self {
+        let start = sampled_bytes(&start);
+        Self {
+            figures: Figures::Sampled {
+                first: start,
+                last: start,
+            },
+            highest: start.rss_bytes(),
+            ..Self::new(page_size, count_faults, first)
+        }
+    }
+
+    /// How exact the figures are.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        match self.figures {
+            Figures::Ledger => Mode::Exact,
+            Figures::Sampled { .. } => Mode::Approximate,
+        }
+    }
+
+    /// RSS when the epoch began, bytes.
+    #[must_use]
+    pub const fn rss_start_bytes(&self) -> i64 {
+        match self.figures {
+            Figures::Ledger => self.rss_start,
+            Figures::Sampled { first, .. } => first.rss_bytes(),
         }
     }
 
@@ -79,8 +131,13 @@ impl Recorder {
         names: &Names<'_>,
         observed: &Observed,
     ) -> &Tick {
-        let pages = reading.now();
-        let bytes = self.bytes(&pages);
+        let mut bytes = self.bytes(&reading.now());
+        if let Figures::Sampled { last, .. } = &mut self.figures {
+            if let Some(resident) = &observed.resident {
+                *last = sampled_bytes(resident);
+            }
+            bytes = *last;
+        }
         let since = reading.since(&self.last);
         let faults = since.faults;
         let tick = Tick {
@@ -117,11 +174,15 @@ impl Recorder {
         let end = reading.end.unwrap_or_else(|| reading.now());
         let faults = reading.faults;
         let counted = |count: u64| self.count_faults.then_some(count);
-        let start = self.bytes(&reading.start);
-        let end_bytes = self.bytes(&end);
+        let (start, end_bytes) = match self.figures {
+            Figures::Ledger => (self.bytes(&reading.start), self.bytes(&end)),
+            Figures::Sampled { first, .. } if closing.gone => (first, Bytes4::default()),
+            Figures::Sampled { first, last } => (first, last),
+        };
         Summary {
             rss_start_bytes: start.rss_bytes(),
-            rss_start_settled: !reading.unsettled,
+            rss_start_settled: (self.figures == Figures::Ledger).then_some(!reading.unsettled),
+            rss_sampling_bound_bytes: closing.sampling_bound_bytes,
             rss_end_bytes: end_bytes.rss_bytes(),
             rss_highest_seen_bytes: self.highest,
             unexplained_bytes: closing.check.map(|check| self.unexplained(check)),
@@ -153,6 +214,11 @@ impl Recorder {
         self.ticks
     }
 
+    /// What only a ledger knows.
+    fn known<T>(&self, value: T) -> Option<T> {
+        (self.figures == Figures::Ledger).then_some(value)
+    }
+
     const fn unexplained(&self, check: Check) -> i64 {
         check.unexplained * self.page_size
     }
@@ -178,7 +244,7 @@ impl Recorder {
             task: row.task,
             calls: row.calls.as_ref().map(|calls| calls.stats.calls),
             requested_bytes: row.calls.as_ref().map(|calls| calls.stats.requested),
-            rss_delta_bytes: bytes.rss_bytes(),
+            rss_delta_bytes: self.known(bytes.rss_bytes()),
             swap_delta_bytes: bytes.swap_bytes,
         }
     }
@@ -206,9 +272,19 @@ impl Recorder {
             failed_requested_bytes: stats.map(|stats| stats.failed_requested),
             shrunk_bytes: stats.map(|stats| stats.shrunk),
             time_ns: stats.map(|stats| stats.time_ns),
-            rss_delta_bytes: bytes.rss_bytes(),
-            by_kind: bytes,
+            rss_delta_bytes: self.known(bytes.rss_bytes()),
+            by_kind: self.known(bytes),
         }
+    }
+}
+
+fn sampled_bytes(resident: &Resident) -> Bytes4 {
+    let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    Bytes4 {
+        anon_bytes: signed(resident.anon),
+        file_bytes: signed(resident.file),
+        shmem_bytes: signed(resident.shmem),
+        swap_bytes: signed(resident.swap),
     }
 }
 
@@ -247,8 +323,8 @@ mod tests {
         assert_eq!(tick.t_ns, 2_000);
         assert_eq!(tick.rss_bytes, (5 + 10 + 9 - 4) * 4096);
         assert_eq!(tick.causes.len(), 2);
-        assert_eq!(tick.causes[0].rss_delta_bytes, 2 * 4096);
-        assert_eq!(tick.causes[1].rss_delta_bytes, -4 * 4096);
+        assert_eq!(tick.causes[0].rss_delta_bytes, Some(2 * 4096));
+        assert_eq!(tick.causes[1].rss_delta_bytes, Some(-4 * 4096));
         assert_eq!(tick.vm_bytes, None);
         assert_eq!(tick.lazyfree_bytes, None);
     }
@@ -262,7 +338,7 @@ mod tests {
             &Names::default(),
             &Observed::default(),
         );
-        assert_eq!(tick.causes[0].rss_delta_bytes, 3 * 4096);
+        assert_eq!(tick.causes[0].rss_delta_bytes, Some(3 * 4096));
     }
 
     #[test]
@@ -273,7 +349,11 @@ mod tests {
         let last = reading(90, -80);
         recorder.tick(3_000, &last, &names, &Observed::default());
         let summary = recorder.summary(&last, &names, Final::default());
-        let causes: i64 = summary.causes.iter().map(|row| row.rss_delta_bytes).sum();
+        let causes: i64 = summary
+            .causes
+            .iter()
+            .filter_map(|row| row.rss_delta_bytes)
+            .sum();
         assert_eq!(summary.rss_start_bytes + causes, summary.rss_end_bytes);
         assert_eq!(summary.rss_highest_seen_bytes, 105 * 4096);
         assert_eq!(summary.unexplained_bytes, None);
@@ -293,6 +373,50 @@ mod tests {
         let recorder = Recorder::new(4096, false, reading(0, 0));
         let summary = recorder.summary(&reading(0, 0), &Names::default(), Final::default());
         assert_eq!(summary.faults, Faults::default());
+    }
+
+    #[test]
+    fn samples_stand_where_there_is_no_ledger_and_its_columns_are_null() {
+        let resident = |anon| Resident {
+            anon,
+            file: 8192,
+            shmem: 0,
+            swap: 4096,
+            threads: 1,
+        };
+        let mut called = Reading::default();
+        called.calls[0].calls = 3;
+        let names = Names {
+            hooked: &["mmap"],
+            ..Names::default()
+        };
+        let mut recorder = Recorder::sampled(4096, true, Reading::default(), resident(4096));
+        assert_eq!(recorder.mode(), Mode::Approximate);
+        let observed = Observed {
+            resident: Some(resident(40_960)),
+            ..Observed::default()
+        };
+        let tick = recorder.tick(1_000, &called, &names, &observed);
+        assert_eq!((tick.rss_bytes, tick.swap_bytes), (49_152, 4096));
+        assert_eq!(tick.causes[0].calls, Some(3));
+        assert_eq!(tick.causes[0].rss_delta_bytes, None);
+        let closing = Final {
+            sampling_bound_bytes: Some(262_144),
+            ..Final::default()
+        };
+        let summary = recorder.summary(&called, &names, closing.clone());
+        assert_eq!(summary.rss_start_bytes, 12_288);
+        assert_eq!(summary.rss_end_bytes, 49_152);
+        assert_eq!(summary.rss_highest_seen_bytes, 49_152);
+        assert_eq!(summary.rss_sampling_bound_bytes, Some(262_144));
+        assert_eq!(summary.rss_start_settled, None);
+        assert_eq!(summary.unexplained_bytes, None);
+        assert_eq!(summary.causes[0].by_kind, None);
+        let gone = Final {
+            gone: true,
+            ..closing
+        };
+        assert_eq!(recorder.summary(&called, &names, gone).rss_end_bytes, 0);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 
 use super::format::{BOLD, DIM, change, count, paint, signed_size, size, untrusted};
-use crate::timeline::{Tick, TickCause};
+use crate::timeline::{Mode, Tick, TickCause};
 
 /// Column widths: 80 in all.
 const TIME: usize = 8;
@@ -11,13 +11,18 @@ const COLUMN: usize = 9;
 /// From this width on, the largest cause is named behind the columns.
 const WIDE: usize = 112;
 
-/// The headline over the lines.
+/// The headline over the lines. A `~` marks what is sampled, and may be off.
 #[must_use]
-pub fn live_header(width: usize) -> String {
+pub fn live_header(mode: Mode, width: usize) -> String {
     let mut line = format!("{:>TIME$}", "time");
-    for name in [
-        "RSS", "change", "anon", "file", "shmem", "swap", "LazyFree", "faults/s",
-    ] {
+    for name in ["RSS", "change", "anon", "file", "shmem", "swap"] {
+        let name = match mode {
+            Mode::Exact => name.to_owned(),
+            Mode::Approximate => format!("~{name}"),
+        };
+        line.push_str(&format!("{name:>COLUMN$}"));
+    }
+    for name in ["LazyFree", "faults/s"] {
         line.push_str(&format!("{name:>COLUMN$}"));
     }
     if width >= WIDE {
@@ -76,8 +81,8 @@ impl Display for LiveLine<'_> {
             && let Some(cause) = largest(&tick.causes)
         {
             write!(f, "  {}", name(cause))?;
-            if cause.rss_delta_bytes != 0 {
-                write!(f, " {}", change(cause.rss_delta_bytes))?;
+            if let Some(bytes) = cause.rss_delta_bytes.filter(|&bytes| bytes != 0) {
+                write!(f, " {}", change(bytes))?;
             } else if let Some(requested) = cause.requested_bytes {
                 write!(f, " of {}", size(requested))?;
             }
@@ -99,7 +104,7 @@ fn cell(f: &mut fmt::Formatter<'_>, text: &str, dim: bool) -> fmt::Result {
 fn largest(causes: &[TickCause]) -> Option<&TickCause> {
     causes.iter().max_by_key(|cause| {
         (
-            cause.rss_delta_bytes.unsigned_abs(),
+            cause.rss_delta_bytes.unwrap_or(0).unsigned_abs(),
             cause.requested_bytes.unwrap_or(0),
         )
     })
@@ -143,7 +148,7 @@ mod tests {
                 task: None,
                 calls: None,
                 requested_bytes: None,
-                rss_delta_bytes: 200 << 20,
+                rss_delta_bytes: Some(200 << 20),
                 swap_delta_bytes: 0,
             }],
             go: None,
@@ -164,8 +169,11 @@ mod tests {
             width: 80,
         };
         let line = plain(&line.to_string());
-        let header = plain(&live_header(80));
+        let header = plain(&live_header(Mode::Exact, 80));
         assert_eq!(line.len(), header.len());
+        let sampled = plain(&live_header(Mode::Approximate, 80));
+        assert_eq!(line.len(), sampled.len());
+        assert!(sampled.contains(" ~RSS "), "{sampled}");
         assert!(line.len() <= 80);
         assert_eq!(
             line,

@@ -8,7 +8,7 @@ use super::format::{
 use crate::{
     ledger::Cause,
     probe::HookKind,
-    timeline::{Bytes4, CauseRow, End, Epoch, HostInfo, Mode},
+    timeline::{Bytes4, CauseRow, End, Epoch, HookInfo, HostInfo, Mode, Summary},
 };
 
 const NAME: usize = 22;
@@ -46,10 +46,6 @@ fn head(text: &mut String, host: &HostInfo, epoch: &Epoch, width: usize) {
         span(capture.duration_ns),
     );
     let _ = writeln!(text, "{}", paint(BOLD, &title));
-    let mode = match capture.mode {
-        Mode::Exact => "exact",
-        Mode::Approximate => "approximate: RSS is sampled",
-    };
     let mut kinds: Vec<(&str, Vec<&str>)> = Vec::new();
     for hook in &capture.hooks {
         let Some(kind) = hook.kind.map(HookKind::name) else {
@@ -61,17 +57,26 @@ fn head(text: &mut String, host: &HostInfo, epoch: &Epoch, width: usize) {
         }
     }
     let line = format!(
-        "{mode}; Linux {} {}, {} CPUs, pages of {}",
+        "{}; Linux {} {}, {} CPUs, pages of {}",
+        capture.mode.name(),
         host.kernel,
         host.arch,
         host.cpus,
         size(host.page_size),
     );
     wrap(text, &line, width);
+    if let Some(note) = &capture.mode_note {
+        let line = format!("{}: {}", capture.mode.name(), untrusted(note, 300));
+        wrap(text, &line, width);
+    }
     for (kind, hooks) in kinds {
         wrap(text, &format!("{kind}: {}", hooks.join(" ")), width);
     }
-    for hook in capture.hooks.iter().filter(|hook| hook.kind.is_none()) {
+    let missing = |hook: &&HookInfo| {
+        // What the note has said already.
+        hook.kind.is_none() && !(hook.name == "rss" && capture.mode_note.is_some())
+    };
+    for hook in capture.hooks.iter().filter(missing) {
         let error = hook.error.as_deref().unwrap_or("not attached");
         let line = format!("not hooked: {}: {}", hook.name, untrusted(error, 300));
         wrap(text, &line, width);
@@ -95,15 +100,18 @@ fn wrap(text: &mut String, line: &str, width: usize) {
 }
 
 fn ledger(text: &mut String, epoch: &Epoch, wide: bool) {
+    let has_pages = epoch.capture.mode == Mode::Exact;
     let mut header = format!(
         "{:<NAME$}{:>CALLS$}{:>CALLS$}{:>REQUESTED$}",
         "cause", "calls", "failed", "requested"
     );
-    if wide {
+    if wide && has_pages {
         let _ = write!(header, "{:>PAGES$}", "RSS");
     }
-    for name in ["anon", "file", "shmem", "swap"] {
-        let _ = write!(header, "{name:>PAGES$}");
+    if has_pages {
+        for name in ["anon", "file", "shmem", "swap"] {
+            let _ = write!(header, "{name:>PAGES$}");
+        }
     }
     if wide {
         let _ = write!(header, "{:>10}", "time");
@@ -117,17 +125,29 @@ fn ledger(text: &mut String, epoch: &Epoch, wide: bool) {
             let _ = writeln!(text, "{}", row.cause.name());
         }
         family = group;
-        add(&mut sum, &row.by_kind);
-        line(text, &name(row), Some(row), &row.by_kind, wide);
+        let pages = row.by_kind.filter(|_| has_pages);
+        if let Some(pages) = &pages {
+            add(&mut sum, pages);
+        }
+        line(text, &name(row), Some(row), pages.as_ref(), wide);
     }
     if epoch.summary.causes.is_empty() {
         let _ = writeln!(
             text,
             "{}",
-            paint(DIM, "nothing moved, and nothing was asked for")
+            paint(
+                DIM,
+                if has_pages {
+                    "nothing moved, and nothing was asked for"
+                } else {
+                    "nothing was asked for"
+                }
+            )
         );
     }
-    line(text, "sum", None, &sum, wide);
+    if has_pages {
+        line(text, "sum", None, Some(&sum), wide);
+    }
 }
 
 fn add(sum: &mut Bytes4, row: &Bytes4) {
@@ -154,7 +174,7 @@ fn name(row: &CauseRow) -> String {
     }
 }
 
-fn line(text: &mut String, name: &str, row: Option<&CauseRow>, pages: &Bytes4, wide: bool) {
+fn line(text: &mut String, name: &str, row: Option<&CauseRow>, pages: Option<&Bytes4>, wide: bool) {
     let is_sum = row.is_none();
     let mut line = format!("{name:<NAME$}");
     let calls = row.and_then(|row| row.calls);
@@ -186,16 +206,18 @@ fn line(text: &mut String, name: &str, row: Option<&CauseRow>, pages: &Bytes4, w
         None => (String::new(), true),
     };
     cell(value, REQUESTED, dim);
-    if wide {
-        cell(change(pages.rss_bytes()), PAGES, pages.rss_bytes() == 0);
-    }
-    for bytes in [
-        pages.anon_bytes,
-        pages.file_bytes,
-        pages.shmem_bytes,
-        pages.swap_bytes,
-    ] {
-        cell(change(bytes), PAGES, bytes == 0);
+    if let Some(pages) = pages {
+        if wide {
+            cell(change(pages.rss_bytes()), PAGES, pages.rss_bytes() == 0);
+        }
+        for bytes in [
+            pages.anon_bytes,
+            pages.file_bytes,
+            pages.shmem_bytes,
+            pages.swap_bytes,
+        ] {
+            cell(change(bytes), PAGES, bytes == 0);
+        }
     }
     if wide {
         let time = row.and_then(|row| row.time_ns);
@@ -218,7 +240,6 @@ fn short_time(ns: u64) -> String {
 
 fn balance(text: &mut String, epoch: &Epoch, width: usize) {
     let summary = &epoch.summary;
-    let moved: i64 = summary.causes.iter().map(|row| row.rss_delta_bytes).sum();
     let mut rows = String::new();
     let mut entry = |name: &str, value: &str, note: &str| {
         let line = format!("{name:<NAME$}{value:>9}");
@@ -228,47 +249,32 @@ fn balance(text: &mut String, epoch: &Epoch, width: usize) {
             let _ = writeln!(rows, "{line}  {}", paint(DIM, note));
         }
     };
+    let exact = epoch.capture.mode == Mode::Exact;
+    let sampled = match summary.rss_sampling_bound_bytes {
+        _ if exact => String::new(),
+        Some(bound) => format!("sampled, ± {}", size(bound)),
+        None => "sampled".to_owned(),
+    };
     entry(
         "RSS at the start",
         &signed_size(summary.rss_start_bytes),
-        if summary.rss_start_settled {
-            ""
-        } else {
+        if summary.rss_start_settled == Some(false) {
             "busy: some pages off, made up for by the causes"
+        } else {
+            &sampled
         },
     );
-    entry("moved by the causes", &change(moved), "");
-    match (summary.unexplained_bytes, summary.unexplained_bound_bytes) {
-        (Some(0), Some(0)) => entry(
-            "unexplained",
-            &paint(GOOD, "      0 B"),
-            &format!("compared with {}", compared(epoch)),
-        ),
-        (Some(bytes), Some(0)) => entry(
-            "unexplained",
-            &paint(BAD, &format!("{:>9}", change(bytes))),
-            &format!("compared with {}", compared(epoch)),
-        ),
-        (Some(bytes), bound) => entry(
-            "unexplained",
-            &format!(
-                "{:>9}",
-                if bytes == 0 {
-                    "0 B".to_owned()
-                } else {
-                    change(bytes)
-                }
-            ),
-            &format!(
-                "± {}: busy while compared with {}",
-                size(bound.unwrap_or(0)),
-                compared(epoch)
-            ),
-        ),
-        (None, _) => entry("unexplained", "-", "there was nothing to compare with"),
+    if exact {
+        entry("moved by the causes", &change(moved(summary)), "");
+        unexplained(&mut entry, epoch);
     }
-    entry("RSS at the end", &signed_size(summary.rss_end_bytes), "");
-    if matches!(epoch.capture.end, End::TargetExited | End::Exec) {
+    let ended = matches!(epoch.capture.end, End::TargetExited | End::Exec);
+    entry(
+        "RSS at the end",
+        &signed_size(summary.rss_end_bytes),
+        if ended { "" } else { &sampled },
+    );
+    if ended {
         entry(
             "highest RSS seen",
             &signed_size(summary.rss_highest_seen_bytes),
@@ -316,6 +322,47 @@ fn balance(text: &mut String, epoch: &Epoch, width: usize) {
     text.push_str(&rows);
 }
 
+fn moved(summary: &Summary) -> i64 {
+    summary
+        .causes
+        .iter()
+        .filter_map(|row| row.rss_delta_bytes)
+        .sum()
+}
+
+fn unexplained(entry: &mut impl FnMut(&str, &str, &str), epoch: &Epoch) {
+    let summary = &epoch.summary;
+    match (summary.unexplained_bytes, summary.unexplained_bound_bytes) {
+        (Some(0), Some(0)) => entry(
+            "unexplained",
+            &paint(GOOD, "      0 B"),
+            &format!("compared with {}", compared(epoch)),
+        ),
+        (Some(bytes), Some(0)) => entry(
+            "unexplained",
+            &paint(BAD, &format!("{:>9}", change(bytes))),
+            &format!("compared with {}", compared(epoch)),
+        ),
+        (Some(bytes), bound) => entry(
+            "unexplained",
+            &format!(
+                "{:>9}",
+                if bytes == 0 {
+                    "0 B".to_owned()
+                } else {
+                    change(bytes)
+                }
+            ),
+            &format!(
+                "± {}: busy while compared with {}",
+                size(bound.unwrap_or(0)),
+                compared(epoch)
+            ),
+        ),
+        (None, _) => entry("unexplained", "-", "there was nothing to compare with"),
+    }
+}
+
 fn compared(epoch: &Epoch) -> &str {
     match epoch.summary.compared_with.as_deref() {
         Some("counters") => "the kernel's counters at the end",
@@ -358,15 +405,14 @@ fn notes(text: &mut String, epoch: &Epoch, width: usize) {
         let line = format!("failed: {} {advice}: {}", row.cause.name(), list.join(", "));
         wrap(text, &line.replace(" :", ":"), width);
     }
-    if capture.children.forked > 0 {
-        let last = capture
-            .children
+    if let Some(children) = capture.children.filter(|children| children.forked > 0) {
+        let last = children
             .last_pid
             .map_or_else(String::new, |pid| format!("; the last one is {pid}"));
         let _ = writeln!(
             text,
             "children forked, and not followed: {}{last}",
-            capture.children.forked
+            children.forked
         );
     }
     if capture.lost_events > 0 {

@@ -234,8 +234,17 @@ impl Traced {
     }
 
     pub fn attach(workload: Workload) -> Self {
+        Self::attach_with(workload, Options::new(0))
+    }
+
+    /// Attaches in the way that `options` say, to this workload.
+    pub fn attach_with(workload: Workload, options: Options) -> Self {
+        let options = Options {
+            tgid: workload.pid(),
+            ..options
+        };
         Self {
-            tracer: Tracer::attach(workload.pid()),
+            tracer: Tracer::attach_with(&options),
             workload,
         }
     }
@@ -290,6 +299,28 @@ impl Traced {
         self.tracer.moved_since(before)
     }
 
+    /// What a command counted, without a ledger to be held against anything.
+    pub fn count(&mut self, command: &str) -> Moved {
+        self.count_with(|traced| {
+            traced.workload.ok(command);
+        })
+    }
+
+    /// What was counted while `work` ran.
+    pub fn count_with(&mut self, work: impl FnOnce(&mut Self)) -> Moved {
+        let before = self.tracer.snapshot();
+        work(self);
+        self.workload.settle();
+        let after = self.tracer.snapshot();
+        assert_eq!(
+            after.reading.losses.total(),
+            0,
+            "{:?}",
+            after.reading.losses
+        );
+        Moved::between(before, after, None)
+    }
+
     /// Waits until the ledger shows what a kernel thread does in its own time.
     pub fn wait_until(&self, what: &str, done: impl Fn(&BTreeMap<String, Row>) -> bool) {
         wait_for(what, || {
@@ -326,9 +357,13 @@ pub struct Snapshot {
 
 impl Tracer {
     pub fn attach(pid: u32) -> Self {
-        let session = Session::attach(&Options::new(pid)).unwrap();
+        Self::attach_with(&Options::new(pid))
+    }
+
+    pub fn attach_with(options: &Options) -> Self {
+        let session = Session::attach(options).unwrap();
         Self {
-            sampler: Sampler::open(pid).unwrap(),
+            sampler: Sampler::open(options.tgid).unwrap(),
             page: session.host().page_size as i64,
             session,
         }

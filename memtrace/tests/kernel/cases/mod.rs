@@ -1,6 +1,7 @@
 //! The cases, by what they move.
 
 mod advice;
+mod approximate;
 mod failing;
 mod file;
 mod foreign;
@@ -11,9 +12,11 @@ mod storms;
 mod swap;
 mod touch;
 
+use std::sync::OnceLock;
+
 use libtest_mimic::{Completion, Failed, Trial};
 
-use crate::harness::REQUIRE;
+use crate::harness::{REQUIRE, kernel_release};
 
 /// Why a case did not run.
 pub enum Skip {
@@ -55,11 +58,28 @@ pub fn all() -> Vec<Trial> {
     ]
     .concat()
     .into_iter()
-    .map(|(name, case)| Trial::ignorable_test(name, move || run(name, case)))
+    .map(|(name, case)| Trial::ignorable_test(name, move || run(name, || with_ledger(case))))
+    .chain(
+        approximate::CASES
+            .iter()
+            .map(|&(name, case)| Trial::ignorable_test(name, move || run(name, case))),
+    )
     .collect()
 }
 
-fn run(name: &str, case: fn() -> Outcome) -> Result<Completion, Failed> {
+/// Runs a case that needs a ledger, which not every kernel allows: 5.15 and later must.
+fn with_ledger(case: fn() -> Outcome) -> Outcome {
+    static NO_LEDGER: OnceLock<Option<String>> = OnceLock::new();
+    match NO_LEDGER.get_or_init(approximate::no_ledger) {
+        None => case(),
+        Some(reason) if kernel_release() < (5, 15) => {
+            Err(Skip::Absent(format!("what a ledger rests on: {reason}")))
+        }
+        Some(reason) => Err(Skip::NotRun(reason.clone())),
+    }
+}
+
+fn run(name: &str, case: impl FnOnce() -> Outcome) -> Result<Completion, Failed> {
     let outcome = if nix::unistd::Uid::effective().is_root() {
         case()
     } else {
