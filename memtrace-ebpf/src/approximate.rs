@@ -5,6 +5,7 @@
 //! process that shares the memory, is not seen. RSS the user side samples.
 
 use aya_ebpf::{
+    EbpfContext,
     helpers::{bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns, generated},
     macros::{btf_tracepoint, fentry, fexit, map, tracepoint},
     maps::PerCpuArray,
@@ -17,22 +18,32 @@ use memtrace_common::{
 
 use crate::{
     epoch, faults,
-    kernel::{self, Arguments, Task, UserRegs},
+    kernel::{self, Arguments, Task},
     rss::current_cells,
     state::{self, ASKED, BEGUN, CONTROL, config, load, shared, store},
     syscalls,
 };
 
-/// The registers of a system call, as its own function gets them.
+/// The registers of a system call, as its own function gets them: an address. BTF before 5.15 may know the argument as a
+/// pointer to a structure that it does not describe, and then the verifier lets nobody follow it, but a checked read does.
 #[derive(Clone, Copy)]
-struct Regs(UserRegs);
+struct Regs(u64);
+
+impl Regs {
+    /// The function's argument.
+    #[inline(always)]
+    fn of(ctx: &FExitContext) -> Option<Self> {
+        // Read as memory, since the verifier refuses a load of a pointer of such a type.
+        kernel::read(ctx.as_ptr() as u64).map(Self)
+    }
+}
 
 impl Arguments for Regs {
     const FETCHES: bool = false;
 
     #[inline(always)]
     fn arg<const N: usize>(self) -> u64 {
-        self.0.arg::<N>()
+        kernel::read(self.0 + u64::from(config!(regs_arg[N]))).unwrap_or(0)
     }
 
     #[inline(always)]
@@ -202,9 +213,9 @@ fn exit(ctx: &FExitContext, nr: u32) {
         return;
     };
     let _ = BEGUN.remove(thread);
-    // SAFETY: the function's own argument.
-    let regs = unsafe { UserRegs::from_ptr(ctx.arg::<*const u8>(0)) };
-    syscalls::count(Regs(regs), nr, ctx.arg::<i64>(1), begun);
+    if let Some(regs) = Regs::of(ctx) {
+        syscalls::count(regs, nr, ctx.arg::<i64>(1), begun);
+    }
 }
 
 /// A pair of programs on a system call's own function, whose only argument is `struct pt_regs *`.

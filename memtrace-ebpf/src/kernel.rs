@@ -97,16 +97,6 @@ pub trait Arguments: Copy {
 }
 
 impl UserRegs {
-    /// Wraps the registers that a system call's own function got as its argument.
-    ///
-    /// # Safety
-    ///
-    /// `regs` must be a `pt_regs` pointer that came from the kernel, not from memory.
-    #[inline(always)]
-    pub const unsafe fn from_ptr(regs: *const u8) -> Self {
-        Self(regs)
-    }
-
     #[inline(always)]
     fn field<T: Copy>(self, offset: u32) -> T {
         // SAFETY: as for `Task::field`.

@@ -530,6 +530,7 @@ impl<'a> Capturing<'a> {
                 name: hook.name.to_owned(),
                 kind: hook.kind,
                 error: hook.error.clone(),
+                fallback: hook.fallback.clone(),
             })
             .collect()
     }

@@ -223,40 +223,41 @@ fn attach_exit(
 
 /// `fentry` and `fexit` where the kernel takes them, else the tracepoints.
 fn attach_calls(ebpf: &mut Ebpf, btf: Option<&AyaBtf>, programs: &Programs, hooks: &mut Vec<Hook>) {
-    let mut left = Vec::new();
-    let mut refused = String::new();
-    for call in &CALLS {
+    let mut left: Vec<(&'static str, String)> = Vec::new();
+    for (index, call) in CALLS.iter().enumerate() {
         let Some(btf) = btf else {
-            refused = NO_BTF.to_owned();
             if call.name == "brk" && programs.brk_needs_btf {
-                hooks.push(Hook::missing(call.name, refused.clone()));
+                hooks.push(Hook::missing(call.name, NO_BTF.to_owned()));
             } else {
-                left.push(call.name);
+                left.push((call.name, NO_BTF.to_owned()));
             }
             continue;
         };
-        // Where one is refused, all are; asking once keeps the start fast.
-        if !refused.is_empty() {
-            left.push(call.name);
+        // Where the first one is refused, all are; asking once keeps the start fast.
+        if let Some((_, refused)) = left.first()
+            && left.len() == index
+        {
+            left.push((call.name, refused.clone()));
             continue;
         }
         let (enter, exit) = (programs.functions)(call);
         match attach_functions(ebpf, btf, call.name, enter, exit) {
             Ok(()) => hooks.push(Hook::attached(call.name, HookKind::Fentry)),
-            Err(error) => {
-                refused = error;
-                left.push(call.name);
-            }
+            Err(error) => left.push((call.name, error)),
         }
     }
     if left.is_empty() {
         return;
     }
-    let results = tracefs::with(|| attach_tracepoints(ebpf, programs, &left))
-        .unwrap_or_else(|error| vec![Err(error); left.len()]);
-    for (name, result) in left.into_iter().zip(results) {
+    let names: Vec<_> = left.iter().map(|(name, _)| *name).collect();
+    let results = tracefs::with(|| attach_tracepoints(ebpf, programs, &names))
+        .unwrap_or_else(|error| vec![Err(error); names.len()]);
+    for ((name, refused), result) in left.into_iter().zip(results) {
         hooks.push(match result {
-            Ok(()) => Hook::attached(name, HookKind::Tracepoint),
+            Ok(()) => Hook {
+                fallback: Some(refused),
+                ..Hook::attached(name, HookKind::Tracepoint)
+            },
             Err(error) => Hook::missing(name, format!("{error}; fentry: {refused}")),
         });
     }

@@ -17,11 +17,19 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     }
     match text.split_once("Verifier output:") {
         Some((head, log)) => {
+            // What the verifier ends every log with.
+            let statistics = ["processed ", "verification time ", "stack depth "];
             let last = log
                 .lines()
-                .rfind(|line| !line.trim().is_empty() && !line.starts_with("processed "))
+                .rfind(|line| {
+                    !line.trim().is_empty()
+                        && !statistics.iter().any(|begin| line.starts_with(begin))
+                })
                 .unwrap_or_default();
-            format!("{}verifier: {}", head, last.trim())
+            match last.trim() {
+                "" => head.trim_end_matches([' ', '.']).to_owned(),
+                last => format!("{head}verifier: {last}"),
+            }
         }
         None => text.replace('\n', " "),
     }

@@ -56,6 +56,8 @@ pub struct Hook {
     pub kind: Option<HookKind>,
     /// Why it is not attached.
     pub error: Option<String>,
+    /// Why it is not attached in a cheaper way.
+    pub fallback: Option<String>,
 }
 
 impl Hook {
@@ -64,6 +66,7 @@ impl Hook {
             name,
             kind: Some(kind),
             error: None,
+            fallback: None,
         }
     }
 
@@ -72,6 +75,7 @@ impl Hook {
             name,
             kind: None,
             error: Some(error),
+            fallback: None,
         }
     }
 }

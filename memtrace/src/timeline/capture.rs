@@ -139,6 +139,9 @@ pub struct HookInfo {
     /// Why it is not attached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Why it is not attached in a way that costs other processes less.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub fallback: Option<String>,
 }
 
 /// What was not counted.

@@ -1,9 +1,12 @@
 //! Fork, exec, exit, threads; and more than one session.
 
-use memtrace::ledger::{check, rss_of};
+use memtrace::{
+    ledger::{check, rss_of},
+    probe::{HookKind, Options},
+};
 use memtrace_common::layout::{EPOCH_SLOTS, EpochEnd};
 
-use super::{Case, DONTNEED, Outcome};
+use super::{Case, DONTNEED, Outcome, Skip};
 use crate::harness::{ANON, Traced, Tracer, Workload, anon, wait_for};
 
 pub const CASES: &[Case] = &[
@@ -23,6 +26,10 @@ pub const CASES: &[Case] = &[
     ("attached_to_while_it_forks", attach_while_forking),
     ("a_child_lives_at_the_attach", attach_with_child),
     ("two_sessions_are_independent", two_sessions),
+    (
+        "exit_and_exec_seen_by_the_kernels_function",
+        ends_by_function,
+    ),
 ];
 
 fn fork_child_writes() -> Outcome {
@@ -285,5 +292,49 @@ fn two_sessions() -> Outcome {
     traced
         .measure("unmap a 0 300")
         .only(&[("munmap", anon(-220))]);
+    Ok(())
+}
+
+/// What kernels get that lack the tracepoint `exit_mmap` (before 6.1).
+fn ends_by_function() -> Outcome {
+    let options = Options {
+        exit_by_function: true,
+        ..Options::new(0)
+    };
+    let mut traced = Traced::attach_with(Workload::start(), options);
+    let hook = |traced: &Traced| {
+        let hooks = traced.tracer.session.hooks();
+        hooks
+            .iter()
+            .find(|hook| hook.name == "exit")
+            .unwrap()
+            .clone()
+    };
+    let exit = hook(&traced);
+    let Some(kind) = exit.kind else {
+        return Err(Skip::Absent(format!(
+            "fexit: {}",
+            exit.error.unwrap_or_default()
+        )));
+    };
+    assert_eq!(kind, HookKind::Fentry);
+    traced.ok("map a 300");
+    traced.ok("write a 0 300");
+    let before = traced.tracer.snapshot();
+    let held = before.reading.explained();
+    traced.workload.tell("exec");
+    traced.ok("nothing");
+    let ended = traced.tracer.next_end();
+    assert_eq!((ended.epoch, ended.end), (0, EpochEnd::Exec));
+    let (moved, old) = traced.tracer.moved_until_end(before);
+    assert_eq!(old.end, Some([0; 4]));
+    moved.only(&[("exec", held.map(|pages| -pages))]);
+    traced.verify();
+    let before = traced.tracer.snapshot();
+    traced.workload.kill();
+    let ended = traced.tracer.next_end();
+    assert_eq!((ended.epoch, ended.end), (1, EpochEnd::Exit));
+    let (_, last) = traced.tracer.moved_until_end(before);
+    assert_eq!(last.end, Some([0; 4]));
     Ok(())
 }
