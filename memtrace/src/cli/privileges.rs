@@ -3,6 +3,8 @@
 use anyhow::{Context as _, bail};
 use procfs::process::Process;
 
+use crate::proc;
+
 /// Bits of `include/uapi/linux/capability.h`.
 const CAP_SYS_ADMIN: u64 = 21;
 const CAP_PERFMON: u64 = 38;
@@ -11,9 +13,9 @@ const CAP_BPF: u64 = 39;
 /// Fails with what is missing and what to type.
 pub fn check(retry: &str) -> anyhow::Result<()> {
     let status = Process::myself()
-        .and_then(|process| process.status())
+        .and_then(|process| proc::read(&process, "status", proc::status))
         .context("cannot read this process's capabilities from /proc/self/status")?;
-    let missing = missing(status.capeff);
+    let missing = missing(status.cap_effective);
     if !missing.is_empty() {
         bail!(
             "loading eBPF programs needs the capabilities CAP_BPF and CAP_PERFMON, or root; this process lacks {}: type: sudo {retry}",

@@ -4,4 +4,6 @@ mod ration;
 mod sampler;
 
 pub use ration::Ration;
-pub use sampler::{Resident, Sampler, Smaps, Statm};
+pub use sampler::{Sampler, Smaps};
+
+pub use crate::proc::{Resident, Statm};

@@ -4,14 +4,7 @@ use std::time::{Duration, Instant};
 
 use procfs::{ProcResult, process::Process};
 
-/// `/proc/PID/statm`: 5 to 11 µs, takes no lock of the target. RSS is exact since 6.16, see `docs/accuracy.md`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Statm {
-    /// Resident pages.
-    pub resident: u64,
-    /// Size of the address space in pages.
-    pub size: u64,
-}
+use crate::proc::{self, Resident, Rollup, Statm};
 
 /// `/proc/PID/smaps_rollup`, bytes. Exact, and dear: it walks the page tables, holding the target's mmap_lock for reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,31 +19,6 @@ pub struct Smaps {
     pub swap: u64,
     /// How long the reading took.
     pub took: Duration,
-}
-
-/// RSS by kind from `/proc/PID/status`, bytes. Takes no lock of the target, and before 6.16 it is not exact: `docs/accuracy.md`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Resident {
-    /// Anonymous memory.
-    pub anon: u64,
-    /// File mappings.
-    pub file: u64,
-    /// Shared memory.
-    pub shmem: u64,
-    /// Swap entries: not part of RSS.
-    pub swap: u64,
-    /// Threads: each may keep pages to itself before 6.2.
-    pub threads: u64,
-}
-
-impl Resident {
-    /// RSS: without swap.
-    #[must_use]
-    pub const fn rss(&self) -> u64 {
-        self.anon
-            .saturating_add(self.file)
-            .saturating_add(self.shmem)
-    }
 }
 
 /// Reads one process's figures, through whichever of its threads is alive.
@@ -113,36 +81,30 @@ impl Sampler {
 }
 
 fn read_statm(process: &Process) -> Option<Statm> {
-    let statm = process.statm().ok()?;
+    let statm = proc::read(process, "statm", proc::statm).ok()?;
     // All zero: no mm.
-    (statm.size > 0).then_some(Statm {
-        resident: statm.resident,
-        size: statm.size,
-    })
+    (statm.size > 0).then_some(statm)
 }
 
 fn read_resident(process: &Process) -> Option<Resident> {
-    let status = process.status().ok()?;
-    let bytes = |kib: Option<u64>| Some(kib?.saturating_mul(1024));
-    Some(Resident {
-        anon: bytes(status.rssanon)?,
-        file: bytes(status.rssfile)?,
-        shmem: bytes(status.rssshmem)?,
-        swap: bytes(status.vmswap)?,
-        threads: status.threads,
-    })
+    proc::read(process, "status", proc::resident).ok()
 }
 
 fn read_smaps(process: &Process) -> Option<Smaps> {
     let begun = Instant::now();
-    let rollup = process.smaps_rollup().ok()?;
+    let rollup = proc::read(process, "smaps_rollup", proc::smaps_rollup).ok()?;
     let took = begun.elapsed();
-    let map = &rollup.memory_map_rollup.0.first()?.extension.map;
+    let Rollup {
+        rss,
+        lazy_free,
+        anon_huge,
+        swap,
+    } = rollup;
     Some(Smaps {
-        rss: *map.get("Rss")?,
-        lazy_free: *map.get("LazyFree")?,
-        anon_huge: *map.get("AnonHugePages")?,
-        swap: *map.get("Swap")?,
+        rss,
+        lazy_free,
+        anon_huge,
+        swap,
         took,
     })
 }

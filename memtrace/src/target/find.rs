@@ -6,10 +6,9 @@ use std::{
     path::PathBuf,
 };
 
-use procfs::{
-    ProcError,
-    process::{Process, Stat},
-};
+use procfs::{ProcError, ProcResult, process::Process};
+
+use crate::proc::{self, Stat};
 
 /// `PF_KTHREAD`, bit of the flags in `/proc/PID/stat`.
 const PF_KTHREAD: u32 = 0x0020_0000;
@@ -118,15 +117,16 @@ impl Target {
             },
         };
         let process = Process::new(number).map_err(failed)?;
-        let status = process.status().map_err(failed)?;
-        if status.tgid != number {
-            let pid_of_process = status.tgid.unsigned_abs();
+        let tgid = proc::read(&process, "status", proc::status)
+            .map_err(failed)?
+            .tgid;
+        if tgid != pid {
+            let leader = Process::new(tgid.cast_signed());
+            let stat = leader.and_then(|process| proc::read(&process, "stat", proc::stat));
             return Err(TargetError::Thread {
                 tid: pid,
-                pid: pid_of_process,
-                comm: Process::new(status.tgid)
-                    .and_then(|process| process.stat())
-                    .map_or(status.name, |stat| stat.comm),
+                pid: tgid,
+                comm: stat.map_err(failed)?.comm,
             });
         }
         // From here on it cannot be mistaken: whatever is read below is checked against this descriptor.
@@ -137,14 +137,14 @@ impl Target {
                 reason: format!("pidfd_open: {error}"),
             },
         })?;
-        let stat = process.stat().map_err(failed)?;
+        let stat = proc::read(&process, "stat", proc::stat).map_err(failed)?;
         if stat.flags & PF_KTHREAD != 0 {
             return Err(TargetError::KernelThread {
                 pid,
                 comm: stat.comm,
             });
         }
-        if matches!(stat.state, 'Z' | 'X') && !has_living_thread(&process) {
+        if matches!(stat.state, b'Z' | b'X') && !has_living_thread(&process) {
             return Err(TargetError::Zombie {
                 pid,
                 comm: stat.comm,
@@ -154,8 +154,8 @@ impl Target {
         Ok(Self {
             pid,
             exe: process.exe().ok(),
-            cmdline: process.cmdline().unwrap_or_default(),
-            start_ticks: stat.starttime,
+            cmdline: read_cmdline(&process).unwrap_or_default(),
+            start_ticks: stat.start_ticks,
             start_time: start_time(&stat),
             comm: stat.comm,
             pidfd,
@@ -184,8 +184,8 @@ impl Target {
         i32::try_from(self.pid)
             .ok()
             .and_then(|pid| Process::new(pid).ok())
-            .and_then(|process| process.stat().ok())
-            .is_some_and(|stat| matches!(stat.state, 'T' | 't'))
+            .and_then(|process| proc::read(&process, "stat", proc::stat).ok())
+            .is_some_and(|stat| matches!(stat.state, b'T' | b't'))
     }
 
     /// Reads name, executable and arguments again: an exec changes all of them, and a process may rename itself.
@@ -196,14 +196,14 @@ impl Target {
         else {
             return;
         };
-        if let Ok(stat) = process.stat() {
+        if let Ok(stat) = proc::read(&process, "stat", proc::stat) {
             self.comm = stat.comm;
         }
         // A zombie has neither of these any more: then the last ones known stay.
         if let Ok(exe) = process.exe() {
             self.exe = Some(exe);
         }
-        if let Ok(cmdline) = process.cmdline()
+        if let Ok(cmdline) = read_cmdline(&process)
             && !cmdline.is_empty()
         {
             self.cmdline = cmdline;
@@ -223,14 +223,21 @@ fn has_living_thread(process: &Process) -> bool {
     process.tasks().is_ok_and(|tasks| {
         tasks
             .flatten()
-            .filter_map(|task| task.stat().ok())
-            .any(|stat| !matches!(stat.state, 'Z' | 'X'))
+            .filter_map(|task| {
+                let name = format!("task/{}/stat", task.tid);
+                proc::read(process, &name, proc::stat).ok()
+            })
+            .any(|stat| !matches!(stat.state, b'Z' | b'X'))
     })
+}
+
+fn read_cmdline(process: &Process) -> ProcResult<Vec<String>> {
+    proc::read(process, "cmdline", |bytes| Some(proc::cmdline(bytes)))
 }
 
 fn start_time(stat: &Stat) -> Option<i64> {
     let booted = i64::try_from(procfs::boot_time_secs().ok()?).ok()?;
-    Some(booted + i64::try_from(stat.starttime / procfs::ticks_per_second()).ok()?)
+    Some(booted + i64::try_from(stat.start_ticks / procfs::ticks_per_second()).ok()?)
 }
 
 fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {

@@ -1,0 +1,70 @@
+//! A line of `/proc/PID/maps`, which is also the head of each entry in `smaps` and `smaps_rollup`.
+
+use super::hex;
+
+/// One mapping, as far as memtrace needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapping<'a> {
+    /// First address.
+    pub start: u64,
+    /// The address behind the last.
+    pub end: u64,
+    /// File, or a name such as `[heap]`; empty for anonymous memory. Chosen by the process: not to be trusted.
+    pub name: &'a [u8],
+}
+
+/// Parses a line, without its end; `None` where it is something else.
+#[must_use]
+pub fn mapping(line: &[u8]) -> Option<Mapping<'_>> {
+    let mut parts = line.splitn(6, |&byte| byte == b' ');
+    let addresses = parts.next()?;
+    let dash = addresses.iter().position(|&byte| byte == b'-')?;
+    let (start, end) = (hex(&addresses[..dash])?, hex(&addresses[dash + 1..])?);
+    // Access, offset, device, inode.
+    let access = parts.next()?;
+    hex(parts.next()?)?;
+    parts.nth(1)?;
+    if end < start || access.len() != 4 {
+        return None;
+    }
+    Some(Mapping {
+        start,
+        end,
+        name: parts.next().unwrap_or_default().trim_ascii_start(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_two_addresses_and_may_have_a_name() {
+        let line =
+            b"55c9224c4000-7ffccfe9d000 ---p 00000000 00:00 0                          [rollup]";
+        let found = mapping(line).unwrap();
+        assert_eq!(found.start, 0x55c9_224c_4000);
+        assert_eq!(found.end, 0x7ffc_cfe9_d000);
+        assert_eq!(found.name, b"[rollup]");
+        let anonymous = mapping(b"7f0000000000-7f0000001000 rw-p 00000000 00:00 0 ").unwrap();
+        assert_eq!(anonymous.name, b"");
+        let spaced = mapping(b"1000-2000 r-xp 00001000 08:02 12   /a b\xff (deleted)").unwrap();
+        assert_eq!(spaced.name, b"/a b\xff (deleted)");
+    }
+
+    #[test]
+    fn what_is_no_mapping_is_nothing() {
+        for wrong in [
+            &b""[..],
+            b"1000-2000",
+            b"2000-1000 r-xp 0 00:00 0",
+            b"1000 r-xp 0 00:00 0",
+            b"x-y r-xp 0 00:00 0",
+            b"1000-2000 r-xp z 00:00 0",
+            b"1000-2000 r 0 00:00 0",
+            b"Rss:                1728 kB",
+        ] {
+            assert_eq!(mapping(wrong), None, "{wrong:?}");
+        }
+    }
+}
