@@ -18,6 +18,9 @@ Examples:
 Sizes are in bytes; K, M and G are powers of 1024.
 Exit codes: 0; 1 an error; 2 wrong usage; 3 the capture is incomplete; after --, the command's own.";
 
+const REPORT_CODES: &str = "\
+Exit codes: 0; 1 a file could not be read; 2 wrong usage; 3 a capture is incomplete.";
+
 /// Where did the memory go? Accounts for every byte of a process's RSS change, by cause, from outside.
 ///
 /// memtrace hooks mmap, munmap, mremap, brk, madvise and page faults of one running process, and every change of its RSS
@@ -28,7 +31,7 @@ Exit codes: 0; 1 an error; 2 wrong usage; 3 the capture is incomplete; after --,
     version,
     max_term_width = 100,
     args_conflicts_with_subcommands = true,
-    override_usage = "memtrace [OPTIONS] --pid <PID>\n       memtrace [OPTIONS] -- <CMD> [ARGS]...\n       memtrace demo [SCENARIO]",
+    override_usage = "memtrace [OPTIONS] --pid <PID>\n       memtrace [OPTIONS] -- <CMD> [ARGS]...\n       memtrace demo [SCENARIO]\n       memtrace report <FILE>...",
     after_help = EXAMPLES
 )]
 pub struct Cli {
@@ -119,6 +122,8 @@ pub enum Color {
 pub enum Command {
     /// Trace a built-in workload: the first thing to try
     Demo(DemoArgs),
+    /// Print the table of a capture file again; needs no root
+    Report(ReportArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -144,6 +149,18 @@ pub struct DemoArgs {
     /// Write the capture as JSON to FILE, or to standard output with -
     #[arg(short = 'o', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub json: Option<PathBuf>,
+    /// Use colours
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+#[command(after_help = REPORT_CODES)]
+pub struct ReportArgs {
+    /// Capture files, as --json writes them; - is standard input
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
     /// Use colours
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Color,

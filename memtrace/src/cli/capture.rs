@@ -15,7 +15,7 @@ use crate::{
         Capture, CaptureInfo, Children, End, Epoch, Final, HookInfo, HostInfo, LossInfo, Mode,
         Observed, Recorder, SCHEMA, TargetInfo,
     },
-    view::{LiveLine, live_header, table},
+    view::{LiveLine, live_header, replaced, table},
 };
 
 /// Readings until a busy target is compared as it is.
@@ -294,11 +294,7 @@ impl<'a> Capturing<'a> {
         self.last_line = None;
         self.target.refresh();
         self.out.line("");
-        let name = crate::view::format::untrusted(&self.target.comm, 15);
-        self.out.line(&format!(
-            "process {} has replaced its program, and is now {name}; its memory starts anew",
-            self.target.pid
-        ));
+        self.out.line(&replaced(self.target.pid, &self.target.comm));
         self.headline();
         Ok(())
     }

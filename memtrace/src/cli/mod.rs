@@ -5,6 +5,7 @@ mod capture;
 mod demo;
 mod output;
 mod privileges;
+mod report;
 mod trace;
 
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         None => trace::run(cli.trace),
         Some(Command::Demo(demo)) => demo::run(demo),
+        Some(Command::Report(args)) => report::run(args),
         Some(Command::Workload { scenario }) => demo::workload(scenario),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();

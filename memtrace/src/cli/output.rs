@@ -59,6 +59,25 @@ impl Out {
             self.closed = true;
         }
     }
+
+    /// Prints text as it is. A reader that has gone is no error.
+    ///
+    /// # Errors
+    ///
+    /// Where the text cannot be written for any other reason.
+    pub fn print(&mut self, text: &str) -> io::Result<()> {
+        if self.closed {
+            return Ok(());
+        }
+        let written = self.stream.write_all(text.as_bytes());
+        match written.and_then(|()| self.stream.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.closed = true;
+                Ok(())
+            }
+            other => other,
+        }
+    }
 }
 
 fn width(terminal: bool) -> usize {

@@ -203,7 +203,9 @@ impl Bytes4 {
     /// The part that counts as resident.
     #[must_use]
     pub const fn rss_bytes(&self) -> i64 {
-        self.anon_bytes + self.file_bytes + self.shmem_bytes
+        self.anon_bytes
+            .saturating_add(self.file_bytes)
+            .saturating_add(self.shmem_bytes)
     }
 }
 

@@ -119,7 +119,9 @@ pub fn untrusted(text: &str, width: usize) -> String {
 
 /// Invisible characters that change how others are shown.
 const fn is_format(letter: char) -> bool {
-    matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    matches!(letter,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Paints `text`.
@@ -183,6 +185,7 @@ mod tests {
     fn a_hostile_name_cannot_move_the_cursor() {
         assert_eq!(untrusted("a\x1b[2Jb\n", 40), "a\\u{1b}[2Jb\\u{a}");
         assert_eq!(untrusted("x\u{202e}y", 40), "x\\u{202e}y");
+        assert_eq!(untrusted("x\u{61c}\u{9b}y", 40), "x\\u{61c}\\u{9b}y");
         assert_eq!(untrusted("abcdef", 4), "abc…");
         assert_eq!(untrusted("größe", 5), "größe");
     }

@@ -5,4 +5,4 @@ mod live;
 mod table;
 
 pub use live::{LiveLine, live_header};
-pub use table::table;
+pub use table::{replaced, table};

@@ -15,6 +15,9 @@ const NAME: usize = 22;
 const CALLS: usize = 7;
 const REQUESTED: usize = 10;
 const PAGES: usize = 8;
+/// Most characters of a name, and of a reason, that a capture file brings.
+const TEXT: usize = 64;
+const REASON: usize = 300;
 /// From this width on, there are columns for the sum of a row and for time.
 const WIDE: usize = 98;
 
@@ -28,6 +31,13 @@ pub fn table(host: &HostInfo, epoch: &Epoch, width: usize) -> String {
     balance(&mut text, epoch, width);
     notes(&mut text, epoch, width);
     text
+}
+
+/// Between the tables of two epochs.
+#[must_use]
+pub fn replaced(pid: u32, comm: &str) -> String {
+    let name = untrusted(comm, 15);
+    format!("process {pid} has replaced its program, and is now {name}; its memory starts anew")
 }
 
 fn head(text: &mut String, host: &HostInfo, epoch: &Epoch, width: usize) {
@@ -46,27 +56,27 @@ fn head(text: &mut String, host: &HostInfo, epoch: &Epoch, width: usize) {
         span(capture.duration_ns),
     );
     let _ = writeln!(text, "{}", paint(BOLD, &title));
-    let mut kinds: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut kinds: Vec<(&str, Vec<String>)> = Vec::new();
     for hook in &capture.hooks {
         let Some(kind) = hook.kind.map(HookKind::name) else {
             continue;
         };
         match kinds.iter_mut().find(|(name, _)| *name == kind) {
-            Some((_, hooks)) => hooks.push(&hook.name),
-            None => kinds.push((kind, vec![&hook.name])),
+            Some((_, hooks)) => hooks.push(untrusted(&hook.name, TEXT)),
+            None => kinds.push((kind, vec![untrusted(&hook.name, TEXT)])),
         }
     }
     let line = format!(
         "{}; Linux {} {}, {} CPUs, pages of {}",
         capture.mode.name(),
-        host.kernel,
-        host.arch,
+        untrusted(&host.kernel, TEXT),
+        untrusted(&host.arch, TEXT),
         host.cpus,
         size(host.page_size),
     );
     wrap(text, &line, width);
     if let Some(note) = &capture.mode_note {
-        let line = format!("{}: {}", capture.mode.name(), untrusted(note, 300));
+        let line = format!("{}: {}", capture.mode.name(), untrusted(note, REASON));
         wrap(text, &line, width);
     }
     for (kind, hooks) in kinds {
@@ -78,7 +88,11 @@ fn head(text: &mut String, host: &HostInfo, epoch: &Epoch, width: usize) {
     };
     for hook in capture.hooks.iter().filter(missing) {
         let error = hook.error.as_deref().unwrap_or("not attached");
-        let line = format!("not hooked: {}: {}", hook.name, untrusted(error, 300));
+        let line = format!(
+            "not hooked: {}: {}",
+            untrusted(&hook.name, TEXT),
+            untrusted(error, REASON)
+        );
         wrap(text, &line, width);
     }
     text.push('\n');
@@ -151,10 +165,20 @@ fn ledger(text: &mut String, epoch: &Epoch, wide: bool) {
 }
 
 fn add(sum: &mut Bytes4, row: &Bytes4) {
-    sum.anon_bytes += row.anon_bytes;
-    sum.file_bytes += row.file_bytes;
-    sum.shmem_bytes += row.shmem_bytes;
-    sum.swap_bytes += row.swap_bytes;
+    let Bytes4 {
+        anon_bytes,
+        file_bytes,
+        shmem_bytes,
+        swap_bytes,
+    } = *row;
+    for (sum, bytes) in [
+        (&mut sum.anon_bytes, anon_bytes),
+        (&mut sum.file_bytes, file_bytes),
+        (&mut sum.shmem_bytes, shmem_bytes),
+        (&mut sum.swap_bytes, swap_bytes),
+    ] {
+        *sum = sum.saturating_add(bytes);
+    }
 }
 
 fn name(row: &CauseRow) -> String {
@@ -199,7 +223,8 @@ fn line(text: &mut String, name: &str, row: Option<&CauseRow>, pages: Option<&By
     let (value, dim) = match row.map(|row| (row.requested_bytes, row.shrunk_bytes)) {
         // brk and mremap ask both ways; the table shows what they asked for in sum.
         Some((Some(requested), Some(shrunk))) if shrunk > 0 => {
-            let net = requested as i64 - shrunk as i64;
+            let net = i128::from(requested) - i128::from(shrunk);
+            let net = i64::try_from(net).unwrap_or(if net < 0 { i64::MIN } else { i64::MAX });
             (change(net), net == 0)
         }
         Some((requested, _)) => optional(requested, size),
@@ -308,13 +333,14 @@ fn balance(text: &mut String, epoch: &Epoch, width: usize) {
             );
             entry(
                 "RSS - LazyFree",
-                &signed_size(summary.rss_end_bytes - lazy as i64),
+                &signed_size(summary.rss_end_bytes.saturating_sub_unsigned(lazy)),
                 "what the program still holds",
             );
         }
         None => {
             entry("LazyFree", "-", "not known");
             if let Some(reason) = &summary.lazyfree_missing {
+                let reason = untrusted(reason, REASON);
                 wrap(&mut rows, &format!("LazyFree: {reason}"), width);
             }
         }
@@ -327,7 +353,7 @@ fn moved(summary: &Summary) -> i64 {
         .causes
         .iter()
         .filter_map(|row| row.rss_delta_bytes)
-        .sum()
+        .fold(0, i64::saturating_add)
 }
 
 fn unexplained(entry: &mut impl FnMut(&str, &str, &str), epoch: &Epoch) {
@@ -363,11 +389,11 @@ fn unexplained(entry: &mut impl FnMut(&str, &str, &str), epoch: &Epoch) {
     }
 }
 
-fn compared(epoch: &Epoch) -> &str {
+fn compared(epoch: &Epoch) -> String {
     match epoch.summary.compared_with.as_deref() {
-        Some("counters") => "the kernel's counters at the end",
-        Some(name) => name,
-        None => "nothing",
+        Some("counters") => "the kernel's counters at the end".to_owned(),
+        Some(name) => untrusted(name, TEXT),
+        None => "nothing".to_owned(),
     }
 }
 
@@ -379,7 +405,7 @@ fn notes(text: &mut String, epoch: &Epoch, width: usize) {
             text,
             "{:<NAME$}{:>9}  {}",
             "page faults",
-            count(user + kernel),
+            count(user.saturating_add(kernel)),
             paint(
                 DIM,
                 &format!(
@@ -399,9 +425,12 @@ fn notes(text: &mut String, epoch: &Epoch, width: usize) {
         let list: Vec<String> = row
             .errnos
             .iter()
-            .map(|errno| format!("{} × {}", count(errno.calls), errno.errno))
+            .map(|errno| {
+                let name = untrusted(&errno.errno, TEXT);
+                format!("{} × {name}", count(errno.calls))
+            })
             .collect();
-        let advice = row.advice.as_deref().unwrap_or_default();
+        let advice = untrusted(row.advice.as_deref().unwrap_or_default(), TEXT);
         let line = format!("failed: {} {advice}: {}", row.cause.name(), list.join(", "));
         wrap(text, &line.replace(" :", ":"), width);
     }

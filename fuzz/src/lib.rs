@@ -1,0 +1,165 @@
+//! What is asked of every parser of outside bytes. Each function takes any bytes, and panics where a promise is broken.
+//!
+//! The fuzz targets call them, and so do the property tests in `memtrace/tests/parsers.rs`.
+
+use memtrace::{
+    export::json,
+    probe::{
+        btf::{Btf, Shape},
+        offsets,
+    },
+    proc,
+    timeline::{Capture, read, read_closing},
+    view::{
+        format::{BAD, BOLD, DIM, GOOD, untrusted},
+        replaced, table,
+    },
+};
+
+/// `/proc/PID/statm`.
+pub fn statm(bytes: &[u8]) {
+    let _ = proc::statm(bytes);
+}
+
+/// `/proc/PID/stat`.
+pub fn stat(bytes: &[u8]) {
+    if let Some(stat) = proc::stat(bytes) {
+        harmless(&stat.comm);
+    }
+}
+
+/// `/proc/PID/status`.
+pub fn status(bytes: &[u8]) {
+    let _ = proc::status(bytes);
+}
+
+/// `/proc/PID/smaps_rollup`.
+pub fn smaps_rollup(bytes: &[u8]) {
+    if let Some(rollup) = proc::smaps_rollup(bytes) {
+        for figure in [rollup.rss, rollup.lazy_free, rollup.anon_huge, rollup.swap] {
+            assert_eq!(figure % 1024, 0, "the file is in KiB");
+        }
+    }
+}
+
+/// The lines of `/proc/PID/maps`.
+pub fn maps(bytes: &[u8]) {
+    for line in bytes.split(|&byte| byte == b'\n') {
+        if let Some(mapping) = proc::mapping(line) {
+            assert!(mapping.start <= mapping.end);
+            harmless(&String::from_utf8_lossy(mapping.name));
+        }
+    }
+}
+
+/// `/proc/PID/cmdline`.
+pub fn cmdline(bytes: &[u8]) {
+    let arguments = proc::cmdline(bytes);
+    for argument in &arguments {
+        assert!(!argument.contains('\0'));
+        harmless(argument);
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        assert_eq!(arguments.join("\0"), text.trim_end_matches('\0'));
+    }
+}
+
+/// The kernel's BTF: every question that memtrace asks.
+pub fn btf(bytes: &[u8]) {
+    let Ok(btf) = Btf::parse(bytes.to_vec()) else {
+        return;
+    };
+    let host = offsets::Host {
+        tgid: 1,
+        wait_for_exec: false,
+        possible_cpus: 2,
+        online_cpus: 2,
+        anon_orders: 1,
+    };
+    let _ = offsets::config(&btf, host);
+    for name in [
+        "mm_struct",
+        "task_struct",
+        "pt_regs",
+        "bpf_array",
+        "no such",
+    ] {
+        for member in ["rss_stat", "mm", "orig_ax", "pptrs", "", "no such"] {
+            if let Ok(member) = btf.member(name, member)
+                && let Shape::Array { element, .. } = btf.shape(member.type_id)
+            {
+                let _ = btf.shape(element);
+            }
+        }
+        let _ = btf.has_struct(name);
+    }
+    let _ = btf.has_name("btf_trace_rss_stat");
+}
+
+/// A capture file, and the tables that are printed of it.
+pub fn capture(bytes: &[u8]) {
+    let whole = match (read(bytes), read_closing(bytes)) {
+        (Ok(whole), Ok(closing)) => {
+            let _ = (whole.is_complete(), closing.is_complete());
+            for width in [80, 120] {
+                let text = tables(&whole, width);
+                assert_eq!(
+                    text,
+                    tables(&closing, width),
+                    "the ticks that are kept are enough"
+                );
+                plain(&text);
+            }
+            whole
+        }
+        (Err(error), Err(same)) => {
+            let error = error.to_string();
+            assert_eq!(error, same.to_string());
+            assert!(!error.contains(char::is_control), "{error:?}");
+            assert!(error.chars().count() < 1000, "{error}");
+            // Another schema needs no position, and the source does not fail here.
+            assert!(
+                error.contains(" line ") || error.contains("a later memtrace"),
+                "{error}"
+            );
+            return;
+        }
+        (whole, closing) => panic!("{:?}, and {:?}", whole.err(), closing.err()),
+    };
+    let mut written = Vec::new();
+    json::write(&whole, &mut written).expect("memory takes everything");
+    let again = read(&written[..]).expect("what memtrace writes it can read");
+    let mut twice = Vec::new();
+    json::write(&again, &mut twice).expect("memory takes everything");
+    assert_eq!(written, twice);
+}
+
+fn tables(capture: &Capture, width: usize) -> String {
+    let mut text = String::new();
+    for epoch in capture.earlier_epochs.iter().chain([&capture.epoch]) {
+        text += &table(&capture.host, epoch, width);
+        text += &replaced(epoch.target.pid, &epoch.target.comm);
+    }
+    text
+}
+
+/// Nothing but text, line ends, and memtrace's own styles.
+fn plain(text: &str) {
+    let mut rest = text.to_owned();
+    for style in [BAD, BOLD, DIM, GOOD] {
+        rest = rest.replace(&format!("{style}"), "");
+        rest = rest.replace(&format!("{style:#}"), "");
+    }
+    harmless_text(&rest.replace('\n', ""));
+}
+
+fn harmless(text: &str) {
+    let shown = untrusted(text, 300);
+    assert!(shown.chars().count() <= 300);
+    harmless_text(&shown);
+}
+
+fn harmless_text(text: &str) {
+    let bad = |letter: char| letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}');
+    assert!(!text.contains(bad), "{text:?}");
+}

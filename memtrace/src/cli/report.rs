@@ -1,0 +1,114 @@
+//! `memtrace report FILE…`: the table of a capture file. No root, no kernel.
+
+use std::{
+    fs::File,
+    io::{self, ErrorKind},
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, bail};
+
+use super::{
+    args::ReportArgs,
+    exit,
+    output::{self, Out},
+};
+use crate::{
+    timeline::{Capture, ReadError, read_closing},
+    view::{
+        format::{BOLD, paint, untrusted},
+        replaced, table,
+    },
+};
+
+/// Prints each file's table. A file that cannot be read keeps none of the others from being printed.
+pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
+    let ReportArgs { files, color } = args;
+    let mut out = Out::new(color, false);
+    let mut failed = false;
+    let mut incomplete = false;
+    let mut printed = false;
+    for path in &files {
+        let name = path.to_string_lossy();
+        // Nothing of a file is printed before all of it has been checked.
+        let capture = match load(path) {
+            Ok(capture) => capture,
+            Err(error) => {
+                failed = true;
+                let text = untrusted(&format!("cannot read {name}: {error:#}"), 2000);
+                output::say(&format!("memtrace: {text}"));
+                continue;
+            }
+        };
+        let separator = if printed { "\n" } else { "" };
+        let headline = (files.len() > 1).then(|| headline(&name, &capture));
+        print(&mut out, separator, headline, &capture)
+            .context("cannot write to standard output")?;
+        printed = true;
+        incomplete |= !capture.is_complete();
+        if out.closed() {
+            break;
+        }
+    }
+    Ok(if failed {
+        ExitCode::from(exit::ERROR)
+    } else if incomplete {
+        ExitCode::from(exit::INCOMPLETE)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn load(path: &Path) -> anyhow::Result<Capture> {
+    if path == Path::new("-") {
+        return Ok(read_closing(io::stdin().lock())?);
+    }
+    match File::open(path)
+        .map_err(ReadError::Io)
+        .and_then(read_closing)
+    {
+        Ok(capture) => Ok(capture),
+        Err(ReadError::Io(error)) if error.kind() == ErrorKind::IsADirectory => {
+            bail!("it is a folder; give the name of a capture file in it")
+        }
+        Err(ReadError::Io(error)) if error.kind() == ErrorKind::NotFound => {
+            bail!("there is no such file; `memtrace --json FILE` writes one")
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Which of several files, and what a table does not say.
+fn headline(name: &str, capture: &Capture) -> String {
+    let text = format!(
+        "{}: {}, memtrace {}",
+        untrusted(name, 200),
+        untrusted(&capture.epoch.capture.started_at, 40),
+        untrusted(&capture.memtrace_version, 40)
+    );
+    paint(BOLD, &text)
+}
+
+/// Every epoch's table, as the live run has printed them.
+fn print(
+    out: &mut Out,
+    separator: &str,
+    headline: Option<String>,
+    capture: &Capture,
+) -> io::Result<()> {
+    if let Some(headline) = headline {
+        out.print(&format!("{separator}{headline}\n\n"))?;
+    }
+    let later = capture.earlier_epochs.iter().skip(1);
+    for (epoch, next) in capture
+        .earlier_epochs
+        .iter()
+        .zip(later.chain([&capture.epoch]))
+    {
+        let report = table(&capture.host, epoch, out.width());
+        let next = replaced(next.target.pid, &next.target.comm);
+        out.print(&format!("{report}\n{next}\n\n"))?;
+    }
+    out.print(&table(&capture.host, &capture.epoch, out.width()))
+}
