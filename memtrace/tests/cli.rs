@@ -7,9 +7,11 @@
 )]
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{BufRead, BufReader, Read},
     os::unix::{
+        ffi::OsStrExt,
         fs::{MetadataExt, PermissionsExt},
         process::{CommandExt, ExitStatusExt},
     },
@@ -756,6 +758,58 @@ fn a_hostile_process_name_stays_text() {
     assert!(report.contains("(a\\u{1b}[31m"), "{report}");
     let output = run(&["-p", &pid, "-d", "100ms", "-o", "-"]);
     assert_eq!(json(&output)["target"]["comm"], "a\x1b[31m\nb");
+}
+
+#[test]
+fn a_name_that_is_no_text_is_no_reason_to_refuse_a_process() {
+    if needs_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join(OsStr::from_bytes(b"\xff) R 1 (\xfe"));
+    fs::copy("/bin/sleep", &program).unwrap();
+    let target = Guard(
+        Command::new(&program)
+            .arg("1000")
+            .arg0(OsStr::from_bytes(b"\xff\xfe"))
+            .spawn()
+            .unwrap(),
+    );
+    let pid = target.0.id().to_string();
+    let capture = json(&run(&["-p", &pid, "-d", "100ms", "-o", "-"]));
+    check_capture(&capture);
+    assert_eq!(capture["target"]["comm"], "\u{fffd}) R 1 (\u{fffd}");
+    assert_eq!(
+        capture["target"]["cmdline"],
+        serde_json::json!(["\u{fffd}\u{fffd}", "1000"])
+    );
+}
+
+#[test]
+fn a_report_is_what_the_live_run_has_printed() {
+    if needs_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("capture.json");
+    let file = file.to_str().unwrap();
+    let report = || run(&["report", file]);
+    // Nothing but the tables: one for the shell, one for what it becomes.
+    let script = "true; exec sleep 0.2";
+    let live = run(&["-q", "-o", file, "--", "sh", "-c", script]);
+    assert_eq!(live.status.code(), Some(0), "{}", text(&live.stderr));
+    let live = text(&live.stdout);
+    assert_eq!(live.matches("\ncause ").count(), 2, "{live}");
+    assert_eq!(text(&report().stdout), live.trim_start());
+    // LazyFree, calls, huge figures: behind the lines of the demo.
+    let live = run(&["demo", "lazy-free", "-o", file]);
+    assert_eq!(live.status.code(), Some(0), "{}", text(&live.stderr));
+    let printed = text(&report().stdout);
+    assert!(printed.starts_with("process "), "{printed}");
+    assert!(
+        text(&live.stdout).ends_with(&format!("\n\n{printed}")),
+        "{printed}"
+    );
 }
 
 #[test]

@@ -9,8 +9,11 @@ use anyhow::Result;
 
 use crate::{
     cargo::{USERSPACE, cargo, root, run as run_command},
-    object, test,
+    fuzz, object, test,
 };
+
+/// How long each fuzz target runs here: long enough to see that it does, and the seeds hold.
+const FUZZ_SECONDS: u64 = 3;
 
 /// Runs the steps in order, each under a headline and with its time, up to the first that fails.
 pub fn run() -> Result<ExitCode> {
@@ -32,6 +35,12 @@ pub fn run() -> Result<ExitCode> {
     step("documentation", || {
         let mut doc = cargo(&["doc", "--no-deps", "--locked"]);
         run_command(doc.args(USERSPACE).env("RUSTDOCFLAGS", "-D warnings"))
+    })?;
+
+    step("fuzzing", || {
+        let mut format = cargo(&["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"]);
+        run_command(&mut format)?;
+        fuzz::run(&[], FUZZ_SECONDS)
     })?;
 
     // The last step without a time of its own: the output ends with the sum of the tests.

@@ -3,6 +3,7 @@
 mod cargo;
 mod ci;
 mod demo;
+mod fuzz;
 mod object;
 mod provenance;
 mod strip;
@@ -43,6 +44,14 @@ enum Chore {
         #[arg(last = true)]
         args: Vec<OsString>,
     },
+    /// Runs the fuzz targets of fuzz/, each for a bounded time; needs cargo-fuzz, and stable Rust is enough.
+    Fuzz {
+        /// Which; all, where none is given.
+        targets: Vec<String>,
+        /// How long each of them runs.
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        seconds: u64,
+    },
     /// Builds memtrace, and runs `memtrace demo` as root.
     Demo {
         /// For `memtrace demo`.
@@ -68,6 +77,7 @@ fn run() -> anyhow::Result<ExitCode> {
             require_kernel,
             args,
         } => return test::run(require_kernel, &args),
+        Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds)?,
         Chore::Demo { args } => demo::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
