@@ -31,6 +31,9 @@ pub fn stat(bytes: &[u8]) {
 /// `/proc/PID/status`.
 pub fn status(bytes: &[u8]) {
     let _ = proc::status(bytes);
+    if let Some(resident) = proc::resident(bytes) {
+        let _ = resident.rss();
+    }
 }
 
 /// `/proc/PID/smaps_rollup`.
@@ -71,12 +74,15 @@ pub fn btf(bytes: &[u8]) {
     };
     let host = offsets::Host {
         tgid: 1,
+        pid_namespace: None,
         wait_for_exec: false,
         possible_cpus: 2,
         online_cpus: 2,
         anon_orders: 1,
     };
     let _ = offsets::config(&btf, host);
+    let _ = offsets::approximate(Some(&btf), host);
+    let _ = offsets::sampling(&btf).bound_pages(u64::MAX, 2);
     for name in [
         "mm_struct",
         "task_struct",

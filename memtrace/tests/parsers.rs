@@ -192,6 +192,7 @@ fn seeds_are_what_the_parsers_know() {
     }
     let host = offsets::Host {
         tgid: 1,
+        pid_namespace: None,
         wait_for_exec: false,
         possible_cpus: 2,
         online_cpus: 2,

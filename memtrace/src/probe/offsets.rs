@@ -202,7 +202,8 @@ impl Sampling {
         /// File, anonymous, shmem.
         const COUNTERS: u64 = 3;
         let per_thread = threads.saturating_mul(FAULTS * AROUND);
-        let per_cpu = COUNTERS * u64::from(batch_pages(online_cpus)) * u64::from(online_cpus);
+        let per_cpu =
+            (COUNTERS * u64::from(batch_pages(online_cpus))).saturating_mul(u64::from(online_cpus));
         match self {
             Self::PerThread => per_thread,
             Self::PerCpu => per_cpu,
