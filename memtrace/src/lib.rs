@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod export;
 pub mod ledger;
+pub mod privilege;
 pub mod probe;
 pub mod proc;
 pub mod sample;

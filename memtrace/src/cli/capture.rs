@@ -286,6 +286,7 @@ impl<'a> Capturing<'a> {
         let epoch = self.close(End::Exec)?;
         self.print(&epoch);
         self.session.drained(self.number)?;
+        self.sampler.renew();
         self.earlier.push(epoch);
         self.number += 1;
         let first = self.session.read(self.number)?;
@@ -432,6 +433,7 @@ impl<'a> Capturing<'a> {
     fn smaps_missing(&self, rss: u64) -> String {
         self.ration
             .refusal(rss)
+            .or_else(|| self.sampler.refusal())
             .unwrap_or_else(|| "smaps_rollup could not be read".to_owned())
     }
 

@@ -29,9 +29,10 @@ use super::{
 };
 use crate::{
     export::{file::Pending, json},
+    privilege,
     probe::{self, Session},
     sample::Sampler,
-    target::{Held, Spawned, Target, invoker},
+    target::{Held, Rights, Spawned, Target, invoker},
     timeline::{Capture, End},
 };
 
@@ -61,9 +62,10 @@ pub fn run(args: TraceArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
+    privilege::claim();
     let target = Target::find(pid)?;
     privileges::check(&format!("memtrace --pid {pid}"))?;
-    let sink = Sink::open(options)?;
+    let mut sink = Sink::open(options)?;
     let mut out = Out::new(options.color, sink.is_stdout());
     let mut session = Session::attach(&probe_options(pid, options, false))?;
     // Had the process ended meanwhile, another one might have got its id.
@@ -71,6 +73,7 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
         return Err(probe::ProbeError::TargetGone(pid).into());
     }
     let sampler = Sampler::open(pid).context("the process ended while memtrace was attaching")?;
+    privileges::shed(&session, &sampler, &mut sink, None)?;
     let ended = runtime()?.block_on(async {
         let mut stop = Stop::new()?;
         capture(
@@ -90,9 +93,10 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
 
 /// Starts a program, and traces it from its first instruction. A `demo` ends once its workload stops itself.
 pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Result<ExitCode> {
-    let sink = Sink::open(options)?;
+    let mut sink = Sink::open(options)?;
     let mut out = Out::new(options.color, sink.is_stdout());
-    let held = Held::start(command, invoker())?;
+    let rights = if demo { Rights::Bare } else { Rights::Users };
+    let held = Held::start(command, rights(invoker()))?;
     let pid = held.pid;
     let mut target = Target::find(pid)?;
     let mut session = Session::attach(&probe_options(pid, options, true))?;
@@ -118,6 +122,7 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
         target.refresh();
         let sampler =
             Sampler::open(pid).context("the program ended before it could be looked at")?;
+        privileges::shed(&session, &sampler, &mut sink, Some(&spawned))?;
         let (capture, signalled) = capture(
             &mut session,
             sampler,
@@ -131,8 +136,9 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
         // Nothing stays attached while the program goes on.
         drop(session);
         if demo {
-            spawned.signal(libc::SIGKILL);
-            let _ = spawned.wait();
+            if spawned.signal(libc::SIGKILL).is_ok() {
+                let _ = spawned.wait();
+            }
             return report(&out, sink, &(capture, signalled));
         }
         let code = report(&out, sink, &(capture, signalled))?;
@@ -172,7 +178,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 /// Where the capture file goes, if anywhere.
-enum Sink {
+pub(super) enum Sink {
     None,
     Stdout,
     File(Pending),
@@ -189,6 +195,14 @@ impl Sink {
 
     const fn is_stdout(&self) -> bool {
         matches!(self, Self::Stdout)
+    }
+
+    /// Whether the capture could be written with the privileges of this moment.
+    pub(super) fn can_finish(&mut self) -> bool {
+        match self {
+            Self::None | Self::Stdout => true,
+            Self::File(pending) => pending.can_finish(),
+        }
     }
 }
 
@@ -343,7 +357,11 @@ async fn wait(
 ) -> anyhow::Result<ExitStatus> {
     // A terminal sends Ctrl-C to the program too; a SIGTERM came to memtrace alone.
     if signalled == Some(libc::SIGTERM) {
-        spawned.signal(libc::SIGTERM);
+        if let Err(error) = spawned.signal(libc::SIGTERM) {
+            output::say(&format!(
+                "memtrace: cannot pass SIGTERM on to process {pid}, which runs as another user now: {error}"
+            ));
+        }
     }
     let mut said = false;
     loop {

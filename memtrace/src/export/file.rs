@@ -1,15 +1,26 @@
 //! Where a result goes: beside the final name first, then renamed, so that the file is whole or absent. Never through a link.
+//!
+//! The file is made by the user who started memtrace, so a folder that only this user can write to (NFS) takes it. Only where
+//! this user may not, and root typed it through sudo, does root make it. It belongs to the user in both cases.
 
 use std::{
-    fs::{self, OpenOptions},
+    ffi::OsString,
+    fs::File,
     io::{self, BufWriter, Write},
-    os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt, chown},
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use tempfile::NamedTempFile;
+use nix::{
+    errno::Errno,
+    fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat, renameat},
+    sys::stat::{FileStat, Mode, SFlag, fstat, fstatat},
+    unistd::{Uid, UnlinkatFlags, fchown, unlinkat},
+};
 
-use crate::target::Invoker;
+use super::folder::{self, FolderError};
+use crate::{privilege::as_invoker, target::Invoker};
 
 /// Why a file cannot be written. Each says what was found, what is needed, and what to type.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +49,62 @@ pub enum FileError {
         /// The name.
         path: String,
     },
+    /// A link on the way.
+    #[error(
+        "cannot write {path}: on the way, {link} is a link of user {owner}, which memtrace does not follow for you; give the folder itself: {target}"
+    )]
+    ForeignLink {
+        /// The file.
+        path: String,
+        /// The link.
+        link: String,
+        /// Whose it is.
+        owner: Uid,
+        /// Where it leads.
+        target: String,
+    },
+    /// Somebody else's file, device or pipe.
+    #[error(
+        "cannot write {path}: it belongs to user {owner}; give another name, or remove it first"
+    )]
+    Foreign {
+        /// The file.
+        path: String,
+        /// Whose it is.
+        owner: Uid,
+    },
+    /// A socket.
+    #[error("cannot write {path}: it is a socket; give another name")]
+    IsSocket {
+        /// The name.
+        path: String,
+    },
+    /// A pipe that nobody reads.
+    #[error("cannot write {path}: no program reads from this pipe; start the reader first")]
+    NoReader {
+        /// The name.
+        path: String,
+    },
+    /// Not allowed.
+    #[error("cannot write {path}: user {uid} may not ({errno}); give a folder of your own")]
+    Denied {
+        /// The file.
+        path: String,
+        /// Who tried.
+        uid: Uid,
+        /// What the kernel said.
+        errno: Errno,
+    },
+    /// The last step failed.
+    #[error("cannot give the capture the name {path}: {reason}; it is whole, as {whole}")]
+    NotNamed {
+        /// The file.
+        path: String,
+        /// What was in the way.
+        reason: String,
+        /// Where it is instead.
+        whole: String,
+    },
     /// Anything else.
     #[error("cannot write {path}: {reason}")]
     Io {
@@ -52,69 +119,128 @@ pub enum FileError {
 pub struct Pending {
     path: PathBuf,
     kind: Kind,
-    owner: Option<Invoker>,
 }
 
 enum Kind {
     /// Written beside, then renamed.
-    Regular(NamedTempFile),
+    Regular(Beside),
     /// A device or a pipe: written to as it is.
-    Special(fs::File),
+    Special(File),
 }
 
 impl Pending {
-    /// Makes sure that `path` can be written, before anything is traced.
+    /// Makes sure that `path` can be written, before anything is traced, by who started memtrace: `invoker` where that is another
+    /// one than the present user.
     ///
     /// # Errors
     ///
     /// Where it cannot.
-    pub fn create(path: &Path, owner: Option<Invoker>) -> Result<Self, FileError> {
-        let name = || path.display().to_string();
-        let io_error = |error: io::Error| FileError::Io {
-            path: name(),
-            reason: error.to_string(),
+    pub fn create(path: &Path, invoker: Option<Invoker>) -> Result<Self, FileError> {
+        let invoker = invoker.as_ref();
+        let made = as_invoker(invoker, || Self::open(path, invoker));
+        match (made, invoker) {
+            (Ok(Err(FileError::Denied { .. })) | Err(_), Some(invoker)) => {
+                let pending = Self::open(path, Some(invoker))?;
+                if let Kind::Regular(beside) = &pending.kind {
+                    fchown(&beside.file, Some(invoker.uid), Some(invoker.gid))
+                        .map_err(|errno| io_error(path, errno))?;
+                }
+                Ok(pending)
+            }
+            (Ok(made), _) => made,
+            (Err(error), None) => Err(io_error(path, error)),
+        }
+    }
+
+    /// By the present thread's user.
+    fn open(path: &Path, invoker: Option<&Invoker>) -> Result<Self, FileError> {
+        let uid = Uid::effective();
+        let trusted = |owner: Uid| {
+            owner.is_root() || owner == uid || invoker.is_some_and(|invoker| owner == invoker.uid)
         };
+        let failed = |errno| failure(path, uid, errno);
         let dir = match path.parent() {
             Some(dir) if !dir.as_os_str().is_empty() => dir,
             _ => Path::new("."),
         };
-        if !dir.is_dir() {
-            return Err(FileError::NoFolder {
-                path: name(),
-                dir: dir.display().to_string(),
-            });
-        }
-        match fs::symlink_metadata(path) {
-            Ok(found) if found.is_dir() => return Err(FileError::IsFolder { path: name() }),
-            Ok(found) if found.is_symlink() => return Err(FileError::IsLink { path: name() }),
-            Ok(found)
-                if found.file_type().is_char_device()
-                    || found.file_type().is_fifo()
-                    || found.file_type().is_block_device() =>
-            {
-                let file = OpenOptions::new()
-                    .write(true)
-                    .custom_flags(libc::O_NOFOLLOW)
-                    .open(path)
-                    .map_err(io_error)?;
-                return Ok(Self {
+        let name = match path.file_name() {
+            Some(name) => PathBuf::from(name),
+            None => return Err(FileError::IsFolder { path: text(path) }),
+        };
+        let folder = folder::open(dir, trusted).map_err(|error| match error {
+            FolderError::Kernel(Errno::ENOENT) => FileError::NoFolder {
+                path: text(path),
+                dir: text(dir),
+            },
+            FolderError::Kernel(errno) => failed(errno),
+            FolderError::ForeignLink {
+                link,
+                owner,
+                target,
+            } => FileError::ForeignLink {
+                path: text(path),
+                link: text(&link),
+                owner,
+                target: text(&target),
+            },
+        })?;
+        let found = match fstatat(&folder, &name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(found) => Some(found),
+            Err(Errno::ENOENT) => None,
+            Err(errno) => return Err(failed(errno)),
+        };
+        let kind = found.as_ref().map(kind_of);
+        let owner = found.as_ref().map(|found| Uid::from_raw(found.st_uid));
+        match (kind, owner) {
+            (Some(SFlag::S_IFDIR), _) => Err(FileError::IsFolder { path: text(path) }),
+            (Some(SFlag::S_IFLNK), _) => Err(FileError::IsLink { path: text(path) }),
+            (Some(SFlag::S_IFSOCK), _) => Err(FileError::IsSocket { path: text(path) }),
+            (Some(SFlag::S_IFCHR | SFlag::S_IFBLK | SFlag::S_IFIFO), Some(owner)) => {
+                if !trusted(owner) {
+                    // Whoever reads from it would read the capture.
+                    return Err(FileError::Foreign {
+                        path: text(path),
+                        owner,
+                    });
+                }
+                let file = special(&folder, &name).map_err(|errno| match errno {
+                    Errno::ENXIO if kind == Some(SFlag::S_IFIFO) => {
+                        FileError::NoReader { path: text(path) }
+                    }
+                    errno => failed(errno),
+                })?;
+                Ok(Self {
                     path: path.to_owned(),
                     kind: Kind::Special(file),
-                    owner: None,
-                });
+                })
             }
-            _ => {}
+            _ => {
+                if let Some(owner) = owner {
+                    // The kernel would refuse it at the end: in a shared folder, each removes only what is his own.
+                    let shared = fstat(&folder).map_err(failed)?;
+                    let sticky = Mode::from_bits_truncate(shared.st_mode).contains(Mode::S_ISVTX);
+                    if sticky && owner != uid && Uid::from_raw(shared.st_uid) != uid {
+                        return Err(FileError::Foreign {
+                            path: text(path),
+                            owner,
+                        });
+                    }
+                }
+                let beside = Beside::create(folder).map_err(failed)?;
+                Ok(Self {
+                    path: path.to_owned(),
+                    kind: Kind::Regular(beside),
+                })
+            }
         }
-        let temporary = tempfile::Builder::new()
-            .prefix(".memtrace-")
-            .suffix(".tmp")
-            .tempfile_in(dir)
-            .map_err(io_error)?;
-        Ok(Self {
-            path: path.to_owned(),
-            kind: Kind::Regular(temporary),
-            owner,
-        })
+    }
+
+    /// Whether the file could get its name, with the privileges that memtrace has at this moment.
+    pub fn can_finish(&mut self) -> bool {
+        match &mut self.kind {
+            Kind::Special(_) => true,
+            Kind::Regular(beside) => beside.rename_aside().is_ok(),
+        }
     }
 
     /// Writes the contents, and gives the file its name.
@@ -126,47 +252,186 @@ impl Pending {
         self,
         contents: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<(), FileError> {
-        let Self { path, kind, owner } = self;
-        let io_error = |error: io::Error| FileError::Io {
-            path: path.display().to_string(),
-            reason: error.to_string(),
-        };
+        let Self { path, kind } = self;
+        let failed = |error: io::Error| io_error(&path, error);
         match kind {
             Kind::Special(file) => {
                 let mut out = BufWriter::new(file);
                 contents(&mut out)
                     .and_then(|()| out.flush())
-                    .map_err(io_error)
+                    .map_err(failed)
             }
-            Kind::Regular(mut temporary) => {
-                let mut out = BufWriter::new(temporary.as_file_mut());
+            Kind::Regular(beside) => {
+                let mut out = BufWriter::new(&beside.file);
                 contents(&mut out)
                     .and_then(|()| out.flush())
-                    .map_err(io_error)?;
+                    .map_err(failed)?;
                 drop(out);
-                let file = temporary.as_file();
-                file.set_permissions(fs::Permissions::from_mode(0o644))
-                    .map_err(io_error)?;
-                if let Some(owner) = &owner {
-                    chown(
-                        temporary.path(),
-                        Some(owner.uid.as_raw()),
-                        Some(owner.gid.as_raw()),
-                    )
-                    .map_err(io_error)?;
-                }
-                file.sync_all().map_err(io_error)?;
-                temporary
-                    .persist(&path)
-                    .map_err(|error| io_error(error.error))?;
-                Ok(())
+                beside.file.sync_all().map_err(failed)?;
+                let name = path.file_name().unwrap_or_default();
+                beside.finish(name).map_err(|(reason, beside)| {
+                    let whole = path.with_file_name(&beside.name);
+                    // What was captured is worth more than a tidy folder.
+                    beside.keep();
+                    FileError::NotNamed {
+                        path: text(&path),
+                        reason,
+                        whole: text(&whole),
+                    }
+                })
             }
         }
     }
 }
 
+/// A file under a name of its own, which goes with this value.
+struct Beside {
+    folder: OwnedFd,
+    name: OsString,
+    file: File,
+    named: bool,
+}
+
+impl Beside {
+    fn create(folder: OwnedFd) -> Result<Self, Errno> {
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        // As any program makes its files: the umask and the folder's own rules decide.
+        let mode = Mode::from_bits_truncate(0o666);
+        loop {
+            let name = fresh_name();
+            match openat(&folder, Path::new(&name), flags, mode) {
+                Ok(file) => {
+                    return Ok(Self {
+                        folder,
+                        name,
+                        file: File::from(file),
+                        named: false,
+                    });
+                }
+                // Somebody guessed it: the next name is another one.
+                Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    /// Renames it to another name beside: what may be done now, may be done at the end.
+    fn rename_aside(&mut self) -> Result<(), Errno> {
+        let name = fresh_name();
+        renameat(
+            &self.folder,
+            Path::new(&self.name),
+            &self.folder,
+            Path::new(&name),
+        )?;
+        self.name = name;
+        Ok(())
+    }
+
+    fn finish(mut self, name: &std::ffi::OsStr) -> Result<(), (String, Self)> {
+        // In a folder that others may write to, something else could have been put in its place.
+        match self.is_here() {
+            Ok(true) => {}
+            Ok(false) => return Err(("another program has replaced it".to_owned(), self)),
+            Err(errno) => return Err((errno.desc().to_owned(), self)),
+        }
+        let renamed = renameat(
+            &self.folder,
+            Path::new(&self.name),
+            &self.folder,
+            Path::new(name),
+        );
+        match renamed {
+            Ok(()) => {
+                self.named = true;
+                Ok(())
+            }
+            Err(errno) => Err((errno.desc().to_owned(), self)),
+        }
+    }
+
+    fn is_here(&self) -> Result<bool, Errno> {
+        let own = fstat(&self.file)?;
+        let found = fstatat(
+            &self.folder,
+            Path::new(&self.name),
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+        )?;
+        Ok((own.st_dev, own.st_ino) == (found.st_dev, found.st_ino))
+    }
+
+    fn keep(mut self) {
+        self.named = true;
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        if !self.named {
+            let _ = unlinkat(
+                &self.folder,
+                Path::new(&self.name),
+                UnlinkatFlags::NoRemoveDir,
+            );
+        }
+    }
+}
+
+/// Unlike any other in the folder, though not secret: a file that is there already is never opened.
+fn fresh_name() -> OsString {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let ns = now.map_or(0, |now| now.as_nanos());
+    format!(".memtrace-{}-{ns:x}.tmp", std::process::id()).into()
+}
+
+/// Opens a device or a pipe, which must still be one. It is not waited for a reader.
+fn special(folder: impl AsFd, name: &Path) -> Result<File, Errno> {
+    let flags = OFlag::O_WRONLY
+        | OFlag::O_NOFOLLOW
+        | OFlag::O_NONBLOCK
+        | OFlag::O_NOCTTY
+        | OFlag::O_CLOEXEC;
+    let found = fstatat(&folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    let file = openat(&folder, name, flags, Mode::empty())?;
+    let opened = fstat(&file)?;
+    if (opened.st_dev, opened.st_ino) != (found.st_dev, found.st_ino) {
+        return Err(Errno::EAGAIN);
+    }
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
+    Ok(File::from(file))
+}
+
+const fn kind_of(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+fn failure(path: &Path, uid: Uid, errno: Errno) -> FileError {
+    match errno {
+        Errno::EACCES | Errno::EPERM => FileError::Denied {
+            path: text(path),
+            uid,
+            errno,
+        },
+        errno => io_error(path, errno),
+    }
+}
+
+fn io_error(path: &Path, error: impl Into<io::Error>) -> FileError {
+    FileError::Io {
+        path: text(path),
+        reason: error.into().to_string(),
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::FileTypeExt};
+
     use super::*;
 
     fn write(pending: Pending, text: &str) -> Result<(), FileError> {

@@ -1,4 +1,5 @@
 //! Files. One format, one module.
 
 pub mod file;
+mod folder;
 pub mod json;

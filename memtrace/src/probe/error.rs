@@ -1,5 +1,7 @@
 //! Errors as one line.
 
+use crate::privilege::secure_execution;
+
 /// An error with its causes, in one line; a verifier's log is cut to its last words.
 pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
@@ -12,7 +14,8 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         }
         source = cause.source();
     }
-    if std::env::var_os("MEMTRACE_VERIFIER_LOG").is_some() {
+    // The log shows addresses of the kernel, to which a user who got memtrace's privileges from its file is not entitled.
+    if std::env::var_os("MEMTRACE_VERIFIER_LOG").is_some() && !secure_execution() {
         return text;
     }
     match text.split_once("Verifier output:") {

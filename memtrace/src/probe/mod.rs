@@ -8,6 +8,7 @@ mod error;
 mod hooks;
 mod host;
 mod loaded;
+mod memlock;
 mod object;
 pub mod offsets;
 mod session;

@@ -1,6 +1,10 @@
 //! One target, traced: load, attach, read.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::{
+    fs::File,
+    io::{self, Read, Seek},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+};
 
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader, Pod,
@@ -21,6 +25,7 @@ use super::{
     attach::{attach_all, attach_approximate, find_target},
     btf::Btf,
     error::chain,
+    memlock,
     offsets::{self, Sampling},
 };
 use crate::ledger::{Errno, Losses, Reading, TaskName};
@@ -106,6 +111,8 @@ pod!(PodTask, TaskKey);
 /// A target being traced. Dropping it detaches everything.
 pub struct Session {
     ebpf: Ebpf,
+    /// What the kernel says of each program: opened while memtrace may, since it gives its privileges up.
+    facts: io::Result<Vec<File>>,
     cells: PerCpuArray<MapData, PodCells>,
     shared: Array<MapData, PodShared>,
     control: Array<MapData, PodControl>,
@@ -130,6 +137,7 @@ impl Session {
     ///
     /// Where the mode that is wanted is not to be had, or the target has gone. Missing hooks are reported by [`Self::hooks`].
     pub fn attach(options: &Options) -> Result<Self, ProbeError> {
+        memlock::raise();
         match options.mode {
             Wanted::Exact => Self::exact(options),
             Wanted::Approximate => Self::approximate(options, "it was asked for"),
@@ -206,6 +214,7 @@ impl Session {
         let tasks = take(&mut ebpf, MAP_TASKS, HashMap::try_from)?;
         let events = take(&mut ebpf, MAP_EVENTS, RingBuf::try_from)?;
         Ok(Self {
+            facts: program_facts(&ebpf),
             ebpf,
             cells,
             shared,
@@ -267,7 +276,7 @@ impl Session {
     /// # Errors
     ///
     /// Where this process has no descriptor to spare.
-    pub fn events_fd(&self) -> std::io::Result<OwnedFd> {
+    pub fn events_fd(&self) -> io::Result<OwnedFd> {
         self.events.as_fd().try_clone_to_owned()
     }
 
@@ -367,13 +376,11 @@ impl Session {
     #[must_use]
     pub fn skipped_runs(&self) -> Option<u64> {
         let mut total = 0;
-        for (_, program) in self.ebpf.programs() {
-            // A program that is not loaded has no descriptor, and has not run.
-            let Ok(fd) = program.fd() else {
-                continue;
-            };
-            let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
-            let text = std::fs::read_to_string(path).ok()?;
+        for mut facts in self.facts.as_ref().ok()? {
+            // From the beginning, the kernel writes it anew.
+            facts.rewind().ok()?;
+            let mut text = String::new();
+            facts.read_to_string(&mut text).ok()?;
             let misses = text
                 .lines()
                 .find_map(|line| line.strip_prefix("recursion_misses:"))?;
@@ -504,6 +511,14 @@ pub fn monotonic_ns() -> u64 {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
         .map(|now| now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs())
         .unwrap_or(0)
+}
+
+/// The `fdinfo` of each loaded program. One that is not loaded has no descriptor, and has not run.
+fn program_facts(ebpf: &Ebpf) -> io::Result<Vec<File>> {
+    ebpf.programs()
+        .filter_map(|(_, program)| program.fd().ok())
+        .map(|fd| File::open(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd())))
+        .collect()
 }
 
 fn add_cpu(reading: &mut Reading, cpu: &CpuCells) {

@@ -1,7 +1,7 @@
 //! Attaching needs the ids of tracepoints, which tracefs tells. Where it is not mounted (containers, small VMs), it is
 //! mounted for one thread alone, in a mount namespace that ends with that thread: the host sees nothing of it.
 
-use std::{path::Path, thread};
+use std::{fs, io::ErrorKind, thread};
 
 use nix::{
     mount::{MsFlags, mount},
@@ -9,10 +9,7 @@ use nix::{
 };
 
 const TRACEFS: &str = "/sys/kernel/tracing";
-const EVENTS: [&str; 2] = [
-    "/sys/kernel/tracing/events",
-    "/sys/kernel/debug/tracing/events",
-];
+const MOUNTS: [&str; 2] = [TRACEFS, "/sys/kernel/debug/tracing"];
 
 /// Runs `work` where tracefs can be read.
 ///
@@ -20,13 +17,21 @@ const EVENTS: [&str; 2] = [
 ///
 /// What to type, where tracefs is neither mounted nor can be.
 pub fn with<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
-    if EVENTS.iter().any(|path| Path::new(path).exists()) {
-        return Ok(work());
+    match find() {
+        Found::Readable => return Ok(work()),
+        Found::Denied(path) => return Err(denied(path)),
+        Found::Nothing => {}
     }
     thread::scope(|scope| {
         let worker = thread::Builder::new()
             .name("tracefs".into())
-            .spawn_scoped(scope, || mount_privately().map(|()| work()))
+            .spawn_scoped(scope, || {
+                mount_privately()?;
+                match find() {
+                    Found::Readable => Ok(work()),
+                    _ => Err(denied(TRACEFS)),
+                }
+            })
             .map_err(|error| format!("cannot start a thread: {error}"))?;
         worker
             .join()
@@ -34,10 +39,47 @@ pub fn with<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
     })
 }
 
+enum Found {
+    Readable,
+    /// It is there, or may be, for others.
+    Denied(&'static str),
+    Nothing,
+}
+
+fn find() -> Found {
+    let mut found = Found::Nothing;
+    for path in MOUNTS {
+        match fs::read_dir(path) {
+            // Empty: the mount point alone.
+            Ok(mut entries) => {
+                if entries.next().is_some() {
+                    return Found::Readable;
+                }
+            }
+            // debugfs itself may be closed too, and then tells nothing.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied && path == TRACEFS => {
+                found = Found::Denied(path);
+            }
+            Err(_) => {}
+        }
+    }
+    found
+}
+
+fn denied(path: &str) -> String {
+    format!(
+        "only root may read the ids of tracepoints in {path}; memtrace needs CAP_DAC_READ_SEARCH for it, or root"
+    )
+}
+
 fn mount_privately() -> Result<(), String> {
     let advise = |error: nix::Error| {
+        let needs = match error {
+            nix::Error::EPERM => "that needs CAP_SYS_ADMIN".to_owned(),
+            other => other.to_string(),
+        };
         format!(
-            "tracefs is not mounted, and cannot be mounted for memtrace alone ({error}); type: mount -t tracefs tracefs {TRACEFS}"
+            "tracefs is not mounted, and cannot be mounted for memtrace alone: {needs}; type: sudo mount -t tracefs tracefs {TRACEFS}"
         )
     };
     unshare(CloneFlags::CLONE_NEWNS).map_err(advise)?;

@@ -1,10 +1,18 @@
 //! Reading the target's figures.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    time::{Duration, Instant},
+};
 
-use procfs::{ProcResult, process::Process};
+use procfs::{ProcError, ProcResult, process::Process};
 
 use crate::proc::{self, Resident, Rollup, Statm};
+
+/// More than the kernel writes into `smaps_rollup`, which is about 700 bytes.
+const ROLLUP_BYTES: usize = 4096;
 
 /// `/proc/PID/smaps_rollup`, bytes. Exact, and dear: it walks the page tables, holding the target's mmap_lock for reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +34,7 @@ pub struct Smaps {
 pub struct Sampler {
     pid: i32,
     process: Process,
+    rollup: Result<File, ProcError>,
 }
 
 impl Sampler {
@@ -36,10 +45,47 @@ impl Sampler {
     /// Where there is no such process.
     pub fn open(pid: u32) -> ProcResult<Self> {
         let pid = i32::try_from(pid).unwrap_or(i32::MAX);
+        let process = Process::new(pid)?;
+        let rollup = open_rollup(&process);
         Ok(Self {
             pid,
-            process: Process::new(pid)?,
+            process,
+            rollup,
         })
+    }
+
+    /// Looks at the process anew, whose memory an exec has replaced.
+    pub fn renew(&mut self) {
+        self.rollup = open_rollup(&self.process);
+    }
+
+    /// Whether the process and the path of its executable can be seen with the privileges of this moment: of another user's
+    /// process, and with `hidepid`, that needs `CAP_SYS_PTRACE`.
+    #[must_use]
+    pub fn can_see(&self) -> bool {
+        let seen = Process::new(self.pid).is_ok_and(|process| process.exe().is_ok());
+        seen && read_statm(&self.process).is_some()
+    }
+
+    /// Whether `smaps_rollup` could be opened again, as an exec makes necessary, with the privileges of this moment. Of another
+    /// user's process that needs `CAP_SYS_PTRACE`; since about 6.15 `CAP_PERFMON` is enough.
+    #[must_use]
+    pub fn can_open(&self) -> bool {
+        open_rollup(&self.process).is_ok()
+    }
+
+    /// Why `smaps_rollup` cannot be read; `None` where it can be opened.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        match self.rollup.as_ref().err()? {
+            ProcError::PermissionDenied(_) => Some(
+                "smaps_rollup of another user's process, or of one that protects itself, needs CAP_SYS_PTRACE, or root".to_owned(),
+            ),
+            ProcError::NotFound(_) => {
+                Some("there is no smaps_rollup: the kernel is without it, or the process ended".to_owned())
+            }
+            other => Some(format!("smaps_rollup cannot be opened: {other}")),
+        }
     }
 
     /// Reads `statm`; `None` once the process has no memory any more.
@@ -62,12 +108,18 @@ impl Sampler {
     }
 
     /// Reads `smaps_rollup`; `None` where it cannot be read.
+    ///
+    /// The kernel asks for privileges when the file is opened, and then shows the memory that the process had at that moment, also
+    /// through a leading thread that has exited since.
     pub fn smaps(&mut self) -> Option<Smaps> {
-        if let Some(smaps) = read_smaps(&self.process) {
-            return Some(smaps);
+        if self.rollup.is_err() {
+            self.renew();
         }
-        self.switch_thread()?;
-        read_smaps(&self.process)
+        if self.rollup.is_err() {
+            self.switch_thread()?;
+            self.renew();
+        }
+        read_smaps(self.rollup.as_ref().ok()?)
     }
 
     fn switch_thread(&mut self) -> Option<()> {
@@ -90,9 +142,15 @@ fn read_resident(process: &Process) -> Option<Resident> {
     proc::read(process, "status", proc::resident).ok()
 }
 
-fn read_smaps(process: &Process) -> Option<Smaps> {
+fn open_rollup(process: &Process) -> ProcResult<File> {
+    process.open_relative("smaps_rollup")
+}
+
+fn read_smaps(file: &File) -> Option<Smaps> {
     let begun = Instant::now();
-    let rollup = proc::read(process, "smaps_rollup", proc::smaps_rollup).ok()?;
+    let mut bytes = [0; ROLLUP_BYTES];
+    let length = read_from_start(file, &mut bytes).ok()?;
+    let rollup = proc::smaps_rollup(&bytes[..length])?;
     let took = begun.elapsed();
     let Rollup {
         rss,
@@ -107,4 +165,18 @@ fn read_smaps(process: &Process) -> Option<Smaps> {
         swap,
         took,
     })
+}
+
+/// Reading at 0 lets the kernel look again; what comes behind it is the rest of the same look.
+fn read_from_start(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match file.read_at(&mut buffer[length..], length as u64) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
 }

@@ -29,6 +29,11 @@ pub enum TargetError {
     /// Nothing has this id.
     #[error("no process has PID {0}; `pgrep -f NAME` prints the PIDs of running processes")]
     NotFound(u32),
+    /// There, and not shown to this user.
+    #[error(
+        "process {0} is there, and /proc does not show it to this user (it is mounted with hidepid): memtrace needs CAP_SYS_PTRACE, or root; type: sudo memtrace --pid {0}"
+    )]
+    Hidden(u32),
     /// A thread's id.
     #[error(
         "{tid} is a thread of process {pid} ({comm}); memory belongs to the process: memtrace --pid {pid}"
@@ -110,6 +115,7 @@ impl Target {
             return Err(TargetError::NotFound(pid));
         };
         let failed = |error: ProcError| match error {
+            ProcError::NotFound(_) if is_process(number) => TargetError::Hidden(pid),
             ProcError::NotFound(_) => TargetError::NotFound(pid),
             other => TargetError::Denied {
                 pid,
@@ -200,8 +206,11 @@ impl Target {
             self.comm = stat.comm;
         }
         // A zombie has neither of these any more: then the last ones known stay.
-        if let Ok(exe) = process.exe() {
-            self.exe = Some(exe);
+        match process.exe() {
+            Ok(exe) => self.exe = Some(exe),
+            // It may be another one by now, and memtrace may not know.
+            Err(ProcError::PermissionDenied(_)) => self.exe = None,
+            Err(_) => {}
         }
         if let Ok(cmdline) = read_cmdline(&process)
             && !cmdline.is_empty()
@@ -238,6 +247,11 @@ fn read_cmdline(process: &Process) -> ProcResult<Vec<String>> {
 fn start_time(stat: &Stat) -> Option<i64> {
     let booted = i64::try_from(procfs::boot_time_secs().ok()?).ok()?;
     Some(booted + i64::try_from(stat.start_ticks / procfs::ticks_per_second()).ok()?)
+}
+
+/// Whether a process has this id, whatever /proc shows. That needs no privilege.
+fn is_process(pid: i32) -> bool {
+    pidfd_open(pid).is_ok()
 }
 
 fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {

@@ -5,5 +5,5 @@ mod spawn;
 mod user;
 
 pub use find::{Target, TargetError};
-pub use spawn::{Held, SpawnError, Spawned};
+pub use spawn::{Held, Rights, SpawnError, Spawned};
 pub use user::{Invoker, invoker};

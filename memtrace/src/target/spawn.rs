@@ -14,7 +14,13 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, configure_capability_in_ambient_set, set_capabilities,
+    set_no_new_privs,
+};
+
 use super::Invoker;
+use crate::privilege::NEEDS;
 
 /// Why a program could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +56,16 @@ impl SpawnError {
     }
 }
 
+/// What a started program may do.
+#[derive(Clone, Debug)]
+pub enum Rights {
+    /// What it could do if the user had started it without memtrace: those of this user, or of memtrace's own where there is none.
+    /// The capabilities that memtrace was given for itself are not passed on.
+    Users(Option<Invoker>),
+    /// Of the same user, and no capabilities at all, not even those of its file: memtrace itself, as a demo's workload.
+    Bare(Option<Invoker>),
+}
+
 /// A child that waits for its exec.
 pub struct Held {
     /// Its process id.
@@ -65,12 +81,12 @@ pub struct Spawned {
 }
 
 impl Held {
-    /// Forks a child that will execute `command`, as `invoker` where there is one.
+    /// Forks a child that will execute `command` with these rights.
     ///
     /// # Errors
     ///
     /// Where the process could not be made.
-    pub fn start(command: &[OsString], invoker: Option<Invoker>) -> Result<Self, SpawnError> {
+    pub fn start(command: &[OsString], rights: Rights) -> Result<Self, SpawnError> {
         let fork = |error: io::Error| SpawnError::Fork(error.to_string());
         let Some((program, arguments)) = command.split_first() else {
             return Err(SpawnError::Fork("no command was given".into()));
@@ -79,12 +95,12 @@ impl Held {
         let (mut pid_reader, pid_writer) = io::pipe().map_err(fork)?;
         let mut command = Command::new(program);
         command.args(arguments);
-        if let Some(invoker) = &invoker {
+        if let Rights::Users(Some(invoker)) | Rights::Bare(Some(invoker)) = &rights {
             command.envs(invoker.environment());
         }
         prepare(
             &mut command,
-            invoker,
+            rights,
             gate_reader,
             &pid_writer,
             gate.as_raw_fd(),
@@ -137,7 +153,7 @@ impl Held {
 /// What the child does between fork and exec.
 fn prepare(
     command: &mut Command,
-    invoker: Option<Invoker>,
+    rights: Rights,
     gate: PipeReader,
     pid_writer: &PipeWriter,
     gate_writer: RawFd,
@@ -145,10 +161,20 @@ fn prepare(
     let pid_fd = pid_writer.as_raw_fd();
     let hook = move || {
         // Only async-signal-safe calls here: this is a forked child of a process that may have threads.
-        if let Some(invoker) = &invoker {
+        let (Rights::Users(invoker) | Rights::Bare(invoker)) = &rights;
+        if let Some(invoker) = invoker {
             nix::unistd::setgroups(&invoker.groups)?;
             nix::unistd::setgid(invoker.gid)?;
             nix::unistd::setuid(invoker.uid)?;
+        }
+        if matches!(rights, Rights::Bare(_)) {
+            set_no_new_privs(true)?;
+            set_capabilities(None, NOTHING)?;
+        } else {
+            for need in &NEEDS {
+                // A kernel without ambient capabilities passes none on.
+                let _ = configure_capability_in_ambient_set(need.capability, false);
+            }
         }
         let pid = std::process::id().to_le_bytes();
         // SAFETY: descriptors that the fork has copied; the buffers are of the given lengths. Closing our copy of the
@@ -172,6 +198,12 @@ fn prepare(
     }
 }
 
+const NOTHING: CapabilitySets = CapabilitySets {
+    effective: CapabilitySet::empty(),
+    permitted: CapabilitySet::empty(),
+    inheritable: CapabilitySet::empty(),
+};
+
 fn failure(program: String, error: &io::Error) -> SpawnError {
     match error.raw_os_error() {
         Some(libc::ENOENT) => SpawnError::NotFound { program },
@@ -193,11 +225,22 @@ impl Spawned {
         self.child.wait()
     }
 
-    /// Sends it a signal; one that has ended does not mind.
-    pub fn signal(&self, signal: i32) {
-        if let Ok(pid) = i32::try_from(self.child.id()) {
-            // SAFETY: the child has not been waited for, so the id is its own.
-            unsafe { libc::kill(pid, signal) };
+    /// Sends it a signal, or with 0 asks whether one could be sent; one that has ended does not mind.
+    ///
+    /// # Errors
+    ///
+    /// Where the program has become somebody else, whom memtrace may not signal.
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        let Ok(pid) = i32::try_from(self.child.id()) else {
+            return Ok(());
+        };
+        // SAFETY: the child has not been waited for, so the id is its own.
+        if unsafe { libc::kill(pid, signal) } == 0 {
+            return Ok(());
+        }
+        match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            error => Err(error),
         }
     }
 
@@ -223,7 +266,11 @@ mod tests {
     fn a_held_program_runs_only_once_it_is_let_go() {
         let dir = tempfile::tempdir().unwrap();
         let mark = dir.path().join("mark");
-        let held = Held::start(&words(&["touch", mark.to_str().unwrap()]), None).unwrap();
+        let held = Held::start(
+            &words(&["touch", mark.to_str().unwrap()]),
+            Rights::Users(None),
+        )
+        .unwrap();
         thread::sleep(std::time::Duration::from_millis(50));
         assert!(!mark.exists());
         let mut spawned = held.release().unwrap();
@@ -233,18 +280,18 @@ mod tests {
 
     #[test]
     fn the_exit_code_is_the_programs_own() {
-        let held = Held::start(&words(&["sh", "-c", "exit 42"]), None).unwrap();
+        let held = Held::start(&words(&["sh", "-c", "exit 42"]), Rights::Users(None)).unwrap();
         assert_eq!(held.release().unwrap().wait().unwrap().code(), Some(42));
     }
 
     #[test]
     fn a_missing_program_is_127_and_one_without_permission_126() {
-        let held = Held::start(&words(&["/nonexistent/program"]), None).unwrap();
+        let held = Held::start(&words(&["/nonexistent/program"]), Rights::Users(None)).unwrap();
         let Err(error) = held.release() else {
             panic!("it cannot run")
         };
         assert_eq!(error.exit_code(), 127);
-        let held = Held::start(&words(&["/etc/passwd"]), None).unwrap();
+        let held = Held::start(&words(&["/etc/passwd"]), Rights::Users(None)).unwrap();
         let Err(error) = held.release() else {
             panic!("it cannot run")
         };
@@ -253,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_child_that_is_not_let_go_ends_with_its_holder() {
-        let held = Held::start(&words(&["sleep", "1000"]), None).unwrap();
+        let held = Held::start(&words(&["sleep", "1000"]), Rights::Users(None)).unwrap();
         let pid = held.pid;
         drop(held.gate);
         let child = held.spawner.join().unwrap();

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use nix::unistd::{Gid, Uid, User, getgrouplist};
+use nix::unistd::{Gid, Uid, User, getgrouplist, getgroups};
 
 /// A user to run a program as, and to give files to.
 #[derive(Clone, Debug)]
@@ -22,13 +22,40 @@ pub struct Invoker {
 
 /// The invoking user, where it is another one than the process's own: root, through sudo (`SUDO_UID`) or doas (`DOAS_USER`
 /// is not followed: it carries no id).
+///
+/// `SUDO_UID` is believed where root started this process. Whoever starts a set-user-ID file writes its environment too, and
+/// could name anybody: there it is the real user.
 #[must_use]
 pub fn invoker() -> Option<Invoker> {
-    if !Uid::effective().is_root() {
-        return None;
-    }
     let number = |name: &str| -> Option<u32> { std::env::var(name).ok()?.parse().ok() };
-    from_ids(number("SUDO_UID")?, number("SUDO_GID"))
+    match behind(
+        Uid::current(),
+        Uid::effective(),
+        number("SUDO_UID").map(Uid::from_raw),
+    )? {
+        Behind::Sudo(uid) => from_ids(uid.as_raw(), number("SUDO_GID")),
+        Behind::RealUser(uid) => {
+            let mut invoker = from_ids(uid.as_raw(), Some(Gid::current().as_raw()))?;
+            if let Ok(groups) = getgroups() {
+                invoker.groups = groups;
+            }
+            Some(invoker)
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Behind {
+    Sudo(Uid),
+    RealUser(Uid),
+}
+
+fn behind(real: Uid, effective: Uid, sudo: Option<Uid>) -> Option<Behind> {
+    match (real.is_root(), effective.is_root()) {
+        (true, true) => sudo.map(Behind::Sudo),
+        (false, true) => Some(Behind::RealUser(real)),
+        (_, false) => None,
+    }
 }
 
 fn from_ids(uid: u32, gid: Option<u32>) -> Option<Invoker> {
@@ -72,6 +99,20 @@ impl Invoker {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sudos_word_counts_only_where_root_started_memtrace() {
+        let [root, alice, bob] = [0, 1000, 1001].map(Uid::from_raw);
+        assert_eq!(behind(root, root, Some(alice)), Some(Behind::Sudo(alice)));
+        assert_eq!(behind(root, root, None), None);
+        // A set-user-ID file, started by alice, who would like to be bob.
+        assert_eq!(
+            behind(alice, root, Some(bob)),
+            Some(Behind::RealUser(alice))
+        );
+        // A file with capabilities: nobody but alice.
+        assert_eq!(behind(alice, alice, Some(bob)), None);
+    }
 
     #[test]
     fn root_is_nobody_elses_invoker() {
