@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The test targets of package `memtrace` that attach to a process, and so need root.
-const ROOT_TESTS: [&str; 2] = ["kernel", "cli"];
+const ROOT_TESTS: [&str; 3] = ["kernel", "cli", "privileges"];
 
 /// Makes a test that would be skipped fail.
 const REQUIRE_KERNEL: &str = "MEMTRACE_REQUIRE_KERNEL";
@@ -147,6 +147,7 @@ mod tests {
     #[test]
     fn only_memtraces_own_root_tests_run_as_root() {
         let built = [
+            artifact("/w/memtrace", "privileges", "test", true),
             artifact("/w/memtrace", "cli", "test", true),
             artifact("/w/memtrace", "schema", "test", true),
             artifact("/w/memtrace", "kernel", "test", true),
@@ -155,8 +156,8 @@ mod tests {
             artifact("/w/other", "kernel", "test", true),
         ];
         let (privileged, plain) = by_privilege(&built, Path::new("/w/memtrace"));
-        assert_eq!(privileged, [&built[2], &built[0]]);
-        assert_eq!(plain, [&built[1], &built[5]]);
+        assert_eq!(privileged, [&built[3], &built[1], &built[0]]);
+        assert_eq!(plain, [&built[2], &built[6]]);
     }
 
     #[test]

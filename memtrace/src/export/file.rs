@@ -4,7 +4,7 @@
 //! this user may not, and root typed it through sudo, does root make it. It belongs to the user in both cases.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::File,
     io::{self, BufWriter, Write},
     os::fd::{AsFd, OwnedFd},
@@ -269,13 +269,19 @@ impl Pending {
                 drop(out);
                 beside.file.sync_all().map_err(failed)?;
                 let name = path.file_name().unwrap_or_default();
-                beside.finish(name).map_err(|(reason, beside)| {
+                // In a folder that others may write to, something else could have been put in its place.
+                if !beside.is_here() {
+                    let gone = path.with_file_name(&beside.name);
+                    let reason = format!("another program has removed {}", text(&gone));
+                    return Err(failed(io::Error::other(reason)));
+                }
+                beside.finish(name).map_err(|(errno, beside)| {
                     let whole = path.with_file_name(&beside.name);
                     // What was captured is worth more than a tidy folder.
                     beside.keep();
                     FileError::NotNamed {
                         path: text(&path),
-                        reason,
+                        reason: errno.desc().to_owned(),
                         whole: text(&whole),
                     }
                 })
@@ -329,13 +335,7 @@ impl Beside {
         Ok(())
     }
 
-    fn finish(mut self, name: &std::ffi::OsStr) -> Result<(), (String, Self)> {
-        // In a folder that others may write to, something else could have been put in its place.
-        match self.is_here() {
-            Ok(true) => {}
-            Ok(false) => return Err(("another program has replaced it".to_owned(), self)),
-            Err(errno) => return Err((errno.desc().to_owned(), self)),
-        }
+    fn finish(mut self, name: &OsStr) -> Result<(), (Errno, Self)> {
         let renamed = renameat(
             &self.folder,
             Path::new(&self.name),
@@ -347,18 +347,20 @@ impl Beside {
                 self.named = true;
                 Ok(())
             }
-            Err(errno) => Err((errno.desc().to_owned(), self)),
+            Err(errno) => Err((errno, self)),
         }
     }
 
-    fn is_here(&self) -> Result<bool, Errno> {
-        let own = fstat(&self.file)?;
+    fn is_here(&self) -> bool {
         let found = fstatat(
             &self.folder,
             Path::new(&self.name),
             AtFlags::AT_SYMLINK_NOFOLLOW,
-        )?;
-        Ok((own.st_dev, own.st_ino) == (found.st_dev, found.st_ino))
+        );
+        match (fstat(&self.file), found) {
+            (Ok(own), Ok(found)) => (own.st_dev, own.st_ino) == (found.st_dev, found.st_ino),
+            _ => false,
+        }
     }
 
     fn keep(mut self) {
@@ -368,7 +370,7 @@ impl Beside {
 
 impl Drop for Beside {
     fn drop(&mut self) {
-        if !self.named {
+        if !self.named && self.is_here() {
             let _ = unlinkat(
                 &self.folder,
                 Path::new(&self.name),
