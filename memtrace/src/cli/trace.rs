@@ -356,12 +356,12 @@ async fn wait(
     stop: &mut Stop,
 ) -> anyhow::Result<ExitStatus> {
     // A terminal sends Ctrl-C to the program too; a SIGTERM came to memtrace alone.
-    if signalled == Some(libc::SIGTERM) {
-        if let Err(error) = spawned.signal(libc::SIGTERM) {
-            output::say(&format!(
-                "memtrace: cannot pass SIGTERM on to process {pid}, which runs as another user now: {error}"
-            ));
-        }
+    if signalled == Some(libc::SIGTERM)
+        && let Err(error) = spawned.signal(libc::SIGTERM)
+    {
+        output::say(&format!(
+            "memtrace: cannot pass SIGTERM on to process {pid}, which runs as another user now: {error}"
+        ));
     }
     let mut said = false;
     loop {

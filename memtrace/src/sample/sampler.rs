@@ -47,11 +47,16 @@ impl Sampler {
         let pid = i32::try_from(pid).unwrap_or(i32::MAX);
         let process = Process::new(pid)?;
         let rollup = open_rollup(&process);
-        Ok(Self {
+        let mut sampler = Self {
             pid,
             process,
             rollup,
-        })
+        };
+        // Now is when it may be opened.
+        if read_statm(&sampler.process).is_none() && sampler.switch_thread().is_some() {
+            sampler.renew();
+        }
+        Ok(sampler)
     }
 
     /// Looks at the process anew, whose memory an exec has replaced.
@@ -63,8 +68,9 @@ impl Sampler {
     /// process, and with `hidepid`, that needs `CAP_SYS_PTRACE`.
     #[must_use]
     pub fn can_see(&self) -> bool {
-        let seen = Process::new(self.pid).is_ok_and(|process| process.exe().is_ok());
-        seen && read_statm(&self.process).is_some()
+        Process::new(self.pid).is_ok()
+            && self.process.exe().is_ok()
+            && read_statm(&self.process).is_some()
     }
 
     /// Whether `smaps_rollup` could be opened again, as an exec makes necessary, with the privileges of this moment. Of another
