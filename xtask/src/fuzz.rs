@@ -54,7 +54,7 @@ pub fn run(targets: &[String], seconds: u64) -> Result<()> {
             .arg(format!("-max_total_time={seconds}"))
             .arg(format!("-timeout={}", SLOWEST.as_secs()))
             .arg(format!("-rss_limit_mb={MEMORY}"))
-            .args(["-print_final_stats=1", "-verbosity=0"]);
+            .args(["-print_final_stats=1", "-print_funcs=0", "-verbosity=0"]);
         run_command(&mut command).with_context(|| {
             format!(
                 "{target} broke a promise; the input is in fuzz/artifacts/{target}: mend it, and move the input to fuzz/found/{target}, where `cargo test` keeps asking"
