@@ -48,6 +48,7 @@ fn capture() -> Value {
                       {"name": "mmap", "kind": null, "error": "tracefs is not mounted"}],
             "lost_events": 0,
             "losses": {"ring_buffer": 0, "calls": 0, "errnos": 0, "counter_reads": 0, "epochs": 0, "skipped_runs": 0},
+            "self_stats": null,
             "children": {"forked": 2, "last_pid": 4250},
             "end": "duration",
         },
@@ -149,6 +150,50 @@ fn what_was_lost_is_said() {
     lossy["capture"]["lost_events"] = json!(3);
     lossy["capture"]["losses"]["calls"] = json!(3);
     assert!(show(lossy, 80).contains("incomplete: 3 events were not counted"));
+}
+
+#[test]
+fn skipped_runs_that_the_kernel_does_not_tell_are_not_zero() {
+    assert!(!show(capture(), 80).contains("skipped runs"));
+    let mut old = capture();
+    old["capture"]["losses"]["skipped_runs"] = Value::Null;
+    let report = show(old.clone(), 80);
+    assert!(
+        report.contains("skipped runs of memtrace's own programs: not known"),
+        "{report}"
+    );
+    old["capture"]["lost_events"] = json!(1);
+    let report = show(old, 80);
+    assert!(report.contains("skipped runs not known"), "{report}");
+}
+
+#[test]
+fn what_memtrace_itself_took_is_a_table_of_its_own() {
+    let mut asked = capture();
+    asked["capture"]["self_stats"] = json!({
+        "programs": [
+            {"name": "rss_stat", "runs": 123_456, "time_ns": 9_876_480, "ns_per_run": 80, "skipped_runs": 2},
+            {"name": "sys_\u{1b}[2Jenter_and_more_than_fits", "runs": 0, "time_ns": null, "ns_per_run": null, "skipped_runs": null},
+            {"name": "x", "runs": u64::MAX, "time_ns": u64::MAX, "ns_per_run": u64::MAX, "skipped_runs": u64::MAX},
+        ],
+        "cpu_user_ns": 12_300_000, "cpu_system_ns": null, "rss_bytes": 24 << 20, "rss_peak_bytes": 32 << 20,
+    });
+    let report = show(asked, 80);
+    let own: Vec<&str> = report
+        .lines()
+        .skip_while(|line| !line.starts_with("memtrace itself"))
+        .collect();
+    assert_eq!(
+        own,
+        [
+            "memtrace itself              runs  skipped   ns/run      time",
+            "rss_stat                   123456        2       80    9.9 ms",
+            "sys_\\u{1b}[2Jenter_and…         0        -        -         -",
+            "x                          18.45e   18.45e   18.45e  18.45g s",
+            "its process: CPU 12.3 ms user, - system; RSS 24.00M, 32.00M at its peak",
+        ]
+    );
+    assert!(!show(capture(), 80).contains("memtrace itself"));
 }
 
 #[test]

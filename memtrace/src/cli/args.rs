@@ -90,6 +90,12 @@ pub struct Options {
     /// Use colours
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
+    /// Report what memtrace itself takes: runs and ns of its programs, CPU time, RSS
+    ///
+    /// Turns the kernel's eBPF statistics on for the time of the capture: each run of each eBPF program on the host, not
+    /// only memtrace's, then takes some tens of ns longer. Needs CAP_SYS_ADMIN.
+    #[arg(long)]
+    pub self_stats: bool,
     /// Let the kernel side log to standard error, to find faults in memtrace itself
     #[arg(long)]
     pub bpf_log: bool,

@@ -9,11 +9,11 @@ use super::{args::Options, output::Out};
 use crate::{
     ledger::{Check, Names, Reading, check, check_ended, rss_of},
     probe::{Hook, ProbeError, Session, batch_pages, monotonic_ns},
-    sample::{Ration, Resident, Sampler, Smaps, Statm},
+    sample::{Ration, Resident, Sampler, Smaps, Statm, own},
     target::Target,
     timeline::{
         Capture, CaptureInfo, Children, End, Epoch, Final, HookInfo, HostInfo, LossInfo, Mode,
-        Observed, Recorder, SCHEMA, TargetInfo,
+        Observed, ProgramStats, Recorder, SCHEMA, SelfStats, TargetInfo,
     },
     view::{LiveLine, live_header, replaced, table},
 };
@@ -382,6 +382,7 @@ impl<'a> Capturing<'a> {
                 hooks: self.hook_info(),
                 lost_events: losses.total(),
                 losses,
+                self_stats: self.options.self_stats.then(|| self.self_stats()),
                 children: self.hooked.contains(&"fork").then_some(Children {
                     forked: reading.forks,
                     last_pid: (reading.last_child > 0).then_some(reading.last_child),
@@ -501,7 +502,30 @@ impl<'a> Capturing<'a> {
             errnos: losses.errnos,
             counter_reads: losses.reads,
             epochs: losses.epochs,
-            skipped_runs: self.session.skipped_runs().unwrap_or(0),
+            skipped_runs: self.session.skipped_runs(),
+        }
+    }
+
+    fn self_stats(&self) -> SelfStats {
+        let own = own();
+        let programs = self.session.program_runs().into_iter();
+        SelfStats {
+            programs: programs
+                .map(|program| ProgramStats {
+                    name: program.name,
+                    runs: program.runs,
+                    time_ns: program.time_ns,
+                    ns_per_run: program
+                        .time_ns
+                        .zip(program.runs)
+                        .and_then(|(ns, runs)| ns.checked_div(runs)),
+                    skipped_runs: program.skipped,
+                })
+                .collect(),
+            cpu_user_ns: own.user_ns,
+            cpu_system_ns: own.system_ns,
+            rss_bytes: own.rss,
+            rss_peak_bytes: own.rss_peak,
         }
     }
 

@@ -42,6 +42,7 @@ pub fn run(demo: DemoArgs) -> anyhow::Result<ExitCode> {
         no_faults: false,
         color,
         bpf_log: false,
+        self_stats: false,
     };
     privileges::check(&format!("memtrace demo {}", scenario.name()))?;
     output::say(story(scenario));

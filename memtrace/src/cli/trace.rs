@@ -166,6 +166,7 @@ fn probe_options(pid: u32, options: &Options, wait_for_exec: bool) -> probe::Opt
         syscalls: !options.no_syscalls,
         faults: !options.no_faults,
         bpf_log: options.bpf_log,
+        self_stats: options.self_stats,
         ..probe::Options::new(pid)
     }
 }

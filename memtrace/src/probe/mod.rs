@@ -12,6 +12,7 @@ mod memlock;
 mod object;
 pub mod offsets;
 mod session;
+mod stats;
 mod tracefs;
 
 pub use hooks::{Hook, HookKind, Mode};
@@ -19,6 +20,7 @@ pub use host::{Host, PidNamespace, batch_pages};
 pub use loaded::loaded_programs;
 pub use object::{OBJECT, provenance};
 pub use session::{EpochEvent, KernelLog, Options, Session, Wanted, monotonic_ns};
+pub use stats::ProgramRuns;
 
 /// Why the target cannot be traced.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +55,11 @@ pub enum ProbeError {
         /// Why the approximate mode does not work.
         approximate: String,
     },
+    /// `--self-stats` was asked for.
+    #[error(
+        "cannot turn the kernel's eBPF statistics on, which --self-stats needs: {0}; it needs CAP_SYS_ADMIN and Linux 5.8: leave --self-stats out, or type sudo"
+    )]
+    Statistics(String),
     /// A map could not be read.
     #[error("cannot read the map {map}: {reason}")]
     Map {

@@ -1,10 +1,6 @@
 //! One target, traced: load, attach, read.
 
-use std::{
-    fs::File,
-    io::{self, Read, Seek},
-    os::fd::{AsFd, AsRawFd, OwnedFd},
-};
+use std::os::fd::{AsFd, OwnedFd};
 
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader, Pod,
@@ -27,6 +23,7 @@ use super::{
     error::chain,
     memlock,
     offsets::{self, Sampling},
+    stats::{self, ProgramRuns, Programs},
 };
 use crate::ledger::{Errno, Losses, Reading, TaskName};
 
@@ -61,6 +58,8 @@ pub struct Options {
     pub bpf_log: bool,
     /// Learn of the end of the memory from the kernel's function, as on kernels without the tracepoint.
     pub exit_by_function: bool,
+    /// Have the kernel measure the runs of the programs: of all eBPF programs of the host, while the session lives.
+    pub self_stats: bool,
 }
 
 impl Options {
@@ -75,6 +74,7 @@ impl Options {
             faults: true,
             bpf_log: false,
             exit_by_function: false,
+            self_stats: false,
         }
     }
 }
@@ -112,7 +112,7 @@ pod!(PodTask, TaskKey);
 pub struct Session {
     ebpf: Ebpf,
     /// What the kernel says of each program: opened while memtrace may, since it gives its privileges up.
-    facts: io::Result<Vec<File>>,
+    programs: Programs,
     cells: PerCpuArray<MapData, PodCells>,
     shared: Array<MapData, PodShared>,
     control: Array<MapData, PodControl>,
@@ -128,6 +128,8 @@ pub struct Session {
     sampling: Sampling,
     /// `CLOCK_MONOTONIC` when all was attached, ns.
     attached_ns: u64,
+    /// Keeps the kernel's statistics on.
+    statistics: Option<OwnedFd>,
 }
 
 impl Session {
@@ -138,6 +140,13 @@ impl Session {
     /// Where the mode that is wanted is not to be had, or the target has gone. Missing hooks are reported by [`Self::hooks`].
     pub fn attach(options: &Options) -> Result<Self, ProbeError> {
         memlock::raise();
+        let statistics = options.self_stats.then(stats::enable).transpose()?;
+        let mut session = Self::attach_in_mode(options)?;
+        session.statistics = statistics;
+        Ok(session)
+    }
+
+    fn attach_in_mode(options: &Options) -> Result<Self, ProbeError> {
         match options.mode {
             Wanted::Exact => Self::exact(options),
             Wanted::Approximate => Self::approximate(options, "it was asked for"),
@@ -156,12 +165,7 @@ impl Session {
 
     fn exact(options: &Options) -> Result<Self, ProbeError> {
         let host = Host::read()?;
-        let config = {
-            let btf = Btf::from_kernel()?;
-            offsets::config(&btf, config_host(options, &host))?
-        };
-        let btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.to_string()))?;
-        let mut ebpf = load(Some(&btf), config, options)?;
+        let (mut ebpf, btf, config) = load_exact(&host, options)?;
         let hooks = attach_all(&mut ebpf, &btf, options)?;
         find_target(&mut ebpf, &btf)?;
         let session = Self::of(ebpf, hooks, host, &config, None, Sampling::Unknown)?;
@@ -214,7 +218,7 @@ impl Session {
         let tasks = take(&mut ebpf, MAP_TASKS, HashMap::try_from)?;
         let events = take(&mut ebpf, MAP_EVENTS, RingBuf::try_from)?;
         Ok(Self {
-            facts: program_facts(&ebpf),
+            programs: Programs::of(&ebpf),
             ebpf,
             cells,
             shared,
@@ -228,6 +232,7 @@ impl Session {
             no_ledger,
             sampling,
             attached_ns: monotonic_ns(),
+            statistics: None,
         })
     }
 
@@ -276,7 +281,7 @@ impl Session {
     /// # Errors
     ///
     /// Where this process has no descriptor to spare.
-    pub fn events_fd(&self) -> io::Result<OwnedFd> {
+    pub fn events_fd(&self) -> std::io::Result<OwnedFd> {
         self.events.as_fd().try_clone_to_owned()
     }
 
@@ -375,18 +380,13 @@ impl Session {
     /// where the kernel does not tell (before 5.12). Each is a missed event: the sum heals at the next one.
     #[must_use]
     pub fn skipped_runs(&self) -> Option<u64> {
-        let mut total = 0;
-        for mut facts in self.facts.as_ref().ok()? {
-            // From the beginning, the kernel writes it anew.
-            facts.rewind().ok()?;
-            let mut text = String::new();
-            facts.read_to_string(&mut text).ok()?;
-            let misses = text
-                .lines()
-                .find_map(|line| line.strip_prefix("recursion_misses:"))?;
-            total += misses.trim().parse::<u64>().ok()?;
-        }
-        Some(total)
+        self.program_runs().iter().map(|runs| runs.skipped).sum()
+    }
+
+    /// The programs' runs. Only [`Options::self_stats`] lets the kernel count and time them.
+    #[must_use]
+    pub fn program_runs(&self) -> Vec<ProgramRuns> {
+        self.programs.runs()
     }
 
     /// Failed calls of an epoch, by call and errno. For reports: it walks a map.
@@ -481,6 +481,20 @@ fn config_host(options: &Options, host: &Host) -> offsets::Host {
     }
 }
 
+/// Loads the object for a ledger: the maps are made, and nothing is attached yet.
+pub(super) fn load_exact(
+    host: &Host,
+    options: &Options,
+) -> Result<(Ebpf, AyaBtf, Config), ProbeError> {
+    let config = {
+        let btf = Btf::from_kernel()?;
+        offsets::config(&btf, config_host(options, host))?
+    };
+    let btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.to_string()))?;
+    let ebpf = load(Some(&btf), config, options)?;
+    Ok((ebpf, btf, config))
+}
+
 fn load(btf: Option<&AyaBtf>, config: Config, options: &Options) -> Result<Ebpf, ProbeError> {
     let pod = PodConfig(config);
     let log_level = if options.bpf_log { 0xffu8 } else { 0 };
@@ -511,14 +525,6 @@ pub fn monotonic_ns() -> u64 {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
         .map(|now| now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs())
         .unwrap_or(0)
-}
-
-/// The `fdinfo` of each loaded program. One that is not loaded has no descriptor, and has not run.
-fn program_facts(ebpf: &Ebpf) -> io::Result<Vec<File>> {
-    ebpf.programs()
-        .filter_map(|(_, program)| program.fd().ok())
-        .map(|fd| File::open(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd())))
-        .collect()
 }
 
 fn add_cpu(reading: &mut Reading, cpu: &CpuCells) {

@@ -1,8 +1,10 @@
 //! What `/proc` says of the target: cheap at every tick, dear by ration.
 
+mod own;
 mod ration;
 mod sampler;
 
+pub use own::{Own, own};
 pub use ration::Ration;
 pub use sampler::{Sampler, Smaps};
 

@@ -123,6 +123,9 @@ pub struct CaptureInfo {
     pub lost_events: u64,
     /// What was not counted.
     pub losses: LossInfo,
+    /// What memtrace itself took; `null` where `--self-stats` was not given.
+    #[serde(default)]
+    pub self_stats: Option<SelfStats>,
     /// Child processes that the process forked. They are not followed. `null` where `fork` is not hooked.
     pub children: Option<Children>,
     /// Why it ended.
@@ -157,12 +160,13 @@ pub struct LossInfo {
     pub counter_reads: u64,
     /// Epochs that were merged into the one before.
     pub epochs: u64,
-    /// Runs of memtrace's own programs that the kernel skipped (`recursion_misses`).
-    pub skipped_runs: u64,
+    /// Runs of memtrace's own programs that the kernel skipped (`recursion_misses`); `null` where it does not tell (before
+    /// 5.12).
+    pub skipped_runs: Option<u64>,
 }
 
 impl LossInfo {
-    /// The sum.
+    /// The sum of what is known.
     #[must_use]
     pub const fn total(&self) -> u64 {
         let Self {
@@ -173,8 +177,42 @@ impl LossInfo {
             epochs,
             skipped_runs,
         } = self;
-        *ring_buffer + *calls + *errnos + *counter_reads + *epochs + *skipped_runs
+        let skipped = match skipped_runs {
+            Some(runs) => *runs,
+            None => 0,
+        };
+        *ring_buffer + *calls + *errnos + *counter_reads + *epochs + skipped
     }
+}
+
+/// What memtrace itself took since it attached, over all epochs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SelfStats {
+    /// Its programs in the kernel, by name.
+    pub programs: Vec<ProgramStats>,
+    /// CPU time of its process, in its own code; `null` where it could not be read.
+    pub cpu_user_ns: Option<u64>,
+    /// CPU time of its process, in the kernel.
+    pub cpu_system_ns: Option<u64>,
+    /// RSS of its process.
+    pub rss_bytes: Option<u64>,
+    /// The highest RSS of its process.
+    pub rss_peak_bytes: Option<u64>,
+}
+
+/// One program in the kernel, with all its attachments: whichever process made it run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProgramStats {
+    /// Its name.
+    pub name: String,
+    /// How often it ran; `null` where it could not be read.
+    pub runs: Option<u64>,
+    /// Time of all runs, with a part of the kernel's measuring.
+    pub time_ns: Option<u64>,
+    /// Time of a run; `null` where it did not run.
+    pub ns_per_run: Option<u64>,
+    /// Runs that the kernel skipped (`recursion_misses`); `null` where it does not tell (before 5.12).
+    pub skipped_runs: Option<u64>,
 }
 
 /// Child processes.

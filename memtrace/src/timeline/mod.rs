@@ -9,7 +9,7 @@ mod recorder;
 pub use crate::probe::Mode;
 pub use capture::{
     Bytes4, Capture, CaptureInfo, CauseRow, Children, End, Epoch, ErrnoCount, Faults, HookInfo,
-    HostInfo, LossInfo, SCHEMA, Summary, TargetInfo, Tick, TickCause,
+    HostInfo, LossInfo, ProgramStats, SCHEMA, SelfStats, Summary, TargetInfo, Tick, TickCause,
 };
 pub use read::{Position, ReadError, read, read_closing};
 pub use recorder::{Final, Observed, Recorder};

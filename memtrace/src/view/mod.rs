@@ -2,6 +2,7 @@
 
 pub mod format;
 mod live;
+mod self_stats;
 mod table;
 
 pub use live::{LiveLine, live_header};

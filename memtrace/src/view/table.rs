@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::format::{
-    BAD, BOLD, DIM, GOOD, change, count, paint, signed_size, size, span, untrusted,
+use super::{
+    format::{BAD, BOLD, DIM, GOOD, change, count, paint, signed_size, size, span, untrusted},
+    self_stats::self_stats,
 };
 use crate::{
     ledger::Cause,
@@ -30,6 +31,9 @@ pub fn table(host: &HostInfo, epoch: &Epoch, width: usize) -> String {
     text.push('\n');
     balance(&mut text, epoch, width);
     notes(&mut text, epoch, width);
+    if let Some(stats) = &epoch.capture.self_stats {
+        self_stats(&mut text, stats);
+    }
     text
 }
 
@@ -444,6 +448,10 @@ fn notes(text: &mut String, epoch: &Epoch, width: usize) {
             children.forked
         );
     }
+    if capture.losses.skipped_runs.is_none() {
+        let line = "skipped runs of memtrace's own programs: not known; kernels tell since 5.12";
+        wrap(text, line, width);
+    }
     if capture.lost_events > 0 {
         let losses = &capture.losses;
         let line = format!(
@@ -454,7 +462,9 @@ fn notes(text: &mut String, epoch: &Epoch, width: usize) {
             losses.errnos,
             losses.counter_reads,
             losses.epochs,
-            losses.skipped_runs
+            losses
+                .skipped_runs
+                .map_or_else(|| "not known".to_owned(), |runs| runs.to_string())
         );
         let _ = writeln!(text, "{}", paint(BAD, &line));
     }
