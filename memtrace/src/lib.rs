@@ -2,10 +2,11 @@
 //!
 //! Accounts for every byte of a running process's RSS change, by cause, from outside. Data flows one way: [`probe`] (the
 //! kernel side's counters) → [`ledger`] (what moved, adding up) → [`timeline`] (over time) → [`view`] and [`export`].
-//! [`target`] and [`sample`] are the process and what `/proc` says of it, in the files that [`proc`] reads; [`cli`] puts all
-//! of it together.
+//! [`target`] and [`sample`] are the process and what `/proc` says of it, in the files that [`proc`] reads; [`doctor`] is what
+//! this host allows; [`cli`] puts all of it together.
 
 pub mod cli;
+pub mod doctor;
 pub mod export;
 pub mod ledger;
 pub mod privilege;

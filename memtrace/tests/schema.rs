@@ -1,19 +1,30 @@
-//! The capture file's JSON Schema in the repository is the one that the code stands for.
+//! The JSON Schemas in the repository are those that the code stands for.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use memtrace::export::json;
 
 #[test]
 fn the_schema_file_is_current() {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../docs/memtrace-1.schema.json"
-    );
-    let mut current = serde_json::to_string_pretty(&memtrace::export::json::schema()).unwrap();
+    is_current("memtrace-1", &json::schema());
+}
+
+#[test]
+fn the_doctors_schema_file_is_current() {
+    is_current("memtrace-doctor-1", &json::doctor_schema());
+}
+
+#[track_caller]
+fn is_current(name: &str, schema: &serde_json::Value) {
+    let path = format!("{}/../docs/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));
+    let mut current = serde_json::to_string_pretty(schema).unwrap();
     current.push('\n');
     if std::env::var_os("MEMTRACE_BLESS").is_some() {
-        std::fs::write(path, &current).unwrap();
+        std::fs::write(&path, &current).unwrap();
     }
-    let stored = std::fs::read_to_string(path).unwrap_or_default();
+    let stored = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         stored == current,
-        "docs/memtrace-1.schema.json is not current; type: MEMTRACE_BLESS=1 cargo test --test schema"
+        "docs/{name}.schema.json is not current; type: MEMTRACE_BLESS=1 cargo test --test schema"
     );
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The test targets of package `memtrace` that attach to a process, and so need root.
-const ROOT_TESTS: [&str; 3] = ["kernel", "cli", "privileges"];
+const ROOT_TESTS: [&str; 4] = ["kernel", "cli", "privileges", "doctor"];
 
 /// Makes a test that would be skipped fail.
 const REQUIRE_KERNEL: &str = "MEMTRACE_REQUIRE_KERNEL";
@@ -150,14 +150,15 @@ mod tests {
             artifact("/w/memtrace", "privileges", "test", true),
             artifact("/w/memtrace", "cli", "test", true),
             artifact("/w/memtrace", "schema", "test", true),
+            artifact("/w/memtrace", "doctor", "test", true),
             artifact("/w/memtrace", "kernel", "test", true),
             artifact("/w/memtrace", "memtrace", "bin", false),
             artifact("/w/memtrace", "memtrace", "lib", true),
             artifact("/w/other", "kernel", "test", true),
         ];
         let (privileged, plain) = by_privilege(&built, Path::new("/w/memtrace"));
-        assert_eq!(privileged, [&built[3], &built[1], &built[0]]);
-        assert_eq!(plain, [&built[2], &built[6]]);
+        assert_eq!(privileged, [&built[4], &built[1], &built[0], &built[3]]);
+        assert_eq!(plain, [&built[2], &built[7]]);
     }
 
     #[test]

@@ -20,6 +20,10 @@ Exit codes: 0; 1 an error; 2 wrong usage; 3 the capture is incomplete; after --,
 
 const REPORT_CODES: &str = "\
 Exit codes: 0; 1 a file could not be read; 2 wrong usage; 3 a capture is incomplete.";
+const DOCTOR_EXITS: &str = "\
+Each hook is attached for real, to memtrace itself, and detached at once; nothing stays behind.
+Without privileges it says what it could not try.
+Exit codes: 0 where a trace works; 1 where it does not; 2 wrong usage.";
 
 /// Where did the memory go? Accounts for every byte of a process's RSS change, by cause, from outside.
 ///
@@ -31,7 +35,7 @@ Exit codes: 0; 1 a file could not be read; 2 wrong usage; 3 a capture is incompl
     version,
     max_term_width = 100,
     args_conflicts_with_subcommands = true,
-    override_usage = "memtrace [OPTIONS] --pid <PID>\n       memtrace [OPTIONS] -- <CMD> [ARGS]...\n       memtrace demo [SCENARIO]\n       memtrace report <FILE>...",
+    override_usage = "memtrace [OPTIONS] --pid <PID>\n       memtrace [OPTIONS] -- <CMD> [ARGS]...\n       memtrace demo [SCENARIO]\n       memtrace doctor [--json]\n       memtrace report <FILE>...",
     after_help = EXAMPLES
 )]
 pub struct Cli {
@@ -128,6 +132,9 @@ pub enum Color {
 pub enum Command {
     /// Trace a built-in workload: the first thing to try
     Demo(DemoArgs),
+    /// Show what this kernel and these privileges allow, what that costs, and what to type
+    #[command(after_help = DOCTOR_EXITS)]
+    Doctor(DoctorArgs),
     /// Print the table of a capture file again; needs no root
     Report(ReportArgs),
     /// Print a completion script for a shell
@@ -141,6 +148,17 @@ pub enum Command {
         /// The scenario.
         scenario: Scenario,
     },
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Print JSON, as a bug report wants it
+    #[arg(long)]
+    pub json: bool,
+    /// Use colours
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
 }
 
 /// Arguments of `demo`.

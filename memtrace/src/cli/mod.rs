@@ -3,6 +3,7 @@
 mod args;
 mod capture;
 mod demo;
+mod doctor;
 mod output;
 mod privileges;
 mod report;
@@ -32,6 +33,7 @@ pub fn main() -> ExitCode {
         None => trace::run(cli.trace),
         Some(Command::Demo(demo)) => demo::run(demo),
         Some(Command::Report(args)) => report::run(args),
+        Some(Command::Doctor(args)) => doctor::run(&args),
         Some(Command::Workload { scenario }) => demo::workload(scenario),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
@@ -43,7 +45,13 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // One line, whatever it says: it may quote a file's or a process's name.
-            let text = crate::view::format::untrusted(&format!("{error:#}"), 2000);
+            let mut text = crate::view::format::untrusted(&format!("{error:#}"), 2000);
+            if error
+                .downcast_ref()
+                .is_some_and(crate::probe::ProbeError::is_of_the_host)
+            {
+                text.push_str("; memtrace doctor shows what this host allows");
+            }
             output::say(&format!("memtrace: {text}"));
             match error.downcast_ref::<crate::target::SpawnError>() {
                 Some(spawn) => ExitCode::from(spawn.exit_code()),

@@ -13,6 +13,14 @@ use crate::{
 
 /// Fails with what is missing, what it costs, and what to type.
 pub fn check(retry: &str) -> anyhow::Result<()> {
+    if let Some(lacking) = lacking(retry) {
+        bail!("{lacking}; memtrace doctor shows what this host allows");
+    }
+    Ok(())
+}
+
+/// What keeps a trace from beginning, with what to type.
+pub fn lacking(retry: &str) -> Option<String> {
     privilege::claim();
     let found = Found {
         held: privilege::effective(),
@@ -23,10 +31,7 @@ pub fn check(retry: &str) -> anyhow::Result<()> {
             .collect(),
         in_user_namespace: privilege::in_user_namespace(),
     };
-    match found.refusal(retry) {
-        Some(refusal) => bail!("{refusal}"),
-        None => Ok(()),
-    }
+    found.refusal(retry)
 }
 
 /// What this process may do.

@@ -10,7 +10,7 @@ use aya::{
 use super::{
     Hook, HookKind, ProbeError,
     error::chain,
-    hooks::{CALLS, Call, function},
+    hooks::{CALLS, Call, TRACEPOINTS, function},
     session::Options,
     tracefs,
 };
@@ -34,7 +34,10 @@ pub(super) fn find_target(ebpf: &mut Ebpf, btf: &AyaBtf) -> Result<(), ProbeErro
     program.unload().map_err(|error| fail(&error))
 }
 
-fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, ProbeError>
+pub(super) fn program<'a, P>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut P, ProbeError>
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program>,
 {
@@ -50,18 +53,10 @@ pub(super) fn attach_all(
     options: &Options,
 ) -> Result<Vec<Hook>, ProbeError> {
     let mut hooks = Vec::new();
-    // In any order, since nothing counts before the target is found; the one without which there is no ledger first.
-    let mut tracepoints = vec![
-        ("rss", "rss_stat"),
-        ("exit", "exit_mmap"),
-        ("exec", "sched_process_exec"),
-        ("fork", "sched_process_fork"),
-    ];
-    if options.faults {
-        tracepoints.push(("faults_user", "page_fault_user"));
-        tracepoints.push(("faults_kernel", "page_fault_kernel"));
-    }
-    for (name, tracepoint) in tracepoints {
+    let wanted = TRACEPOINTS
+        .into_iter()
+        .filter(|(name, _)| options.faults || !name.starts_with("faults"));
+    for (name, tracepoint) in wanted {
         let attached = if name == "exit" && options.exit_by_function {
             Err("not asked for".to_owned())
         } else {
@@ -159,7 +154,7 @@ pub(super) fn attach_approximate(
 const NO_BTF: &str = "this kernel shows no BTF";
 
 /// Which programs hook the system calls.
-struct Programs {
+pub(super) struct Programs {
     /// Of `fentry` and `fexit`.
     functions: fn(&Call) -> (&'static str, &'static str),
     /// Of the tracepoints.
@@ -168,7 +163,7 @@ struct Programs {
     brk_needs_btf: bool,
 }
 
-const EXACT: Programs = Programs {
+pub(super) const EXACT: Programs = Programs {
     functions: |call| (call.enter, call.exit),
     tracepoints: [("sys_enter", "sys_enter"), ("sys_exit", "sys_exit")],
     brk_needs_btf: false,
@@ -195,7 +190,7 @@ fn attach_tracepoint(
 }
 
 /// Attaches a BTF tracepoint's program.
-fn attach_btf(
+pub(super) fn attach_btf(
     ebpf: &mut Ebpf,
     btf: &AyaBtf,
     name: &'static str,
@@ -263,7 +258,7 @@ fn attach_calls(ebpf: &mut Ebpf, btf: Option<&AyaBtf>, programs: &Programs, hook
     }
 }
 
-fn attach_functions(
+pub(super) fn attach_functions(
     ebpf: &mut Ebpf,
     btf: &AyaBtf,
     call: &str,
@@ -289,7 +284,7 @@ fn attach_functions(
     Ok(())
 }
 
-fn attach_tracepoints(
+pub(super) fn attach_tracepoints(
     ebpf: &mut Ebpf,
     programs: &Programs,
     calls: &[&'static str],

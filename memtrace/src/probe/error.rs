@@ -1,5 +1,7 @@
 //! Errors as one line.
 
+use nix::errno::Errno;
+
 use crate::privilege::secure_execution;
 
 /// An error with its causes, in one line; a verifier's log is cut to its last words.
@@ -14,6 +16,7 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         }
         source = cause.source();
     }
+    let text = name_errno(text);
     // The log shows addresses of the kernel, to which a user who got memtrace's privileges from its file is not entitled.
     if std::env::var_os("MEMTRACE_VERIFIER_LOG").is_some() && !secure_execution() {
         return text;
@@ -35,5 +38,39 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
             }
         }
         None => text.replace('\n', " "),
+    }
+}
+
+/// `Operation not permitted (os error 1)` is `Operation not permitted (EPERM)`: what one looks for.
+fn name_errno(text: String) -> String {
+    const MARK: &str = "(os error ";
+    let Some((head, rest)) = text.split_once(MARK) else {
+        return text;
+    };
+    let Some((Ok(number), tail)) = rest
+        .split_once(')')
+        .map(|(number, tail)| (number.parse(), tail))
+    else {
+        return text;
+    };
+    match Errno::from_raw(number) {
+        Errno::UnknownErrno => text,
+        errno => format!("{head}({errno:?}){tail}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_kernel_have_their_name() {
+        let error = std::io::Error::from_raw_os_error(1);
+        assert_eq!(chain(&error), "Operation not permitted (EPERM)");
+        assert_eq!(
+            name_errno("odd (os error 99999)".into()),
+            "odd (os error 99999)"
+        );
+        assert_eq!(name_errno("cut (os error 1".into()), "cut (os error 1");
     }
 }

@@ -80,6 +80,17 @@ impl Hook {
     }
 }
 
+/// The BTF tracepoints: what each is for, and its name, which is also its program's. In any order: nothing counts before the
+/// target is found.
+pub(super) const TRACEPOINTS: [(&str, &str); 6] = [
+    ("rss", "rss_stat"),
+    ("exit", "exit_mmap"),
+    ("exec", "sched_process_exec"),
+    ("fork", "sched_process_fork"),
+    ("faults_user", "page_fault_user"),
+    ("faults_kernel", "page_fault_kernel"),
+];
+
 /// A hooked system call: its tracepoint's name, its programs, its function.
 pub(super) struct Call {
     pub name: &'static str,

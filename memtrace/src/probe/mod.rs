@@ -9,18 +9,22 @@ mod hooks;
 mod host;
 mod loaded;
 mod memlock;
+mod mounts;
 mod object;
 pub mod offsets;
 mod session;
 mod stats;
 mod tracefs;
+mod trial;
 
 pub use hooks::{Hook, HookKind, Mode};
 pub use host::{Host, PidNamespace, batch_pages};
 pub use loaded::loaded_programs;
+pub use mounts::{privately, read_privately};
 pub use object::{OBJECT, provenance};
 pub use session::{EpochEvent, KernelLog, Options, Session, Wanted, monotonic_ns};
 pub use stats::ProgramRuns;
+pub use trial::{Attempt, OwnLedger, Way, try_hooks, try_own_ledger};
 
 /// Why the target cannot be traced.
 #[derive(Debug, thiserror::Error)]
@@ -89,5 +93,20 @@ impl ProbeError {
             self,
             Self::Offsets(_) | Self::Btf(_) | Self::Load(_) | Self::Ledger { .. }
         )
+    }
+
+    /// Whether it is this host, or what it allows, that stands in the way, and not the target.
+    #[must_use]
+    pub const fn is_of_the_host(&self) -> bool {
+        match self {
+            Self::Offsets(_)
+            | Self::Btf(_)
+            | Self::Load(_)
+            | Self::Ledger { .. }
+            | Self::NoHook(_)
+            | Self::Neither { .. }
+            | Self::Host { .. } => true,
+            Self::Statistics(_) | Self::Map { .. } | Self::TargetGone(_) => false,
+        }
     }
 }

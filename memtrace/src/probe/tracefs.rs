@@ -1,14 +1,12 @@
 //! Attaching needs the ids of tracepoints, which tracefs tells. Where it is not mounted (containers, small VMs), it is
-//! mounted for one thread alone, in a mount namespace that ends with that thread: the host sees nothing of it.
+//! mounted for memtrace alone.
 
-use std::{fs, io::ErrorKind, thread};
+use std::{fs, io::ErrorKind};
 
-use nix::{
-    mount::{MsFlags, mount},
-    sched::{CloneFlags, unshare},
-};
+use super::mounts::privately;
 
-const TRACEFS: &str = "/sys/kernel/tracing";
+/// Where it is mounted, where it is.
+pub const TRACEFS: &str = "/sys/kernel/tracing";
 const MOUNTS: [&str; 2] = [TRACEFS, "/sys/kernel/debug/tracing"];
 
 /// Runs `work` where tracefs can be read.
@@ -22,20 +20,14 @@ pub fn with<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
         Found::Denied(path) => return Err(denied(path)),
         Found::Nothing => {}
     }
-    thread::scope(|scope| {
-        let worker = thread::Builder::new()
-            .name("tracefs".into())
-            .spawn_scoped(scope, || {
-                mount_privately()?;
-                match find() {
-                    Found::Readable => Ok(work()),
-                    _ => Err(denied(TRACEFS)),
-                }
-            })
-            .map_err(|error| format!("cannot start a thread: {error}"))?;
-        worker
-            .join()
-            .unwrap_or_else(|_| Err("the thread that attaches tracepoints ended early".into()))
+    let mounted = privately("tracefs", TRACEFS, || match find() {
+        Found::Readable => Ok(work()),
+        _ => Err(denied(TRACEFS)),
+    });
+    mounted.unwrap_or_else(|error| {
+        Err(format!(
+            "tracefs is not mounted, and cannot be mounted for memtrace alone: {error}; type: sudo mount -t tracefs tracefs {TRACEFS}"
+        ))
     })
 }
 
@@ -70,33 +62,4 @@ fn denied(path: &str) -> String {
     format!(
         "only root may read the ids of tracepoints in {path}; memtrace needs CAP_DAC_READ_SEARCH for it, or root"
     )
-}
-
-fn mount_privately() -> Result<(), String> {
-    let advise = |error: nix::Error| {
-        let needs = match error {
-            nix::Error::EPERM => "that needs CAP_SYS_ADMIN".to_owned(),
-            other => other.to_string(),
-        };
-        format!(
-            "tracefs is not mounted, and cannot be mounted for memtrace alone: {needs}; type: sudo mount -t tracefs tracefs {TRACEFS}"
-        )
-    };
-    unshare(CloneFlags::CLONE_NEWNS).map_err(advise)?;
-    mount(
-        None::<&str>,
-        "/",
-        None::<&str>,
-        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-        None::<&str>,
-    )
-    .map_err(advise)?;
-    mount(
-        Some("tracefs"),
-        TRACEFS,
-        Some("tracefs"),
-        MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
-        None::<&str>,
-    )
-    .map_err(advise)
 }

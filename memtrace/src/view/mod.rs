@@ -1,9 +1,11 @@
 //! What a person reads: plain text, aligned, at 80 columns.
 
+mod doctor;
 pub mod format;
 mod live;
 mod self_stats;
 mod table;
 
+pub use doctor::doctor;
 pub use live::{LiveLine, live_header};
 pub use table::{replaced, table};

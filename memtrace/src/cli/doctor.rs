@@ -1,0 +1,42 @@
+//! `memtrace doctor`.
+
+use std::{io, process::ExitCode};
+
+use anyhow::{Context as _, bail};
+
+use super::{args::DoctorArgs, exit, output::Out, privileges};
+use crate::{
+    doctor::{Facts, Trials, examine},
+    export::json,
+    target::invoker,
+    view,
+};
+
+/// Says what this host allows.
+pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
+    let facts = Facts::read(invoker().as_ref())?;
+    // Where a trace would not begin, nothing is attached either.
+    let trials = match privileges::lacking("memtrace doctor") {
+        None => Trials::run(),
+        Some(lacking) => Trials::none(&lacking),
+    };
+    let report = examine(&facts, &trials);
+    if args.json {
+        json::write_doctor(&report, io::stdout().lock())
+            .context("cannot write to standard output")?;
+    } else {
+        let mut out = Out::new(args.color, false);
+        let text = view::doctor(&report, out.width());
+        for line in text.lines() {
+            out.line(line);
+        }
+        if out.closed() {
+            bail!("standard output was closed");
+        }
+    }
+    Ok(if report.can_trace() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(exit::ERROR)
+    })
+}
