@@ -104,7 +104,7 @@ impl<'a> Capturing<'a> {
     }
 
     fn begin_epoch(&mut self, first: Reading) -> Recorder {
-        match self.session.mode() {
+        let recorder = match self.session.mode() {
             Mode::Exact => Recorder::new(self.host.page_size, self.count_faults, first),
             Mode::Approximate => {
                 self.sampling_bound = None;
@@ -112,7 +112,8 @@ impl<'a> Capturing<'a> {
                 let start = self.sample().unwrap_or_default();
                 Recorder::sampled(self.host.page_size, self.count_faults, first, start)
             }
-        }
+        };
+        recorder.keeping(self.options.json.is_some())
     }
 
     /// RSS by kind, for the approximate mode.
@@ -287,7 +288,11 @@ impl<'a> Capturing<'a> {
         self.print(&epoch);
         self.session.drained(self.number)?;
         self.sampler.renew();
-        self.earlier.push(epoch);
+        // Without a file to write, all that is asked of them is whether one was incomplete.
+        let to_file = self.options.json.is_some();
+        if to_file || (self.earlier.is_empty() && !epoch.is_complete()) {
+            self.earlier.push(epoch);
+        }
         self.number += 1;
         let first = self.session.read(self.number)?;
         self.recorder = self.begin_epoch(first);

@@ -37,10 +37,7 @@ impl Capture {
         self.earlier_epochs
             .iter()
             .chain([&self.epoch])
-            .all(|epoch| {
-                let unexplained = epoch.summary.unexplained_bytes;
-                epoch.capture.lost_events == 0 && unexplained.is_none_or(|bytes| bytes == 0)
-            })
+            .all(Epoch::is_complete)
     }
 }
 
@@ -57,6 +54,15 @@ pub struct Epoch {
     pub timeline: Vec<Tick>,
     /// The answer. `null`: this version does not judge.
     pub verdict: Option<serde_json::Value>,
+}
+
+impl Epoch {
+    /// Whether nothing was lost, and nothing is unexplained beyond the stated bound.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        let unexplained = self.summary.unexplained_bytes;
+        self.capture.lost_events == 0 && unexplained.is_none_or(|bytes| bytes == 0)
+    }
 }
 
 /// The process. `comm`, `exe` and `cmdline` are what the process chose to call itself.

@@ -59,6 +59,7 @@ pub struct Recorder {
     count_faults: bool,
     last: Reading,
     ticks: Vec<Tick>,
+    keeps_all: bool,
     highest: i64,
     rss_start: i64,
     figures: Figures,
@@ -81,6 +82,7 @@ impl Recorder {
             rss_start: rss_of(&first.start) * page_size,
             last: start,
             ticks: Vec::new(),
+            keeps_all: true,
             figures: Figures::Ledger,
         }
     }
@@ -115,6 +117,13 @@ impl Recorder {
             Figures::Ledger => self.rss_start,
             Figures::Sampled { first, .. } => first.rss_bytes(),
         }
+    }
+
+    /// Keeps no more ticks than a report needs, the last one and the last one that has `LazyFree`, unless `all` are wanted.
+    #[must_use]
+    pub const fn keeping(mut self, all: bool) -> Self {
+        self.keeps_all = all;
+        self
     }
 
     /// `CLOCK_MONOTONIC` at the epoch's beginning.
@@ -163,6 +172,11 @@ impl Recorder {
         };
         self.highest = self.highest.max(tick.rss_bytes);
         self.last = reading.clone();
+        if !self.keeps_all {
+            let outdone = tick.lazyfree_bytes.is_some();
+            self.ticks
+                .retain(|old| old.lazyfree_bytes.is_some() && !outdone);
+        }
         let index = self.ticks.len();
         self.ticks.push(tick);
         &self.ticks[index]
@@ -208,7 +222,7 @@ impl Recorder {
         }
     }
 
-    /// The ticks, oldest first.
+    /// The ticks that were kept, oldest first.
     #[must_use]
     pub fn into_ticks(self) -> Vec<Tick> {
         self.ticks
@@ -339,6 +353,40 @@ mod tests {
             &Observed::default(),
         );
         assert_eq!(tick.causes[0].rss_delta_bytes, Some(3 * 4096));
+    }
+
+    #[test]
+    fn a_report_needs_two_ticks_at_most() {
+        let mut recorder = Recorder::new(4096, true, reading(0, 0)).keeping(false);
+        let names = Names::default();
+        let with_smaps = Observed {
+            smaps: Some(Smaps {
+                rss: 0,
+                lazy_free: 8192,
+                anon_huge: 0,
+                swap: 0,
+                took: std::time::Duration::ZERO,
+            }),
+            ..Observed::default()
+        };
+        for (at, observed) in [
+            (2_000, Observed::default()),
+            (3_000, with_smaps),
+            (4_000, with_smaps),
+            (5_000, Observed::default()),
+            (6_000, Observed::default()),
+        ] {
+            let tick = recorder.tick(at, &reading(at as i64, 0), &names, &observed);
+            assert_eq!(tick.t_ns, at - 1_000);
+        }
+        let summary = recorder.summary(&reading(0, 0), &names, Final::default());
+        assert_eq!(summary.rss_highest_seen_bytes, 6_015 * 4096);
+        let kept: Vec<_> = recorder
+            .into_ticks()
+            .iter()
+            .map(|tick| (tick.t_ns, tick.lazyfree_bytes))
+            .collect();
+        assert_eq!(kept, [(3_000, Some(8192)), (5_000, None)]);
     }
 
     #[test]
