@@ -430,12 +430,13 @@ impl Session {
         Ok(tasks)
     }
 
-    /// Says that an epoch has been read to its end: its cells are cleared, and its place may be used again.
+    /// Says that an epoch has been read to its end: its cells are cleared, its errnos forgotten, and its place may be used again.
     ///
     /// # Errors
     ///
     /// Where a map cannot be written.
     pub fn drained(&mut self, epoch: u32) -> Result<(), ProbeError> {
+        self.forget_errnos(epoch)?;
         let zero = PodCells(CpuCells {
             local_addr: [0; MEMBERS],
             last_local: [0; MEMBERS],
@@ -460,6 +461,22 @@ impl Session {
         self.control
             .set(0, control, 0)
             .map_err(|error| map_error(MAP_CONTROL, &error))
+    }
+
+    /// Makes room for the errnos of epochs to come: nobody asks for those up to this one any more.
+    fn forget_errnos(&mut self, epoch: u32) -> Result<(), ProbeError> {
+        let failed = |error| map_error(MAP_ERRNOS, &error);
+        // Collected first: a walk over a map that is changed may begin anew.
+        let old: Vec<_> = self
+            .errnos
+            .keys()
+            .filter(|key| !matches!(key, Ok(PodErrno(key)) if key.epoch > epoch))
+            .collect::<Result<_, _>>()
+            .map_err(failed)?;
+        for key in old {
+            self.errnos.remove(&key).map_err(failed)?;
+        }
+        Ok(())
     }
 
     fn shared(&self) -> Result<Shared, ProbeError> {
