@@ -287,6 +287,18 @@ impl Session {
 
     /// Takes the next end of an epoch, if there is one.
     pub fn next_event(&mut self) -> Option<EpochEvent> {
+        loop {
+            let event = self.next_in_ring()?;
+            // At an exec for which no place was free, the epoch goes on: it is merged with the next one, and ends later.
+            let merged = event.end == EpochEnd::Exec
+                && self.epoch().is_ok_and(|current| current == event.epoch);
+            if !merged {
+                return Some(event);
+            }
+        }
+    }
+
+    fn next_in_ring(&mut self) -> Option<EpochEvent> {
         let item = self.events.next()?;
         let mut bytes: &[u8] = &item;
         let epoch = bytes.try_get_u32_le().ok()?;

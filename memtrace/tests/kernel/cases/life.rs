@@ -1,12 +1,12 @@
 //! Fork, exec, exit, threads; and more than one session.
 
 use memtrace::{
-    ledger::{check, rss_of},
+    ledger::{check, check_ended, rss_of},
     probe::{HookKind, Options},
 };
-use memtrace_common::layout::{EPOCH_SLOTS, EpochEnd};
+use memtrace_common::layout::{EPOCH_SLOTS, EpochEnd, MAX_ERRNOS};
 
-use super::{Case, DONTNEED, Outcome, Skip};
+use super::{Case, DONTNEED, Outcome, REMOVE, Skip};
 use crate::harness::{ANON, Traced, Tracer, Workload, anon, wait_for};
 
 pub const CASES: &[Case] = &[
@@ -18,6 +18,11 @@ pub const CASES: &[Case] = &[
     ("exec_while_another_process_shares_the_memory", exec_shared),
     ("execs_one_after_another", execs),
     ("more_execs_than_epochs_can_wait", execs_unread),
+    ("merged_epochs_end_when_the_last_one_does", merged_end),
+    (
+        "errnos_of_more_programs_than_there_is_room_for",
+        errnos_of_many,
+    ),
     ("exit_takes_everything_down", exit),
     ("a_kill_takes_everything_down", kill),
     ("the_leader_leaves_while_traced", leader_leaves),
@@ -165,6 +170,67 @@ fn execs_unread() -> Outcome {
     assert_eq!(before.losses.total(), MERGED);
     let checked = check(&before, smaps.rss as i64 / traced.page(), &after);
     assert_eq!((checked.unexplained, checked.bound), (0, 0), "{before:?}");
+    Ok(())
+}
+
+/// An exec that found no place is no end; what is told of is the end of all that were merged.
+fn merged_end() -> Outcome {
+    let mut traced = Traced::start();
+    for _ in 0..EPOCH_SLOTS + 2 {
+        traced.workload.tell("exec");
+        traced.ok("nothing");
+    }
+    for epoch in 0..EPOCH_SLOTS - 1 {
+        let ended = traced.tracer.next_end();
+        assert_eq!((ended.epoch, ended.end), (epoch, EpochEnd::Exec));
+        traced.tracer.session.drained(epoch).unwrap();
+    }
+    assert_eq!(traced.tracer.session.next_event(), None);
+    // There is room again.
+    traced.workload.tell("exec");
+    traced.ok("nothing");
+    let ended = traced.tracer.next_end();
+    assert_eq!((ended.epoch, ended.end), (EPOCH_SLOTS - 1, EpochEnd::Exec));
+    let reading = traced.tracer.session.read(ended.epoch).unwrap();
+    assert_eq!(check_ended(&reading).unwrap().unexplained, 0, "{reading:?}");
+    assert_eq!(reading.losses.epochs, 3);
+    assert_eq!(traced.session_epoch(), EPOCH_SLOTS);
+    Ok(())
+}
+
+/// What was read makes room.
+fn errnos_of_many() -> Outcome {
+    const FAILING: u32 = 9;
+    let mut traced = Traced::start();
+    let mut pairs = 0;
+    let mut epoch = 0;
+    while pairs <= MAX_ERRNOS {
+        traced.workload.tell("exec");
+        traced.ok("map a 4");
+        let ended = traced.tracer.next_end();
+        assert_eq!((ended.epoch, ended.end), (epoch, EpochEnd::Exec));
+        traced.tracer.session.drained(epoch).unwrap();
+        assert!(traced.tracer.session.errnos(epoch).unwrap().is_empty());
+        epoch += 1;
+        for command in ["map_nothing", "unmap_unaligned a 0 1", "remap_unaligned a"] {
+            let result = traced.workload.run(command);
+            assert_eq!(result, -i64::from(libc::EINVAL), "{command}");
+        }
+        for advice in [REMOVE, 90, 91, 92, 93] {
+            let result = traced.workload.run(&format!("madvise a 0 1 {advice}"));
+            assert_eq!(result, -i64::from(libc::EINVAL), "advice {advice}");
+        }
+        let result = traced
+            .workload
+            .run(&format!("process_madvise a 0 1 {REMOVE}"));
+        assert!(result < 0);
+        traced.workload.settle();
+        let errnos = traced.tracer.session.errnos(epoch).unwrap();
+        assert_eq!(errnos.len(), FAILING as usize, "{errnos:?}");
+        pairs += FAILING;
+    }
+    assert_eq!(traced.read().losses.total(), 0);
+    traced.verify();
     Ok(())
 }
 
