@@ -20,6 +20,15 @@ use crate::{
 
 /// Readings until a busy target is compared as it is.
 const TRIES: u32 = 8;
+/// The kernel moves a counter first, and tells of it afterwards: for as long as an event takes, and longer where its thread loses
+/// the CPU in between, the ledger lags behind. What does not pass in some of these is a finding.
+const MOMENT: Duration = Duration::from_millis(1);
+/// How often `smaps_rollup` is read again where it leaves something unexplained.
+const DOUBTS: u32 = 4;
+/// Between two such readings; and none is repeated that took longer than this.
+const DOUBT_PAUSE: Duration = Duration::from_millis(20);
+/// Between two looks at whether an exec is over.
+const EXEC_PAUSE: Duration = Duration::from_millis(5);
 
 /// A running capture.
 pub struct Capturing<'a> {
@@ -156,15 +165,23 @@ impl<'a> Capturing<'a> {
         let Some(before) = self.open_reading()? else {
             return Ok(());
         };
-        let statm = self.sampler.statm();
-        let now = monotonic_ns();
-        let Some(mut after) = self.open_reading()? else {
-            return Ok(());
+        let mut tries = 0;
+        let (statm, now, after, check) = loop {
+            let statm = self.sampler.statm();
+            let now = monotonic_ns();
+            let Some(mut after) = self.open_reading()? else {
+                return Ok(());
+            };
+            if before.events == after.events {
+                after = after.at_rest();
+            }
+            let check = statm.and_then(|statm| self.against_statm(&before, statm, &after));
+            tries += 1;
+            if tries == TRIES || check.is_none_or(|check| check.unexplained == 0) {
+                break (statm, now, after, check);
+            }
+            std::thread::sleep(MOMENT);
         };
-        if before.events == after.events {
-            after = after.at_rest();
-        }
-        let check = statm.and_then(|statm| self.against_statm(&before, statm, &after));
         let since = Duration::from_nanos(now.saturating_sub(self.recorder.begin_ns()));
         let rss = self.rss_bytes(&after);
         let smaps = if self.ration.allows(since, rss) {
@@ -305,8 +322,32 @@ impl<'a> Capturing<'a> {
         Ok(())
     }
 
+    /// Waits until an exec is over, should the capture end in the midst of one: the process has its new memory already, and the
+    /// ledger is still the old one's. Whether the target has ended meanwhile.
+    fn let_exec_pass(&mut self) -> Result<bool, ProbeError> {
+        for _ in 0..TRIES {
+            let before = self.session.read(self.number)?;
+            let Some(statm) = self.sampler.statm() else {
+                break;
+            };
+            let after = self.session.read(self.number)?;
+            let checked = self.against_statm(&before, statm, &after);
+            if checked.is_none_or(|check| check.unexplained == 0) {
+                break;
+            }
+            std::thread::sleep(EXEC_PAUSE);
+            if self.epochs()? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Ends the capture.
-    pub fn finish(mut self, end: End) -> Result<Capture, ProbeError> {
+    pub fn finish(mut self, mut end: End) -> Result<Capture, ProbeError> {
+        if end != End::TargetExited && self.let_exec_pass()? {
+            end = End::TargetExited;
+        }
         let epoch = self.close(end)?;
         self.print(&epoch);
         Ok(Capture {
@@ -328,6 +369,9 @@ impl<'a> Capturing<'a> {
     fn close(&mut self, end: End) -> Result<Epoch, ProbeError> {
         if end != End::Exec {
             self.target.refresh();
+        }
+        if end == End::Exec {
+            self.recorder.ended_by_exec();
         }
         let mut reading = self.session.read(self.number)?;
         let mut closing = Final::default();
@@ -463,26 +507,44 @@ impl<'a> Capturing<'a> {
             with: None,
             smaps: None,
         };
-        if self.ration.allows_once(rss)
-            && let Some(smaps) = self.read_smaps(since, rss)
-        {
-            let before = std::mem::replace(&mut last, self.session.read(self.number)?);
-            let pages = i64::try_from(smaps.rss / self.host.page_size).unwrap_or(i64::MAX);
-            comparison.smaps = Some(smaps);
-            if !self.session.threads_keep_pages() {
-                comparison.check = Some(check(&before, pages, &last));
+        if self.ration.allows_once(rss) {
+            let mut again = 0;
+            while let Some(smaps) = self.read_smaps(since, rss) {
+                let before = std::mem::replace(&mut last, self.session.read(self.number)?);
+                comparison.smaps = Some(smaps);
+                if self.session.threads_keep_pages() {
+                    break;
+                }
+                let pages = i64::try_from(smaps.rss / self.host.page_size).unwrap_or(i64::MAX);
+                let checked = check(&before, pages, &last);
+                comparison.check = Some(checked);
                 comparison.with = Some("smaps_rollup".to_owned());
+                // A call that unmaps takes pages out of the page tables first, up to a table's worth, and out of the counters
+                // afterwards. A thread that has lost its CPU in between moves nothing, and is not at rest.
+                if checked.unexplained == 0 || again == DOUBTS || smaps.took > DOUBT_PAUSE {
+                    break;
+                }
+                again += 1;
+                std::thread::sleep(DOUBT_PAUSE);
+                last = self.session.read(self.number)?;
             }
         }
         let mut tries = 0;
-        while tries < TRIES && comparison.check.is_none_or(|check| check.bound > 0) {
+        let is_final = |check: Check| check.bound == 0 && check.unexplained == 0;
+        while tries < TRIES && !comparison.check.is_some_and(is_final) {
             tries += 1;
             let Some(statm) = self.sampler.statm() else {
                 break;
             };
             let before = std::mem::replace(&mut last, self.session.read(self.number)?);
             let checked = self.against_statm(&before, statm, &last);
+            let by_statm = comparison.with.as_deref() == Some("statm");
             let better = match (checked, comparison.check) {
+                // What `statm` shows are the counters themselves.
+                (Some(new), Some(old)) if old.unexplained != 0 => {
+                    std::thread::sleep(MOMENT);
+                    is_final(new) || (by_statm && new.unexplained == 0)
+                }
                 (Some(new), Some(old)) => new.bound < old.bound,
                 (Some(_), None) => true,
                 (None, _) => false,

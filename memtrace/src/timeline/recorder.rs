@@ -222,6 +222,22 @@ impl Recorder {
         }
     }
 
+    /// At an exec: takes back what the last ticks found unexplained. A process has its new memory while its old one is still
+    /// torn down, so `statm` was the new program's already.
+    pub fn ended_by_exec(&mut self) {
+        for tick in self.ticks.iter_mut().rev() {
+            match (tick.unexplained_bytes, tick.unexplained_bound_bytes) {
+                (Some(0), Some(0)) => break,
+                (None | Some(0), _) => {}
+                _ => {
+                    tick.vm_bytes = None;
+                    tick.unexplained_bytes = None;
+                    tick.unexplained_bound_bytes = None;
+                }
+            }
+        }
+    }
+
     /// The ticks that were kept, oldest first.
     #[must_use]
     pub fn into_ticks(self) -> Vec<Tick> {
@@ -387,6 +403,27 @@ mod tests {
             .map(|tick| (tick.t_ns, tick.lazyfree_bytes))
             .collect();
         assert_eq!(kept, [(3_000, Some(8192)), (5_000, None)]);
+    }
+
+    #[test]
+    fn what_was_compared_in_the_midst_of_an_exec_is_no_finding() {
+        let mut recorder = Recorder::new(4096, true, reading(0, 0));
+        let found = [(0, 0), (3, 0), (0, 0), (-9, 0), (0, 7), (1, 0)];
+        for (at, (unexplained, bound)) in (2_000..).step_by(1_000).zip(found) {
+            let observed = Observed {
+                check: Some(Check { unexplained, bound }),
+                ..Observed::default()
+            };
+            recorder.tick(at, &reading(0, 0), &Names::default(), &observed);
+        }
+        recorder.ended_by_exec();
+        let left: Vec<_> = recorder
+            .into_ticks()
+            .iter()
+            .map(|tick| tick.unexplained_bytes.map(|bytes| bytes / 4096))
+            .collect();
+        // One that a later tick confirms to be of this program stays.
+        assert_eq!(left, [Some(0), Some(3), Some(0), None, Some(0), None]);
     }
 
     #[test]
