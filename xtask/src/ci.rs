@@ -2,18 +2,20 @@
 
 use std::{
     process::{Command, ExitCode},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::Result;
 
 use crate::{
     cargo::{USERSPACE, cargo, root, run as run_command},
-    fuzz, object, test,
+    fuzz, object, soak, test,
 };
 
 /// How long each fuzz target runs here: long enough to see that it does, and the seeds hold.
 const FUZZ_SECONDS: u64 = 3;
+/// Long enough for each of the soak's scenes to have its turn.
+const SOAK: Duration = Duration::from_secs(60);
 
 /// Runs the steps in order, each under a headline and with its time, up to the first that fails.
 pub fn run() -> Result<ExitCode> {
@@ -42,6 +44,7 @@ pub fn run() -> Result<ExitCode> {
         run_command(&mut format)?;
         fuzz::run(&[], FUZZ_SECONDS)
     })?;
+    step("a soak of a minute", || soak::step(SOAK))?;
 
     // The last step without a time of its own: the output ends with the sum of the tests.
     headline("tests");

@@ -6,12 +6,13 @@ mod demo;
 mod fuzz;
 mod object;
 mod provenance;
+mod soak;
 mod strip;
 mod summary;
 mod test;
 mod toolchain;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
@@ -52,6 +53,15 @@ enum Chore {
         #[arg(long, value_name = "N", default_value_t = 60)]
         seconds: u64,
     },
+    /// Storms, execs, forks and deaths, again and again, with memtrace attached: nothing unexplained, nothing lost, no growth.
+    Soak {
+        /// How long, such as 10m.
+        #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
+        time: Duration,
+        /// The order in which things happen, as an earlier soak printed it; another one each time, where not given.
+        #[arg(long, value_name = "NUMBER")]
+        seed: Option<u64>,
+    },
     /// Builds memtrace, and runs `memtrace demo` as root.
     Demo {
         /// For `memtrace demo`.
@@ -78,6 +88,7 @@ fn run() -> anyhow::Result<ExitCode> {
             args,
         } => return test::run(require_kernel, &args),
         Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds)?,
+        Chore::Soak { time, seed } => return soak::run(time, seed),
         Chore::Demo { args } => demo::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

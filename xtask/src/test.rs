@@ -77,7 +77,7 @@ fn by_privilege<'a>(
 }
 
 /// A test runner as root, with the directory and the variables that cargo gives one.
-fn root_test(target: &Artifact, built: &[Artifact], require: bool) -> Command {
+pub fn root_test(target: &Artifact, built: &[Artifact], require: bool) -> Command {
     let programs: Vec<(String, &OsStr)> = built
         .iter()
         .filter(|artifact| {

@@ -4,7 +4,9 @@ use std::{
     ffi::CString,
     fs, io,
     path::{Path, PathBuf},
-    ptr, thread,
+    ptr,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread,
     time::Duration,
 };
 
@@ -16,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::cases::Skip;
 
-const THP: &str = "/sys/kernel/mm/transparent_hugepage";
+pub const THP: &str = "/sys/kernel/mm/transparent_hugepage";
 const KSM: &str = "/sys/kernel/mm/ksm";
 const ZRAM: &str = "/sys/class/zram-control";
 
@@ -25,6 +27,19 @@ pub fn alone() -> fs::File {
     let lock = fs::File::create(std::env::temp_dir().join("memtrace-kernel-tests.lock")).unwrap();
     lock.lock().unwrap();
     lock
+}
+
+/// How many things could not be put back as they were.
+static LEFT_OVER: AtomicUsize = AtomicUsize::new(0);
+
+fn left_over(what: &str) {
+    LEFT_OVER.fetch_add(1, Relaxed);
+    eprintln!("{what}");
+}
+
+/// How many things of this run's could not be put back as they were: settings, mounts, devices, cgroups.
+pub fn things_left_over() -> usize {
+    LEFT_OVER.load(Relaxed)
 }
 
 /// A value in sysfs or /proc/sys, put back at the end.
@@ -52,7 +67,11 @@ impl Setting {
 impl Drop for Setting {
     fn drop(&mut self) {
         if let Err(error) = fs::write(&self.path, &self.old) {
-            eprintln!("{} is not {} again: {error}", self.path.display(), self.old);
+            left_over(&format!(
+                "{} is not {} again: {error}",
+                self.path.display(),
+                self.old
+            ));
         }
     }
 }
@@ -204,7 +223,7 @@ impl Drop for Swap {
         let removed = until(|| fs::write(self.attribute("reset"), "1").is_ok())
             && until(|| fs::write(format!("{ZRAM}/hot_remove"), &self.id).is_ok());
         if !removed {
-            eprintln!("zram{} is left over", self.id);
+            left_over(&format!("zram{} is left over", self.id));
         }
     }
 }
@@ -254,7 +273,7 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         if let Err(error) = umount(self.path()) {
-            eprintln!("{} stays mounted: {error}", self.path().display());
+            left_over(&format!("{} stays mounted: {error}", self.path().display()));
         }
     }
 }
@@ -344,7 +363,7 @@ fn has_memory(list: &Path) -> bool {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         if !until(|| fs::remove_dir(&self.dir).is_ok()) {
-            eprintln!("{} is left over", self.dir.display());
+            left_over(&format!("{} is left over", self.dir.display()));
         }
         if let Some(control) = &self.passed_down {
             let _ = fs::write(control, "-memory");

@@ -13,6 +13,7 @@
 mod cases;
 mod harness;
 mod host;
+mod soak;
 mod storm;
 mod uring;
 mod workload;
@@ -24,6 +25,8 @@ fn main() {
         Some("__workload") => workload::main(),
         // What a child of the workload executes.
         Some("__nothing") => return,
+        // `cargo xtask soak`.
+        Some("__soak") => soak::main(),
         _ => {}
     }
     let mut arguments = Arguments::from_args();

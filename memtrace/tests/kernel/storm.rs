@@ -9,6 +9,8 @@ use std::{
     thread,
 };
 
+use crate::harness::kernel_release;
+
 /// What the storm knows that it did, in pages; in the order in which [`run`] writes it to region memory.
 #[derive(Default)]
 pub struct Totals {
@@ -29,6 +31,33 @@ pub struct Known {
     pub unmapped: u64,
     /// Pages given to `MADV_FREE`, and not reclaimed.
     pub freed: u64,
+}
+
+impl Known {
+    /// What the ledger's rows must show, in anonymous pages.
+    pub fn rows(&self) -> [(&'static str, i64); 4] {
+        [
+            ("fault", self.faulted as i64),
+            ("madvise MADV_DONTNEED", -(self.dontneeded as i64)),
+            ("munmap", -(self.unmapped as i64)),
+            ("madvise MADV_FREE", 0),
+        ]
+    }
+
+    /// Pages that moved in all.
+    pub const fn total(&self) -> u64 {
+        self.faulted + self.dontneeded + self.unmapped
+    }
+}
+
+/// How far a cause may be off, per page that moved in all: docs/accuracy.md states it.
+pub fn share() -> f64 {
+    if kernel_release() >= (6, 2) {
+        0.001
+    } else {
+        // A counter is one number, whose change the first of two events takes whole.
+        0.005
+    }
 }
 
 /// The pages that a storm is made of.

@@ -2,9 +2,9 @@
 
 use super::{Case, Outcome};
 use crate::{
-    harness::{Traced, Workload, anon, kernel_release, wait_for},
+    harness::{Traced, Workload, anon, wait_for},
     host::huge_pages,
-    storm::Kind,
+    storm::{Kind, share},
 };
 
 pub const CASES: &[Case] = &[
@@ -14,10 +14,6 @@ pub const CASES: &[Case] = &[
     ("attached_to_in_the_middle_of_a_storm", attach),
 ];
 
-/// How far a cause may be off, per page that moved in all: docs/accuracy.md states it.
-const SHARE: f64 = 0.001;
-/// The same where a counter is one number, whose change the first of two events takes whole.
-const SHARE_BEFORE_6_2: f64 = 0.005;
 /// Set to make storms long.
 const LONG: &str = "MEMTRACE_LONG_STORM";
 /// The number of a storm's threads.
@@ -36,21 +32,11 @@ fn storm(kind: Kind) {
     });
     let known = traced.workload.known();
     let reading = traced.read();
-    let total = known.faulted + known.dontneeded + known.unmapped;
-    let share = if kernel_release() >= (6, 2) {
-        SHARE
-    } else {
-        SHARE_BEFORE_6_2
-    };
-    let allowed = (total as f64 * share) as u64;
+    let total = known.total();
+    let allowed = (total as f64 * share()) as u64;
     let mut report = format!("{total} pages; {known:?}; suspense {:?};", reading.suspense);
     let mut worst = 0;
-    for (row, expected) in [
-        ("fault", known.faulted as i64),
-        ("madvise MADV_DONTNEED", -(known.dontneeded as i64)),
-        ("munmap", -(known.unmapped as i64)),
-        ("madvise MADV_FREE", 0),
-    ] {
+    for (row, expected) in known.rows() {
         let found = moved.pages(row)[1];
         let off = found.abs_diff(expected);
         worst = worst.max(off);
