@@ -7,8 +7,9 @@ use crate::{
 
 /// Epochs (lives of one `mm`, from one exec to the next) that can wait to be read at the same time.
 ///
-/// A chain of execs is read as fast as the ring buffer wakes memtrace; three may wait while one is being written.
-pub const EPOCH_SLOTS: u32 = 4;
+/// A chain of execs is read as fast as the ring buffer wakes memtrace; all but one may wait while that one is being written. A
+/// shim that finds an interpreter by way of a few shells executes six times within some ms.
+pub const EPOCH_SLOTS: u32 = 8;
 
 /// Name of the map of [`CpuCells`], indexed by epoch modulo [`EPOCH_SLOTS`].
 pub const MAP_CELLS: &str = "CELLS";
