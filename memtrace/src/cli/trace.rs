@@ -68,11 +68,12 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
     let mut sink = Sink::open(options)?;
     let mut out = Out::new(options.color, sink.is_stdout());
     let mut session = Session::attach(&probe_options(pid, options, false))?;
-    // Had the process ended meanwhile, another one might have got its id.
+    let sampler = Sampler::open(pid);
+    // Had the process ended before both were done, another one might have got its id.
     if !target.is_alive() {
         return Err(probe::ProbeError::TargetGone(pid).into());
     }
-    let sampler = Sampler::open(pid).context("the process ended while memtrace was attaching")?;
+    let sampler = sampler.context("the process ended while memtrace was attaching")?;
     privileges::shed(&session, &sampler, &mut sink, None)?;
     let ended = runtime()?.block_on(async {
         let mut stop = Stop::new()?;

@@ -3,6 +3,7 @@
 //! The process chooses its name, its arguments and what it maps, so whatever stands there is read as bytes, each file for the
 //! few fields that memtrace needs, and nothing in it can end in a panic. `fuzz/` holds these very functions to that.
 
+mod auxv;
 mod cmdline;
 mod maps;
 mod smaps;
@@ -14,6 +15,7 @@ use std::io::Read;
 
 use procfs::{ProcError, ProcResult, process::Process};
 
+pub use auxv::{Class, class};
 pub use cmdline::cmdline;
 pub use maps::{Mapping, mapping};
 pub use smaps::{Rollup, smaps_rollup};

@@ -1,14 +1,14 @@
 //! Finding a process by its id, and holding on to it.
 
 use std::{
-    io,
+    fs, io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     path::PathBuf,
 };
 
 use procfs::{ProcError, ProcResult, process::Process};
 
-use crate::proc::{self, Stat};
+use crate::proc::{self, Class, Stat};
 
 /// `PF_KTHREAD`, bit of the flags in `/proc/PID/stat`.
 const PF_KTHREAD: u32 = 0x0020_0000;
@@ -26,6 +26,11 @@ pub enum TargetError {
         "PID {0} is this memtrace itself; tracing it would trace the tracing: give the PID of another process"
     )]
     Own(u32),
+    /// `/proc` is another PID namespace's, or is not there.
+    #[error(
+        "/proc is not that of memtrace's own PID namespace, so PID {0} there may be another process than PID {0} here; mount the right one: mount -t proc proc /proc (unshare does it with --mount-proc)"
+    )]
+    ForeignProc(u32),
     /// Nothing has this id.
     #[error("no process has PID {0}; `pgrep -f NAME` prints the PIDs of running processes")]
     NotFound(u32),
@@ -89,6 +94,8 @@ pub struct Target {
     pub comm: String,
     /// Path of the executable; `None` where it cannot be read.
     pub exe: Option<PathBuf>,
+    /// Whether its program is a 32-bit one; `None` where that cannot be read.
+    pub class: Option<Class>,
     /// Arguments: not to be trusted either.
     pub cmdline: Vec<String>,
     /// When it started, in clock ticks since boot. With the pid, this names a process for as long as the host is up.
@@ -114,6 +121,9 @@ impl Target {
         let Ok(number) = i32::try_from(pid) else {
             return Err(TargetError::NotFound(pid));
         };
+        if !proc_is_own() {
+            return Err(TargetError::ForeignProc(pid));
+        }
         let failed = |error: ProcError| match error {
             ProcError::NotFound(_) if is_process(number) => TargetError::Hidden(pid),
             ProcError::NotFound(_) => TargetError::NotFound(pid),
@@ -150,17 +160,19 @@ impl Target {
                 comm: stat.comm,
             });
         }
-        if matches!(stat.state, b'Z' | b'X') && !has_living_thread(&process) {
+        if matches!(stat.state, b'Z' | b'X') && living_thread(&process).is_none() {
             return Err(TargetError::Zombie {
                 pid,
                 comm: stat.comm,
                 parent: stat.ppid,
             });
         }
+        let program = Program::read(&process);
         Ok(Self {
             pid,
-            exe: process.exe().ok(),
-            cmdline: read_cmdline(&process).unwrap_or_default(),
+            exe: program.exe.ok(),
+            class: program.class.ok(),
+            cmdline: program.cmdline,
             start_ticks: stat.start_ticks,
             start_time: start_time(&stat),
             comm: stat.comm,
@@ -194,7 +206,8 @@ impl Target {
             .is_some_and(|stat| matches!(stat.state, b'T' | b't'))
     }
 
-    /// Reads name, executable and arguments again: an exec changes all of them, and a process may rename itself.
+    /// Reads name, executable and arguments again: an exec changes all of them, and a process may rename itself. Of one that
+    /// has ended the last ones known stay.
     pub fn refresh(&mut self) {
         let Some(process) = i32::try_from(self.pid)
             .ok()
@@ -202,21 +215,30 @@ impl Target {
         else {
             return;
         };
-        if let Ok(stat) = proc::read(&process, "stat", proc::stat) {
+        let stat = proc::read(&process, "stat", proc::stat);
+        let program = Program::read(&process);
+        // Now, and not before: as long as this process is there, its id was nobody else's.
+        if !self.is_alive() {
+            return;
+        }
+        if let Ok(stat) = stat {
             self.comm = stat.comm;
         }
-        // A zombie has neither of these any more: then the last ones known stay.
-        match process.exe() {
-            Ok(exe) => self.exe = Some(exe),
-            // It may be another one by now, and memtrace may not know.
-            Err(ProcError::PermissionDenied(_)) => self.exe = None,
-            Err(_) => {}
+        renew(&mut self.exe, program.exe);
+        renew(&mut self.class, program.class);
+        if !program.cmdline.is_empty() {
+            self.cmdline = program.cmdline;
         }
-        if let Ok(cmdline) = read_cmdline(&process)
-            && !cmdline.is_empty()
-        {
-            self.cmdline = cmdline;
-        }
+    }
+}
+
+/// Of a zombie there is nothing to read any more: then what was known stays.
+fn renew<T>(known: &mut Option<T>, read: ProcResult<T>) {
+    match read {
+        Ok(read) => *known = Some(read),
+        // It may be another one by now, and memtrace may not know.
+        Err(ProcError::PermissionDenied(_)) => *known = None,
+        Err(_) => {}
     }
 }
 
@@ -227,21 +249,52 @@ impl AsFd for Target {
     }
 }
 
-/// A group whose leader has exited looks like a zombie, and goes on in its other threads.
-fn has_living_thread(process: &Process) -> bool {
-    process.tasks().is_ok_and(|tasks| {
-        tasks
-            .flatten()
-            .filter_map(|task| {
-                let name = format!("task/{}/stat", task.tid);
-                proc::read(process, &name, proc::stat).ok()
+/// What a process shows of its program.
+struct Program {
+    exe: ProcResult<PathBuf>,
+    class: ProcResult<Class>,
+    cmdline: Vec<String>,
+}
+
+impl Program {
+    fn read(process: &Process) -> Self {
+        let program = Self::of(process, "");
+        // A leader that has exited shows nothing; the threads that go on run the same program.
+        match (&program.exe, living_thread(process)) {
+            (Err(ProcError::NotFound(_)), Some(tid)) => Self::of(process, &format!("task/{tid}/")),
+            _ => program,
+        }
+    }
+
+    fn of(process: &Process, task: &str) -> Self {
+        let exe = fs::read_link(format!("/proc/{}/{task}exe", process.pid()));
+        Self {
+            exe: exe.map_err(ProcError::from),
+            class: proc::read(process, &format!("{task}auxv"), |bytes| {
+                proc::class(bytes, procfs::page_size())
+            }),
+            cmdline: proc::read(process, &format!("{task}cmdline"), |bytes| {
+                Some(proc::cmdline(bytes))
             })
-            .any(|stat| !matches!(stat.state, b'Z' | b'X'))
+            .unwrap_or_default(),
+        }
+    }
+}
+
+/// A group whose leader has exited looks like a zombie, and goes on in its other threads.
+fn living_thread(process: &Process) -> Option<i32> {
+    process.tasks().ok()?.flatten().find_map(|task| {
+        let stat = proc::read(process, &format!("task/{}/stat", task.tid), proc::stat).ok()?;
+        (!matches!(stat.state, b'Z' | b'X')).then_some(task.tid)
     })
 }
 
-fn read_cmdline(process: &Process) -> ProcResult<Vec<String>> {
-    proc::read(process, "cmdline", |bytes| Some(proc::cmdline(bytes)))
+/// Whether `/proc` numbers processes as this process's own PID namespace does. A container may show its host's.
+fn proc_is_own() -> bool {
+    Process::myself()
+        .and_then(|own| proc::read(&own, "status", proc::status))
+        // It lists an id for each namespace, from that of this `/proc` down to the process's own.
+        .is_ok_and(|status| status.tgid == std::process::id() && status.ns_pids.len() <= 1)
 }
 
 fn start_time(stat: &Stat) -> Option<i64> {
