@@ -9,6 +9,7 @@ use super::{args::Options, output::Out};
 use crate::{
     ledger::{Check, Names, Reading, check, check_ended, rss_of},
     probe::{Hook, ProbeError, Session, batch_pages, monotonic_ns},
+    proc::Class,
     sample::{Ration, Resident, Sampler, Smaps, Statm, own},
     target::Target,
     timeline::{
@@ -17,6 +18,10 @@ use crate::{
     },
     view::{LiveLine, live_header, replaced, table},
 };
+
+/// Why a 32-bit process has no calls. The kernel's tracepoints leave them out, and `fentry` is on the native calls' functions.
+const COMPAT: &str =
+    "32-bit process: its system calls cannot be hooked, so calls and requested bytes are not known";
 
 /// Readings until a busy target is compared as it is.
 const TRIES: u32 = 8;
@@ -39,7 +44,10 @@ pub struct Capturing<'a> {
     options: &'a Options,
     ration: Ration,
     host: HostInfo,
+    /// System calls that are counted in this epoch.
     hooked: Vec<&'static str>,
+    /// The program of this epoch.
+    class: Option<Class>,
     count_faults: bool,
     /// `statm` has been seen to show the shared part of the counters alone.
     statm_inexact: bool,
@@ -75,14 +83,11 @@ impl<'a> Capturing<'a> {
             page_size: host.page_size,
             cpus: host.online_cpus,
         };
-        let attached = |hook: &&Hook| hook.kind.is_some();
-        let hooked: Vec<_> = session
-            .hooks()
-            .iter()
-            .filter(attached)
-            .map(|hook| hook.name)
-            .collect();
-        let count_faults = hooked.contains(&"faults_user") && hooked.contains(&"faults_kernel");
+        let attached = |name| {
+            let mut hooks = session.hooks().iter();
+            hooks.any(|hook| hook.name == name && hook.kind.is_some())
+        };
+        let count_faults = attached("faults_user") && attached("faults_kernel");
         let ration = if options.no_smaps {
             Ration::off()
         } else {
@@ -92,6 +97,8 @@ impl<'a> Capturing<'a> {
         let mut capturing = Self {
             recorder: Recorder::new(host.page_size, count_faults, Reading::default()),
             number: 0,
+            hooked: hooked(session.hooks(), target.class),
+            class: target.class,
             session,
             sampler,
             target,
@@ -99,7 +106,6 @@ impl<'a> Capturing<'a> {
             options,
             ration,
             host,
-            hooked,
             count_faults,
             statm_inexact: false,
             sampling_bound: None,
@@ -316,6 +322,8 @@ impl<'a> Capturing<'a> {
         self.started_at = SystemTime::now();
         self.last_line = None;
         self.target.refresh();
+        self.class = self.target.class;
+        self.hooked = hooked(self.session.hooks(), self.class);
         self.out.line("");
         self.out.line(&replaced(self.target.pid, &self.target.comm));
         self.headline();
@@ -615,12 +623,33 @@ impl<'a> Capturing<'a> {
         self.session
             .hooks()
             .iter()
-            .map(|hook| HookInfo {
-                name: hook.name.to_owned(),
-                kind: hook.kind,
-                error: hook.error.clone(),
-                fallback: hook.fallback.clone(),
+            .map(|hook| {
+                let counts = hook.kind.is_none() || counts(hook, self.class);
+                HookInfo {
+                    name: hook.name.to_owned(),
+                    kind: hook.kind.filter(|_| counts),
+                    error: if counts {
+                        hook.error.clone()
+                    } else {
+                        Some(COMPAT.to_owned())
+                    },
+                    fallback: hook.fallback.clone().filter(|_| counts),
+                }
             })
             .collect()
     }
+}
+
+/// Whether an attached hook sees what a program of this class does.
+fn counts(hook: &Hook, class: Option<Class>) -> bool {
+    class != Some(Class::Bits32) || !hook.is_call()
+}
+
+/// The hooks that count what a program of this class does.
+fn hooked(hooks: &[Hook], class: Option<Class>) -> Vec<&'static str> {
+    hooks
+        .iter()
+        .filter(|hook| hook.kind.is_some() && counts(hook, class))
+        .map(|hook| hook.name)
+        .collect()
 }

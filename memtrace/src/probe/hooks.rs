@@ -61,6 +61,12 @@ pub struct Hook {
 }
 
 impl Hook {
+    /// Whether it is a system call's.
+    #[must_use]
+    pub fn is_call(&self) -> bool {
+        CALLS.iter().any(|call| call.name == self.name)
+    }
+
     pub(super) fn attached(name: &'static str, kind: HookKind) -> Self {
         Self {
             name,

@@ -90,13 +90,18 @@ fn head(text: &mut String, host: &HostInfo, epoch: &Epoch, width: usize) {
         // What the note has said already.
         hook.kind.is_none() && !(hook.name == "rss" && capture.mode_note.is_some())
     };
+    let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
     for hook in capture.hooks.iter().filter(missing) {
         let error = hook.error.as_deref().unwrap_or("not attached");
-        let line = format!(
-            "not hooked: {}: {}",
-            untrusted(&hook.name, TEXT),
-            untrusted(error, REASON)
-        );
+        let name = untrusted(&hook.name, TEXT);
+        match reasons.last_mut() {
+            Some((reason, hooks)) if *reason == error => hooks.push(name),
+            _ => reasons.push((error, vec![name])),
+        }
+    }
+    for (error, hooks) in reasons {
+        let hooks = hooks.join(" ");
+        let line = format!("not hooked: {hooks}: {}", untrusted(error, REASON));
         wrap(text, &line, width);
     }
     text.push('\n');
