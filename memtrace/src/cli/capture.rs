@@ -52,6 +52,8 @@ pub struct Capturing<'a> {
     /// `statm` has been seen to show the shared part of the counters alone.
     statm_inexact: bool,
     number: u32,
+    /// The current epoch has taken in programs that came after its first one.
+    merged: bool,
     recorder: Recorder,
     /// How far the sampled figures may be off: the most seen.
     sampling_bound: Option<u64>,
@@ -97,6 +99,7 @@ impl<'a> Capturing<'a> {
         let mut capturing = Self {
             recorder: Recorder::new(host.page_size, count_faults, Reading::default()),
             number: 0,
+            merged: false,
             hooked: hooked(session.hooks(), target.class),
             class: target.class,
             session,
@@ -298,11 +301,25 @@ impl<'a> Capturing<'a> {
             self.number = event.epoch;
             match event.end {
                 EpochEnd::Exit => return Ok(true),
+                EpochEnd::Exec if self.session.epoch()? == self.number => self.merged_epoch(),
                 EpochEnd::Exec => self.next_epoch()?,
                 EpochEnd::Open => {}
             }
         }
         Ok(false)
+    }
+
+    /// The process has replaced its program, and there was no room for an epoch: the figures go on in this one. That is
+    /// among the losses.
+    fn merged_epoch(&mut self) {
+        self.target.refresh();
+        if !self.merged {
+            self.merged = true;
+            self.out.line(&format!(
+                "process {} replaces its program faster than memtrace can follow; the programs' figures are added up",
+                self.target.pid
+            ));
+        }
     }
 
     /// The process has replaced its program: reports on the old one, and goes on with the new one.
@@ -317,6 +334,7 @@ impl<'a> Capturing<'a> {
             self.earlier.push(epoch);
         }
         self.number += 1;
+        self.merged = false;
         let first = self.session.read(self.number)?;
         self.recorder = self.begin_epoch(first);
         self.started_at = SystemTime::now();
