@@ -338,6 +338,23 @@ impl Cgroup {
         write(&self.dir.join("cgroup.procs"), &pid.to_string());
     }
 
+    /// Allows so many bytes. Without swap, whoever wants more of what cannot be reclaimed is killed.
+    pub fn limit(&self, bytes: u64) {
+        let files: &[&str] = if self.unified {
+            &["memory.max", "memory.swap.max"]
+        } else {
+            &["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]
+        };
+        for file in files {
+            let path = self.dir.join(file);
+            let value = if *file == "memory.swap.max" { 0 } else { bytes };
+            // Those of swap are there where the kernel accounts for it.
+            if path.exists() {
+                write(&path, &value.to_string());
+            }
+        }
+    }
+
     /// Reclaims what can be reclaimed of this cgroup.
     pub fn reclaim(&self) {
         if !self.unified {

@@ -253,6 +253,7 @@ impl Workload {
                 let result = unsafe { libc::mlock(base.cast(), bytes) };
                 if result == 0 { 0 } else { -errno() }
             }
+            "hold" => self.hold(words),
             "unmap" | "unmap_unaligned" => {
                 let (base, bytes) = self.span(words);
                 let base = base.wrapping_add(usize::from(words[0] != "unmap"));
@@ -468,6 +469,22 @@ impl Workload {
             pages,
         };
         0
+    }
+
+    /// `hold R FIRST PAGES`: puts the pages themselves, not what is in them, into a pipe that nobody reads.
+    fn hold(&mut self, words: &[&str]) -> i64 {
+        let (base, bytes) = self.span(words);
+        let vector = libc::iovec {
+            iov_base: base.cast(),
+            iov_len: bytes,
+        };
+        let mut pipe = [0i32; 2];
+        // SAFETY: two descriptors into an array of two; one vector, of this workload's memory.
+        let held = unsafe {
+            libc::pipe(pipe.as_mut_ptr());
+            libc::vmsplice(pipe[1], &raw const vector, 1, 0)
+        };
+        if held == bytes as isize { 0 } else { -errno() }
     }
 
     /// `remap R PAGES [move]`

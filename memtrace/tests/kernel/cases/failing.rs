@@ -1,11 +1,15 @@
 //! Calls that fail, wholly or in part.
 
-use super::{Case, DONTNEED, Outcome};
-use crate::harness::{CallsMoved, Traced, anon};
+use super::{COLLAPSE, Case, DONTNEED, Outcome, needs_advice};
+use crate::{
+    harness::{CallsMoved, Traced, anon},
+    host::huge_pages,
+};
 
 pub const CASES: &[Case] = &[
     ("advice_that_the_kernel_does_not_know", unknown_advice),
     ("advice_across_a_hole", across_a_hole),
+    ("advice_that_is_put_off_half_way", put_off),
     ("munmap_of_an_unaligned_address", unaligned),
     ("mremap_of_an_unaligned_address", remap_unaligned),
     ("mmap_of_nothing", nothing),
@@ -52,6 +56,27 @@ fn across_a_hole() -> Outcome {
         CallsMoved::failed(1, traced.bytes(100))
     );
     assert!(moved.errnos("madvise MADV_DONTNEED").contains(&(ENOMEM, 1)));
+    Ok(())
+}
+
+/// The kernel collapses the first half, finds that somebody else holds a page of the second, and says EAGAIN.
+fn put_off() -> Outcome {
+    const EAGAIN: u32 = libc::EAGAIN as u32;
+    // Since 6.1.
+    needs_advice(COLLAPSE, "MADV_COLLAPSE")?;
+    let _settings = huge_pages()?;
+    let mut traced = Traced::start();
+    traced.ok("map h 1024 aligned default");
+    traced.ok("write h 0 5");
+    traced.ok("write h 512 5");
+    traced.ok("hold h 512 1");
+    let moved = traced.measure_failing(&format!("madvise h 0 1024 {COLLAPSE}"), libc::EAGAIN);
+    moved.only(&[("madvise MADV_COLLAPSE", anon(512 - 5))]);
+    assert_eq!(
+        moved.calls("madvise MADV_COLLAPSE"),
+        CallsMoved::failed(1, traced.bytes(1024))
+    );
+    assert_eq!(moved.errnos("madvise MADV_COLLAPSE"), [(EAGAIN, 1)]);
     Ok(())
 }
 

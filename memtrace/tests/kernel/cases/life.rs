@@ -1,13 +1,16 @@
 //! Fork, exec, exit, threads; and more than one session.
 
 use memtrace::{
-    ledger::{check, check_ended, rss_of},
+    ledger::{add_pages, check, check_ended, rss_of},
     probe::{HookKind, Options},
 };
 use memtrace_common::layout::{EPOCH_SLOTS, EpochEnd, MAX_ERRNOS};
 
 use super::{Case, DONTNEED, Outcome, REMOVE, Skip};
-use crate::harness::{ANON, Traced, Tracer, Workload, anon, wait_for};
+use crate::{
+    harness::{ANON, Traced, Tracer, Workload, anon, wait_for},
+    host::Cgroup,
+};
 
 pub const CASES: &[Case] = &[
     ("a_child_writes_its_own_copy", fork_child_writes),
@@ -25,6 +28,7 @@ pub const CASES: &[Case] = &[
     ),
     ("exit_takes_everything_down", exit),
     ("a_kill_takes_everything_down", kill),
+    ("an_oom_kill_takes_everything_down", oom_kill),
     ("the_leader_leaves_while_traced", leader_leaves),
     ("the_leader_had_left_before", leader_had_left),
     ("the_last_thread_ends_after_its_leader", last_thread_ends),
@@ -257,6 +261,33 @@ fn exit() -> Outcome {
 
 fn kill() -> Outcome {
     ends(Traced::start(), |traced| traced.workload.kill());
+    Ok(())
+}
+
+fn oom_kill() -> Outcome {
+    let cgroup = Cgroup::new()?;
+    cgroup.limit(24 << 20);
+    let mut traced = Traced::start();
+    cgroup.enter(traced.workload.pid());
+    traced.ok("map e 20000");
+    let before = traced.tracer.snapshot();
+    let held = before.reading.explained();
+    traced.workload.tell("write e 0 20000");
+    assert_eq!(traced.workload.answer(), None);
+    let ended = traced.tracer.next_end();
+    assert_eq!((ended.epoch, ended.end), (0, EpochEnd::Exit));
+    let (moved, last) = traced.tracer.moved_until_end(before);
+    assert_eq!(last.end, Some([0; 4]));
+    let came = moved.pages("fault");
+    assert!(came[ANON] > 1000, "{}", moved.list());
+    // The dying process and the reaper share the work as it comes.
+    let gone = add_pages(&moved.pages("exit"), &moved.pages("oom_reaper"));
+    assert_eq!(gone, add_pages(&held, &came).map(|pages| -pages));
+    moved.only(&[
+        ("fault", came),
+        ("exit", moved.pages("exit")),
+        ("oom_reaper", moved.pages("oom_reaper")),
+    ]);
     Ok(())
 }
 
