@@ -18,7 +18,7 @@ use std::{
         process::{CommandExt, ExitStatusExt},
     },
     path::PathBuf,
-    process::Command,
+    process::{Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The test targets of package `memtrace` that attach to a process, and so need root.
-const ROOT_TESTS: [&str; 4] = ["kernel", "cli", "privileges", "doctor"];
+const ROOT_TESTS: [&str; 5] = ["kernel", "cli", "privileges", "doctor", "survival"];
 
 /// Makes a test that would be skipped fail.
 const REQUIRE_KERNEL: &str = "MEMTRACE_REQUIRE_KERNEL";
@@ -155,9 +155,11 @@ mod tests {
             artifact("/w/memtrace", "memtrace", "bin", false),
             artifact("/w/memtrace", "memtrace", "lib", true),
             artifact("/w/other", "kernel", "test", true),
+            artifact("/w/memtrace", "survival", "test", true),
         ];
         let (privileged, plain) = by_privilege(&built, Path::new("/w/memtrace"));
-        assert_eq!(privileged, [&built[4], &built[1], &built[0], &built[3]]);
+        let expected = [4, 1, 0, 3, 8].map(|index: usize| &built[index]);
+        assert_eq!(privileged, expected);
         assert_eq!(plain, [&built[2], &built[7]]);
     }
 
