@@ -42,6 +42,9 @@ fn main() {
         ["__nothing", ..] => return,
         ["__breed"] => return programs::breed::main(),
         ["__crowd"] => return programs::crowd::main(),
+        ["__traced_within"] => return cases::traced_within(),
+        ["__refused_within"] => return cases::refused_within(),
+        ["__within", proc, ref command @ ..] => programs::within::main(proc, command),
         _ => {}
     }
     let arguments = Arguments::from_args();

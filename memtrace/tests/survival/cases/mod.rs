@@ -7,7 +7,10 @@ mod lookup;
 mod losses;
 mod names;
 mod output;
+mod spaces;
 mod stops;
+
+pub use spaces::{refused_within, traced_within};
 
 use libtest_mimic::{Completion, Failed, Trial};
 
@@ -31,6 +34,7 @@ pub fn all() -> Vec<Trial> {
         crowds::CASES,
         stops::CASES,
         losses::CASES,
+        spaces::CASES,
         compat::CASES,
         names::CASES,
         output::CASES,
