@@ -1,4 +1,5 @@
-//! Where a result goes: beside the final name first, then renamed, so that the file is whole or absent. Never through a link.
+//! Where a result goes: into a file without a name, or beside the final one, then renamed, so that the file is whole or absent,
+//! and nothing is left of it should memtrace be killed. Never through a link.
 //!
 //! The file is made by the user who started memtrace, so a folder that only this user can write to (NFS) takes it. Only where
 //! this user may not, and root typed it through sudo, does root make it. It belongs to the user in both cases.
@@ -6,17 +7,17 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
-    io::{self, BufWriter, Write},
-    os::fd::{AsFd, OwnedFd},
+    io::{self, BufWriter, Seek, SeekFrom, Write},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use nix::{
     errno::Errno,
-    fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat, renameat},
+    fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl, openat, renameat},
     sys::stat::{FileStat, Mode, SFlag, fstat, fstatat},
-    unistd::{Uid, UnlinkatFlags, fchown, unlinkat},
+    unistd::{Uid, UnlinkatFlags, fchown, linkat, unlinkat},
 };
 
 use super::folder::{self, FolderError};
@@ -105,6 +106,18 @@ pub enum FileError {
         /// Where it is instead.
         whole: String,
     },
+    /// No room.
+    #[error(
+        "cannot write {path}: {reason}; there is no such file now, or the old one: make room in {dir}, or give a file elsewhere"
+    )]
+    Full {
+        /// The file.
+        path: String,
+        /// Its folder.
+        dir: String,
+        /// What the kernel said.
+        reason: String,
+    },
     /// Anything else.
     #[error("cannot write {path}: {reason}")]
     Io {
@@ -159,10 +172,7 @@ impl Pending {
             owner.is_root() || owner == uid || invoker.is_some_and(|invoker| owner == invoker.uid)
         };
         let failed = |errno| failure(path, uid, errno);
-        let dir = match path.parent() {
-            Some(dir) if !dir.as_os_str().is_empty() => dir,
-            _ => Path::new("."),
-        };
+        let dir = folder_of(path);
         let name = match path.file_name() {
             Some(name) => PathBuf::from(name),
             None => return Err(FileError::IsFolder { path: text(path) }),
@@ -269,20 +279,18 @@ impl Pending {
                 drop(out);
                 beside.file.sync_all().map_err(failed)?;
                 let name = path.file_name().unwrap_or_default();
-                // In a folder that others may write to, something else could have been put in its place.
-                if !beside.is_here() {
-                    let gone = path.with_file_name(&beside.name);
-                    let reason = format!("another program has removed {}", text(&gone));
-                    return Err(failed(io::Error::other(reason)));
-                }
-                beside.finish(name).map_err(|(errno, beside)| {
-                    let whole = path.with_file_name(&beside.name);
+                beside.finish(name).map_err(|(reason, beside)| {
                     // What was captured is worth more than a tidy folder.
-                    beside.keep();
-                    FileError::NotNamed {
-                        path: text(&path),
-                        reason: errno.desc().to_owned(),
-                        whole: text(&whole),
+                    match beside.keep() {
+                        Some(name) => FileError::NotNamed {
+                            path: text(&path),
+                            reason,
+                            whole: text(&path.with_file_name(name)),
+                        },
+                        None => FileError::Io {
+                            path: text(&path),
+                            reason,
+                        },
                     }
                 })
             }
@@ -290,92 +298,165 @@ impl Pending {
     }
 }
 
-/// A file under a name of its own, which goes with this value.
+/// A file that has not got its name yet.
 struct Beside {
     folder: OwnedFd,
-    name: OsString,
     file: File,
-    named: bool,
+    /// A name of its own, which goes with this value. None where the file system knows files without one: then nothing is left
+    /// over, however memtrace ends.
+    name: Option<OsString>,
 }
 
 impl Beside {
     fn create(folder: OwnedFd) -> Result<Self, Errno> {
-        let flags =
-            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        // As any program makes its files: the umask and the folder's own rules decide.
-        let mode = Mode::from_bits_truncate(0o666);
-        loop {
-            let name = fresh_name();
-            match openat(&folder, Path::new(&name), flags, mode) {
-                Ok(file) => {
-                    return Ok(Self {
-                        folder,
-                        name,
-                        file: File::from(file),
-                        named: false,
-                    });
-                }
-                // Somebody guessed it: the next name is another one.
-                Err(Errno::EEXIST) => {}
-                Err(errno) => return Err(errno),
+        // NFS and some others have no files without a name, and say so in several ways.
+        let (file, name) = match unnamed(&folder) {
+            Ok(file) => (file, None),
+            Err(_) => {
+                let (name, file) = fresh(|name| named(&folder, name))?;
+                (file, Some(name))
             }
-        }
+        };
+        Ok(Self { folder, file, name })
     }
 
-    /// Renames it to another name beside: what may be done now, may be done at the end.
+    /// Gives it another name beside: what may be done now, may be done at the end.
     fn rename_aside(&mut self) -> Result<(), Errno> {
-        let name = fresh_name();
-        renameat(
-            &self.folder,
-            Path::new(&self.name),
-            &self.folder,
-            Path::new(&name),
-        )?;
-        self.name = name;
+        match &self.name {
+            Some(name) => {
+                let aside = fresh_name();
+                renameat(
+                    &self.folder,
+                    Path::new(name),
+                    &self.folder,
+                    Path::new(&aside),
+                )?;
+                self.name = Some(aside);
+            }
+            None => {
+                // With another one: what has had a name and lost it gets none again.
+                let trial = unnamed(&self.folder)?;
+                let (aside, ()) = fresh(|name| link(&trial, &self.folder, name))?;
+                Self {
+                    folder: self.folder.try_clone().map_err(|_| Errno::EMFILE)?,
+                    file: trial,
+                    name: Some(aside),
+                }
+                .rename_aside()?;
+            }
+        }
         Ok(())
     }
 
-    fn finish(mut self, name: &OsStr) -> Result<(), (Errno, Self)> {
-        let renamed = renameat(
-            &self.folder,
-            Path::new(&self.name),
-            &self.folder,
-            Path::new(name),
-        );
-        match renamed {
-            Ok(()) => {
-                self.named = true;
-                Ok(())
-            }
-            Err(errno) => Err((errno, self)),
+    /// A file of the same contents under a name beside.
+    fn copy(&self) -> io::Result<(OsString, File)> {
+        let (name, mut copy) = fresh(|name| named(&self.folder, name))?;
+        let mut source = &self.file;
+        source.seek(SeekFrom::Start(0))?;
+        io::copy(&mut source, &mut copy)?;
+        copy.sync_all()?;
+        Ok((name, copy))
+    }
+
+    fn finish(mut self, name: &OsStr) -> Result<(), (String, Self)> {
+        match self.rename(name) {
+            Ok(()) => Ok(()),
+            Err(reason) => Err((reason, self)),
         }
     }
 
-    fn is_here(&self) -> bool {
-        let found = fstatat(
+    fn rename(&mut self, name: &OsStr) -> Result<(), String> {
+        let said = |errno: Errno| errno.desc().to_owned();
+        let beside = match self.name.take() {
+            Some(beside) => beside,
+            None => match fresh(|name| link(&self.file, &self.folder, name)) {
+                Ok((name, ())) => name,
+                // Of a file that belongs to somebody else by now the kernel does not let everybody do so: proc_sys_fs(5),
+                // protected_hardlinks.
+                Err(_) => {
+                    let (name, copy) = self.copy().map_err(|error| error.to_string())?;
+                    self.file = copy;
+                    name
+                }
+            },
+        };
+        // In a folder that others may write to, something else could have been put in its place.
+        if !self.is_here(Path::new(&beside)) {
+            let gone = Path::new(&beside).display().to_string();
+            return Err(format!("another program has removed {gone}"));
+        }
+        let renamed = renameat(
             &self.folder,
-            Path::new(&self.name),
-            AtFlags::AT_SYMLINK_NOFOLLOW,
+            Path::new(&beside),
+            &self.folder,
+            Path::new(name),
         );
+        if renamed.is_err() {
+            self.name = Some(beside);
+        }
+        renamed.map_err(said)
+    }
+
+    fn is_here(&self, name: &Path) -> bool {
+        let found = fstatat(&self.folder, name, AtFlags::AT_SYMLINK_NOFOLLOW);
         match (fstat(&self.file), found) {
             (Ok(own), Ok(found)) => (own.st_dev, own.st_ino) == (found.st_dev, found.st_ino),
             _ => false,
         }
     }
 
-    fn keep(mut self) {
-        self.named = true;
+    /// Leaves it where it is: under this name, if it has got one.
+    fn keep(mut self) -> Option<OsString> {
+        self.name.take()
     }
 }
 
 impl Drop for Beside {
     fn drop(&mut self) {
-        if !self.named && self.is_here() {
-            let _ = unlinkat(
-                &self.folder,
-                Path::new(&self.name),
-                UnlinkatFlags::NoRemoveDir,
-            );
+        if let Some(name) = self.name.take()
+            && self.is_here(Path::new(&name))
+        {
+            let _ = unlinkat(&self.folder, Path::new(&name), UnlinkatFlags::NoRemoveDir);
+        }
+    }
+}
+
+/// As any program makes its files: the umask and the folder's own rules decide.
+const MODE: Mode = Mode::from_bits_truncate(0o666);
+
+fn unnamed(folder: &OwnedFd) -> Result<File, Errno> {
+    let flags = OFlag::O_RDWR | OFlag::O_TMPFILE | OFlag::O_CLOEXEC;
+    openat(folder, ".", flags, MODE).map(File::from)
+}
+
+fn named(folder: &OwnedFd, name: &Path) -> Result<File, Errno> {
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(folder, name, flags, MODE).map(File::from)
+}
+
+/// Gives a file without a name this one, which nothing else may have.
+fn link(file: &File, folder: &OwnedFd, name: &Path) -> Result<(), Errno> {
+    // By the descriptor alone, the kernel wants CAP_DAC_READ_SEARCH: open(2), O_TMPFILE.
+    let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+    linkat(
+        AT_FDCWD,
+        own.as_str(),
+        folder,
+        name,
+        AtFlags::AT_SYMLINK_FOLLOW,
+    )
+}
+
+/// Makes something under a name that nothing else in the folder has.
+fn fresh<T>(make: impl Fn(&Path) -> Result<T, Errno>) -> Result<(OsString, T), Errno> {
+    loop {
+        let name = fresh_name();
+        match make(Path::new(&name)) {
+            Ok(made) => return Ok((name, made)),
+            // Somebody guessed it: the next name is another one.
+            Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno),
         }
     }
 }
@@ -420,9 +501,25 @@ fn failure(path: &Path, uid: Uid, errno: Errno) -> FileError {
 }
 
 fn io_error(path: &Path, error: impl Into<io::Error>) -> FileError {
-    FileError::Io {
-        path: text(path),
-        reason: error.into().to_string(),
+    let error = error.into();
+    let (path_text, reason) = (text(path), error.to_string());
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FileError::Full {
+            dir: text(folder_of(path)),
+            path: path_text,
+            reason,
+        },
+        _ => FileError::Io {
+            path: path_text,
+            reason,
+        },
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
     }
 }
 
@@ -446,6 +543,10 @@ mod tests {
         let path = dir.path().join("capture.json");
         let pending = Pending::create(&path, None).unwrap();
         assert!(!path.exists());
+        if matches!(&pending.kind, Kind::Regular(beside) if beside.name.is_none()) {
+            // Nothing could be left over, should this be its end.
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        }
         let failed = pending.write(|out| {
             out.write_all(b"half")?;
             Err(io::Error::other("the disk is full"))
@@ -455,6 +556,84 @@ mod tests {
         write(Pending::create(&path, None).unwrap(), "whole").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "whole");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn without_files_that_have_no_name_it_is_written_beside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("capture.json");
+        let pending = || {
+            let folder = folder::open(dir.path(), |_| true).unwrap();
+            let name = fresh_name();
+            let file = File::create_new(dir.path().join(&name)).unwrap();
+            Pending {
+                path: path.clone(),
+                kind: Kind::Regular(Beside {
+                    folder,
+                    file,
+                    name: Some(name),
+                }),
+            }
+        };
+        drop(pending());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        let mut whole = pending();
+        assert!(whole.can_finish());
+        write(whole, "whole").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "whole");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_somebody_put_in_its_place_is_not_taken_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("capture.json");
+        let folder = folder::open(dir.path(), |_| true).unwrap();
+        let name = fresh_name();
+        let pending = Pending {
+            path: path.clone(),
+            kind: Kind::Regular(Beside {
+                folder,
+                file: File::create_new(dir.path().join(&name)).unwrap(),
+                name: Some(name.clone()),
+            }),
+        };
+        fs::remove_file(dir.path().join(&name)).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", dir.path().join(&name)).unwrap();
+        let said = write(pending, "capture").unwrap_err().to_string();
+        assert!(said.contains("another program has removed"), "{said}");
+        assert!(!path.exists());
+        assert!(dir.path().join(&name).is_symlink());
+    }
+
+    #[test]
+    fn what_cannot_be_linked_is_copied() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("capture.json");
+        let pending = Pending::create(&path, None).unwrap();
+        if let Kind::Regular(beside) = &pending.kind
+            && beside.name.is_none()
+        {
+            // It has had a name, and gets none again.
+            let (name, ()) = fresh(|name| link(&beside.file, &beside.folder, name)).unwrap();
+            fs::remove_file(dir.path().join(name)).unwrap();
+        }
+        write(pending, "whole").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "whole");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn trying_the_name_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("capture.json");
+        let mut pending = Pending::create(&path, None).unwrap();
+        assert!(pending.can_finish());
+        write(pending, "whole").unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        fs::remove_file(&path).unwrap();
+        drop(Pending::create(&path, None).unwrap());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]
