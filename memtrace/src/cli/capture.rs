@@ -51,9 +51,9 @@ pub struct Capturing<'a> {
     count_faults: bool,
     /// `statm` has been seen to show the shared part of the counters alone.
     statm_inexact: bool,
+    /// It has been said that epochs were merged.
+    said_merged: bool,
     number: u32,
-    /// The current epoch has taken in programs that came after its first one.
-    merged: bool,
     recorder: Recorder,
     /// How far the sampled figures may be off: the most seen.
     sampling_bound: Option<u64>,
@@ -99,7 +99,6 @@ impl<'a> Capturing<'a> {
         let mut capturing = Self {
             recorder: Recorder::new(host.page_size, count_faults, Reading::default()),
             number: 0,
-            merged: false,
             hooked: hooked(session.hooks(), target.class),
             class: target.class,
             session,
@@ -111,6 +110,7 @@ impl<'a> Capturing<'a> {
             host,
             count_faults,
             statm_inexact: false,
+            said_merged: false,
             sampling_bound: None,
             started_at: SystemTime::now(),
             last_line: None,
@@ -265,6 +265,13 @@ impl<'a> Capturing<'a> {
     }
 
     fn note(&mut self, now: u64, reading: &Reading, observed: &Observed) -> Result<(), ProbeError> {
+        if reading.losses.epochs > 0 && !self.said_merged {
+            self.said_merged = true;
+            self.out.line(&format!(
+                "process {} replaces its program faster than memtrace can follow; the programs' figures are added up",
+                self.target.pid
+            ));
+        }
         let tasks = self.session.tasks()?;
         let names = Names {
             tasks: &tasks,
@@ -301,25 +308,11 @@ impl<'a> Capturing<'a> {
             self.number = event.epoch;
             match event.end {
                 EpochEnd::Exit => return Ok(true),
-                EpochEnd::Exec if self.session.epoch()? == self.number => self.merged_epoch(),
                 EpochEnd::Exec => self.next_epoch()?,
                 EpochEnd::Open => {}
             }
         }
         Ok(false)
-    }
-
-    /// The process has replaced its program, and there was no room for an epoch: the figures go on in this one. That is
-    /// among the losses.
-    fn merged_epoch(&mut self) {
-        self.target.refresh();
-        if !self.merged {
-            self.merged = true;
-            self.out.line(&format!(
-                "process {} replaces its program faster than memtrace can follow; the programs' figures are added up",
-                self.target.pid
-            ));
-        }
     }
 
     /// The process has replaced its program: reports on the old one, and goes on with the new one.
@@ -334,7 +327,6 @@ impl<'a> Capturing<'a> {
             self.earlier.push(epoch);
         }
         self.number += 1;
-        self.merged = false;
         let first = self.session.read(self.number)?;
         self.recorder = self.begin_epoch(first);
         self.started_at = SystemTime::now();
