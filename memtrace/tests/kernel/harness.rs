@@ -162,7 +162,7 @@ impl Workload {
     /// Waits until the workload is back in `read`: the answer is written before the command's last page has come to rest.
     pub fn settle(&self) {
         let pid = self.pid();
-        let end = Instant::now() + Duration::from_secs(2);
+        let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
             let asleep = std::fs::read_dir(format!("/proc/{pid}/task"))
                 .into_iter()
