@@ -136,7 +136,11 @@ impl As {
                 Mount::Tracefs => ("tracefs", "/sys/kernel/tracing", None),
                 Mount::HiddenProc => ("proc", "/proc", Some("hidepid=2")),
             };
-            mount(Some(kind), at, Some(kind), MsFlags::empty(), data)?;
+            match mount(Some(kind), at, Some(kind), MsFlags::empty(), data) {
+                // tracefs is one for the whole host, and there already.
+                Ok(()) | Err(nix::errno::Errno::EBUSY) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         for bit in 0..u64::BITS {
             let capability = Capabilities::from_bits_retain(1 << bit);
