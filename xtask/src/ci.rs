@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::{
     cargo::{USERSPACE, cargo, root, run as run_command},
-    fuzz, object, soak, test,
+    fuzz, object, soak, test, vm,
 };
 
 /// How long each fuzz target runs here: long enough to see that it does, and the seeds hold.
@@ -45,6 +45,7 @@ pub fn run() -> Result<ExitCode> {
         fuzz::run(&[], FUZZ_SECONDS)
     })?;
     step("a soak of a minute", || soak::step(SOAK))?;
+    step("the kernel matrix", vm::matrix)?;
 
     // The last step without a time of its own: the output ends with the sum of the tests.
     headline("tests");

@@ -11,6 +11,7 @@ mod strip;
 mod summary;
 mod test;
 mod toolchain;
+mod vm;
 
 use std::{ffi::OsString, process::ExitCode, time::Duration};
 
@@ -34,7 +35,7 @@ enum Chore {
     },
     /// Fails where memtrace.bpf.o does not belong to the sources; rebuilds it where its toolchain is at hand.
     CheckObject,
-    /// Formatting, lints, the eBPF object, the documentation, and every test; stops at the first that fails.
+    /// Formatting, lints, the eBPF object, the documentation, the kernel matrix, and every test; stops at the first that fails.
     Ci,
     /// Runs every test: most as the present user, those that need root as root.
     Test {
@@ -62,6 +63,8 @@ enum Chore {
         #[arg(long, value_name = "NUMBER")]
         seed: Option<u64>,
     },
+    /// Boots real kernels under QEMU, and runs the real-kernel tests in each; needs no root.
+    Vm(vm::Options),
     /// Builds memtrace, and runs `memtrace demo` as root.
     Demo {
         /// For `memtrace demo`.
@@ -89,6 +92,7 @@ fn run() -> anyhow::Result<ExitCode> {
         } => return test::run(require_kernel, &args),
         Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds)?,
         Chore::Soak { time, seed } => return soak::run(time, seed),
+        Chore::Vm(options) => return vm::run(&options),
         Chore::Demo { args } => demo::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

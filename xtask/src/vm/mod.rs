@@ -1,0 +1,526 @@
+//! `cargo xtask vm`: the tests against real kernels, each in a machine of its own.
+
+mod archive;
+mod cpio;
+mod guest;
+mod modules;
+mod packages;
+mod results;
+mod store;
+mod table;
+mod verdict;
+mod version;
+
+use std::{
+    env, fs,
+    num::NonZero,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+use object::{Endianness, elf, read::elf::FileHeader as _, read::elf::ProgramHeader as _};
+
+use crate::{
+    cargo::{artifacts, cargo, read, root, target_dir},
+    vm::{
+        archive::Archive,
+        guest::{Ended, Guest, Limits},
+        packages::{Kernel, pick},
+        results::{Results, test},
+        store::{Store, Stored},
+        table::{Row, table},
+        verdict::problems,
+        version::{Pattern, compare},
+    },
+};
+
+/// The kernels that memtrace is tested on: the newest of each.
+const MATRIX: [&str; 5] = ["5.10", "6.1", "6.12", "6.16-6.19", "newest"];
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// A run of all tests takes 3 to 5 minutes, on a slow machine a few times that.
+const TOTAL: Duration = Duration::from_mins(20);
+/// No test waits for more than a minute.
+const SILENCE: Duration = Duration::from_mins(3);
+
+/// Lines of a console that are shown where a guest broke.
+const TAIL: usize = 40;
+
+#[derive(Args)]
+pub struct Options {
+    /// Kernels: a version such as 6.1, a range such as 6.16-6.19, a release in full, or `newest`; of each pattern the newest
+    /// that matches. Those that every change is tested on, where none is given.
+    patterns: Vec<Pattern>,
+    /// Lists the kernels that there are to choose from, and boots none.
+    #[arg(long)]
+    list: bool,
+    /// Runs this shell command in each guest instead of the tests, with memtrace in its PATH; nothing but its output and how
+    /// it ended is looked at.
+    #[arg(long, value_name = "LINE")]
+    command: Option<String>,
+    /// Guests at a time [default: one per CPU]
+    #[arg(long, short, value_name = "N")]
+    jobs: Option<NonZero<usize>>,
+    /// Ends a guest that takes longer [default: 20 minutes]
+    #[arg(long, value_name = "SECONDS")]
+    limit: Option<u64>,
+    /// Shows each test's result as it comes.
+    #[arg(long, short)]
+    verbose: bool,
+    /// Debian's archive [default: the one that this machine's apt uses]
+    #[arg(long, value_name = "URI")]
+    archive: Option<String>,
+    /// For the test runner, such as a part of a test's name.
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+/// Every test on every kernel of the matrix.
+pub fn matrix() -> Result<()> {
+    let options = Options {
+        patterns: Vec::new(),
+        list: false,
+        command: None,
+        jobs: None,
+        limit: None,
+        verbose: false,
+        archive: None,
+        args: Vec::new(),
+    };
+    ensure!(
+        run(&options)? == ExitCode::SUCCESS,
+        "not every kernel passes"
+    );
+    Ok(())
+}
+
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let root = root()?;
+    if options.list {
+        list(&root, options)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    tools()?;
+    let dir = target_dir(&root).join("vm");
+    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    // Two runs would write the same consoles.
+    let lock = fs::File::create(dir.join("lock"))?;
+    lock.lock()?;
+
+    let (kernels, mut rows) = choose(&root, options)?;
+    let programs = build(&root)?;
+    let job = Job::new(options, &programs)?;
+    let mut ran = boot_all(&kernels, &job, &dir, options)?;
+    if options.command.is_some() {
+        let ended_well = ran.iter().all(|row| row.problems.is_empty()) && rows.is_empty();
+        for row in ran.iter().chain(&rows) {
+            for problem in &row.problems {
+                eprintln!("{}: {problem}", row.release);
+            }
+        }
+        return Ok(code(ended_well));
+    }
+    rows.append(&mut ran);
+    println!("\n{}", table(&rows));
+    println!("\nconsoles and results: {}", dir.display());
+    Ok(code(rows.iter().all(|row| row.problems.is_empty())))
+}
+
+fn code(good: bool) -> ExitCode {
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn tools() -> Result<()> {
+    read(Command::new(guest::QEMU).arg("--version"))
+        .context("kernels are booted under QEMU; type: apt-get install qemu-system-x86")?;
+    busybox()?;
+    Ok(())
+}
+
+/// A busybox that runs where there is nothing else.
+fn busybox() -> Result<PathBuf> {
+    const ADVICE: &str =
+        "guests have busybox, linked statically; type: apt-get install busybox-static";
+    let path = env::var_os("PATH").unwrap_or_default();
+    let busybox = env::split_paths(&path)
+        .chain(["/bin".into()])
+        .map(|dir| dir.join("busybox"))
+        .find(|file| file.is_file())
+        .context("there is no busybox")
+        .context(ADVICE)?;
+    ensure!(
+        is_static(&fs::read(&busybox)?)?,
+        "{} needs shared libraries: {ADVICE}",
+        busybox.display()
+    );
+    Ok(busybox)
+}
+
+/// Whether a program needs no loader.
+fn is_static(program: &[u8]) -> Result<bool> {
+    let header = elf::FileHeader64::<Endianness>::parse(program)?;
+    let endian = header.endian()?;
+    let segments = header.program_headers(endian, program)?;
+    Ok(segments
+        .iter()
+        .all(|segment| segment.p_type(endian) != elf::PT_INTERP))
+}
+
+fn patterns(options: &Options) -> Result<Vec<Pattern>> {
+    if options.patterns.is_empty() {
+        MATRIX.iter().map(|pattern| pattern.parse()).collect()
+    } else {
+        Ok(options.patterns.clone())
+    }
+}
+
+/// What the archive has. Without it those kernels serve that are there.
+fn offered(store: &Store, options: &Options) -> Option<(Archive, Vec<Kernel>)> {
+    let archive = Archive::open(store.lists(), options.archive.as_deref());
+    match archive.and_then(|archive| Ok((archive.kernels()?, archive))) {
+        Ok(((kernels, missing), archive)) => {
+            for suite in missing {
+                println!("the archive does not have {suite}");
+            }
+            Some((archive, kernels))
+        }
+        Err(error) => {
+            println!("{error:#}");
+            None
+        }
+    }
+}
+
+fn list(root: &Path, options: &Options) -> Result<()> {
+    let store = Store::open(root)?;
+    let offered = offered(&store, options).map(|(_, kernels)| kernels);
+    let kernels = offered.unwrap_or_default();
+    let wanted = patterns(options)?;
+    for kernel in &kernels {
+        let of = wanted
+            .iter()
+            .filter(|pattern| pick(&kernels, pattern) == Some(kernel));
+        println!(
+            "{:<32} {:<18} {:>4.0} MB  {:<6}  {}",
+            kernel.release,
+            kernel.suite,
+            kernel.size() as f64 / 1e6,
+            if store.has(kernel) { "cached" } else { "" },
+            of.map(Pattern::to_string).collect::<Vec<_>>().join(" ")
+        );
+    }
+    for release in store.releases()? {
+        if !kernels.iter().any(|kernel| kernel.release == release) {
+            println!("{release:<32} {:<18} {:>7}  cached", "-", "-");
+        }
+    }
+    Ok(())
+}
+
+/// The wanted kernels, downloaded where they were not, and a row for each that cannot be had.
+fn choose(root: &Path, options: &Options) -> Result<(Vec<Stored>, Vec<Row>)> {
+    let store = Store::open(root)?;
+    let offered = offered(&store, options);
+    let mut kernels: Vec<Stored> = Vec::new();
+    let mut rows = Vec::new();
+    for pattern in patterns(options)? {
+        match fetch(&store, offered.as_ref(), &pattern) {
+            Ok(kernel) => {
+                // Two patterns may mean the same one.
+                if kernels.iter().all(|other| other.release != kernel.release) {
+                    kernels.push(kernel);
+                }
+            }
+            Err(error) => rows.push(Row {
+                release: pattern.to_string(),
+                results: Results::default(),
+                seconds: 0.0,
+                problems: vec![format!("{error:#}")],
+            }),
+        }
+    }
+    Ok((kernels, rows))
+}
+
+fn fetch(
+    store: &Store,
+    offered: Option<&(Archive, Vec<Kernel>)>,
+    pattern: &Pattern,
+) -> Result<Stored> {
+    if let Some((archive, kernels)) = offered
+        && let Some(kernel) = pick(kernels, pattern)
+    {
+        return store.fetch(kernel, archive);
+    }
+    let mut stored = store.releases()?;
+    stored.retain(|release| pattern.matches(release));
+    stored.sort_by(|left, right| compare(left, right));
+    match stored.pop() {
+        Some(release) => store.open_kernel(&release),
+        None => bail!("no such kernel can be had; cargo xtask vm --list shows those that can"),
+    }
+}
+
+/// memtrace and its real-kernel tests, linked statically.
+struct Programs {
+    memtrace: PathBuf,
+    tests: PathBuf,
+}
+
+fn build(root: &Path) -> Result<Programs> {
+    let mut command = cargo(
+        root,
+        [
+            "test",
+            "--no-run",
+            "--locked",
+            "--release",
+            "--package",
+            "memtrace",
+        ],
+    );
+    command
+        .args(["--test", "kernel", "--target", TARGET])
+        // They go before those of the configuration.
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    let built = artifacts(&mut command).context("the tests do not build")?;
+    let executable = |is_test: bool, target: &str| {
+        built
+            .iter()
+            .find(|artifact| artifact.is_test == is_test && artifact.target == target)
+            .map(|artifact| artifact.executable.clone())
+            .with_context(|| format!("cargo built no {target}"))
+    };
+    Ok(Programs {
+        memtrace: executable(false, "memtrace")?,
+        tests: executable(true, "kernel")?,
+    })
+}
+
+/// What every guest does.
+struct Job {
+    script: String,
+    programs: Vec<(String, PathBuf)>,
+    /// The tests that must have a result.
+    expected: Vec<String>,
+}
+
+impl Job {
+    fn new(options: &Options, programs: &Programs) -> Result<Self> {
+        // What a test's length and the like are set by.
+        let variables: String = env::vars()
+            .filter(|(name, _)| name.starts_with("MEMTRACE_"))
+            .map(|(name, value)| format!("export {name}={}\n", quoted(&value)))
+            .collect();
+        let memtrace = ("memtrace".to_owned(), programs.memtrace.clone());
+        if let Some(line) = &options.command {
+            return Ok(Self {
+                script: format!("{variables}exec sh -c {} >&3 2>&3\n", quoted(line)),
+                programs: vec![memtrace],
+                expected: Vec::new(),
+            });
+        }
+        let args: Vec<String> = options.args.iter().map(|arg| quoted(arg)).collect();
+        let listed = read(
+            Command::new(&programs.tests)
+                .args(&options.args)
+                .arg("--list"),
+        )?;
+        let expected: Vec<String> = listed
+            .lines()
+            .filter_map(|line| line.strip_suffix(": test"))
+            .map(str::to_owned)
+            .collect();
+        ensure!(!expected.is_empty(), "no test matches {:?}", options.args);
+        Ok(Self {
+            script: suite(&variables, &args.join(" ")),
+            programs: vec![
+                memtrace,
+                ("kernel-tests".to_owned(), programs.tests.clone()),
+            ],
+            expected,
+        })
+    }
+}
+
+/// A capture first, for the mode and the hooks, then the tests.
+fn suite(variables: &str, args: &str) -> String {
+    format!(
+        "\
+{variables}\
+export MEMTRACE_REQUIRE_KERNEL=1 RUST_BACKTRACE=0
+echo \"@memtrace-vm thp $(cat /sys/kernel/mm/transparent_hugepage/enabled)\" >&3
+memtrace --quiet --json /tmp/capture.json -- true ||
+    echo \"@memtrace-vm trouble memtrace ends with $?; the console says why\" >&3
+echo \"@memtrace-vm capture $(tr -d '\\n' </tmp/capture.json)\" >&3
+rm -f /tmp/capture.json
+exec kernel-tests --logfile /dev/ttyS1 {args}
+"
+    )
+}
+
+/// As one word of a shell's.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// Boots the kernels, as many at a time as there may be; their rows in the same order.
+fn boot_all(kernels: &[Stored], job: &Job, dir: &Path, options: &Options) -> Result<Vec<Row>> {
+    let cpus = thread::available_parallelism()?;
+    let jobs = options.jobs.unwrap_or(cpus).get().min(kernels.len());
+    let next = AtomicUsize::new(0);
+    let rows = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        let worker = || -> Result<()> {
+            loop {
+                let index = next.fetch_add(1, Relaxed);
+                let Some(kernel) = kernels.get(index) else {
+                    return Ok(());
+                };
+                let row = boot(kernel, job, dir, options)
+                    .with_context(|| format!("cannot boot {}", kernel.release))?;
+                let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
+                rows.push((index, row));
+            }
+        };
+        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(worker)).collect();
+        for worker in workers {
+            match worker.join() {
+                Ok(result) => result?,
+                Err(_) => bail!("a guest's thread ended early"),
+            }
+        }
+        Ok(())
+    })?;
+    let mut rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
+    rows.sort_by_key(|(index, _)| *index);
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
+}
+
+fn boot(kernel: &Stored, job: &Job, dir: &Path, options: &Options) -> Result<Row> {
+    let release = &kernel.release;
+    let total = options.limit.map_or(TOTAL, Duration::from_secs);
+    let limits = Limits {
+        total,
+        // A command may be as quiet as it likes.
+        silence: if options.command.is_some() {
+            total
+        } else {
+            SILENCE
+        },
+    };
+    let guest = Guest {
+        vmlinuz: &kernel.vmlinuz,
+        modules: &kernel.modules,
+        programs: &job.programs,
+        job: &job.script,
+        dir: &dir.join(release),
+    };
+    let mut shown = 0;
+    let ended = guest.run(limits, |text| {
+        if options.verbose {
+            show_tests(release, text, &mut shown);
+        }
+    })?;
+    let results = Results::parse(&ended.results);
+    let mut problems = match &options.command {
+        None if ended.broken.is_none() => problems(&results, release, &job.expected),
+        None => results.trouble.clone(),
+        Some(_) => command_problems(&results),
+    };
+    if let Some(broken) = &ended.broken {
+        problems.insert(0, broken.clone());
+    }
+    report(release, options, &ended, &results, &problems);
+    Ok(Row {
+        release: release.clone(),
+        results,
+        seconds: ended.seconds,
+        problems,
+    })
+}
+
+fn command_problems(results: &Results) -> Vec<String> {
+    let ended = match results.code {
+        Some(0) => None,
+        Some(code) => Some(format!("the command ended with {code}")),
+        None => Some("the command did not end".to_owned()),
+    };
+    results.trouble.iter().cloned().chain(ended).collect()
+}
+
+/// Shows the results that came since the last time.
+fn show_tests(release: &str, text: &str, shown: &mut usize) {
+    // The last line may not be whole.
+    let whole = text.rfind('\n').map_or(0, |end| end + 1);
+    for line in text[..whole].lines().skip(*shown) {
+        *shown += 1;
+        if let Some((name, outcome)) = test(line.trim_end_matches('\r')) {
+            println!("{release}: {name}: {outcome:?}");
+        }
+    }
+}
+
+/// What is to be said as soon as a guest has ended.
+fn report(release: &str, options: &Options, ended: &Ended, results: &Results, problems: &[String]) {
+    let state = match problems.len() {
+        0 => "all is well".to_owned(),
+        1 => "1 problem".to_owned(),
+        count => format!("{count} problems"),
+    };
+    println!("== {release}: {state} after {:.0} s", ended.seconds);
+    if options.command.is_some() {
+        for line in &results.lines {
+            println!("{line}");
+        }
+    }
+    if ended.broken.is_some() {
+        let lines: Vec<&str> = ended.console.lines().collect();
+        println!("the console's last lines:");
+        for line in &lines[lines.len().saturating_sub(TAIL)..] {
+            println!("    {}", line.trim_end_matches('\r'));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_matrix_is_made_of_patterns() {
+        for pattern in MATRIX {
+            assert_eq!(pattern.parse::<Pattern>().unwrap().to_string(), pattern);
+        }
+    }
+
+    #[test]
+    fn words_survive_a_shell() {
+        let output = Command::new("sh")
+            .arg("-c")
+            .arg(format!("printf %s {}", quoted("it's $HOME; `x` \"y\"")))
+            .output()
+            .unwrap();
+        assert_eq!(output.stdout, b"it's $HOME; `x` \"y\"");
+    }
+
+    #[test]
+    fn this_program_is_not_static() {
+        let own = fs::read(env::current_exe().unwrap()).unwrap();
+        assert!(!is_static(&own).unwrap());
+    }
+}

@@ -1,0 +1,167 @@
+//! The matrix: a row for each kernel, and below it what was skipped, and what is wrong.
+
+use std::fmt::Write as _;
+
+use crate::vm::{
+    results::{Outcome, Results},
+    verdict::{hooks, is_failed, mode},
+};
+
+/// A kernel's run of the tests.
+pub struct Row {
+    pub release: String,
+    pub results: Results,
+    pub seconds: f64,
+    /// What is wrong: one line each. Empty: all is well.
+    pub problems: Vec<String>,
+}
+
+/// The table, its last line without an end.
+pub fn table(rows: &[Row]) -> String {
+    const HEAD: [&str; 8] = [
+        "kernel", "mode", "hooks", "THP", "passed", "failed", "skipped", "time",
+    ];
+    let mut cells = vec![HEAD.map(str::to_owned)];
+    cells.extend(rows.iter().map(row_cells));
+    let width = |column: usize| {
+        let widths = cells.iter().map(|row| row[column].chars().count());
+        widths.max().unwrap_or(0)
+    };
+    let mut text = String::new();
+    for row in &cells {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let width = width(column);
+            // Numbers to the right.
+            if column < 4 {
+                let _ = write!(line, "{cell:width$}  ");
+            } else {
+                let _ = write!(line, "{cell:>width$}  ");
+            }
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    for row in rows {
+        text += &notes(row);
+    }
+    text.trim_end().to_owned()
+}
+
+fn row_cells(row: &Row) -> [String; 8] {
+    let count = |of: fn(&Outcome) -> bool| row.results.count(of).to_string();
+    let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
+    [
+        row.release.clone(),
+        or_dash(mode(&row.results)),
+        hook_cell(&row.results),
+        or_dash(row.results.thp.as_deref()),
+        count(|outcome| *outcome == Outcome::Passed),
+        count(is_failed),
+        count(|outcome| matches!(outcome, Outcome::Skipped(_))),
+        format!("{:.0} s", row.seconds),
+    ]
+}
+
+/// `tp_btf 6, fentry 6`.
+fn hook_cell(results: &Results) -> String {
+    let hooks = hooks(results).unwrap_or_default();
+    let kinds = ["tp_btf", "fentry", "tracepoint", "missing"];
+    let mut parts: Vec<String> = kinds
+        .iter()
+        .filter_map(|kind| Some(format!("{kind} {}", hooks.get(kind)?.len())))
+        .collect();
+    // Kinds that are not known here.
+    parts.extend(
+        hooks
+            .iter()
+            .filter(|(kind, _)| !kinds.contains(kind))
+            .map(|(kind, names)| format!("{kind} {}", names.len())),
+    );
+    if parts.is_empty() {
+        return "-".to_owned();
+    }
+    parts.join(", ")
+}
+
+fn notes(row: &Row) -> String {
+    let skips = row.results.skips();
+    let hooks = hooks(&row.results).unwrap_or_default();
+    let missing = hooks.get("missing");
+    let mut text = String::new();
+    if skips.is_empty() && row.problems.is_empty() && missing.is_none() {
+        return text;
+    }
+    let _ = writeln!(text, "\n{}", row.release);
+    for problem in &row.problems {
+        let _ = writeln!(text, "  FAILED   {problem}");
+    }
+    if let Some(names) = missing {
+        let _ = writeln!(text, "  missing  hooks {}", names.join(" "));
+    }
+    for (reason, names) in skips {
+        let _ = match names.as_slice() {
+            [name] => writeln!(text, "  skipped  {name}: {reason}"),
+            names => writeln!(
+                text,
+                "  skipped  {} tests: {reason}: {}",
+                names.len(),
+                names.join(" ")
+            ),
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_table_of_two_kernels() {
+        let capture = json!({"capture": {"mode": "exact", "hooks": [
+            {"name": "rss", "kind": "tp_btf"}, {"name": "brk", "kind": "fentry"},
+            {"name": "mmap", "kind": "fentry"}, {"name": "exit", "kind": null},
+        ]}});
+        let good = Row {
+            release: "6.1.0-50-cloud-amd64".to_owned(),
+            results: Results {
+                thp: Some("always".to_owned()),
+                capture: Some(capture),
+                tests: [
+                    ("a".to_owned(), Outcome::Passed),
+                    ("b".to_owned(), Outcome::Skipped("no b".to_owned())),
+                    ("c".to_owned(), Outcome::Skipped("no b".to_owned())),
+                    ("d".to_owned(), Outcome::Skipped("no d".to_owned())),
+                ]
+                .into(),
+                ..Results::default()
+            },
+            seconds: 180.4,
+            problems: Vec::new(),
+        };
+        let broken = Row {
+            release: "7.3".to_owned(),
+            results: Results::default(),
+            seconds: 90.0,
+            problems: vec!["silent for 90 s".to_owned()],
+        };
+        assert_eq!(
+            table(&[good, broken]),
+            "\
+kernel                mode   hooks                          THP     passed  failed  skipped   time
+6.1.0-50-cloud-amd64  exact  tp_btf 1, fentry 2, missing 1  always       1       0        3  180 s
+7.3                   -      -                              -            0       0        0   90 s
+
+6.1.0-50-cloud-amd64
+  missing  hooks exit
+  skipped  2 tests: no b: b c
+  skipped  d: no d
+
+7.3
+  FAILED   silent for 90 s"
+        );
+    }
+}

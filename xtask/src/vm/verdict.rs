@@ -1,0 +1,195 @@
+//! Whether a run of the tests in a guest was good: nothing failed, nothing is missing, and nothing was left out that this
+//! kernel has.
+
+use std::collections::BTreeMap;
+
+use crate::vm::{
+    results::{Outcome, Results},
+    version::numbers,
+};
+
+/// What a test may miss, and the kernel since which it may not. Whatever else a test misses is missing in the guest.
+const YOUNG: [(&str, [u32; 2]); 6] = [
+    ("MADV_POPULATE_READ", [5, 14]),
+    ("MADV_POPULATE_WRITE", [5, 14]),
+    ("MADV_DONTNEED_LOCKED", [5, 18]),
+    ("MADV_COLLAPSE", [6, 1]),
+    ("MADV_GUARD_INSTALL", [6, 13]),
+    ("process_madvise of MADV_DONTNEED on oneself", [6, 13]),
+];
+
+/// What is wrong with a run: one line each.
+pub fn problems(results: &Results, release: &str, expected: &[String]) -> Vec<String> {
+    let mut problems = results.trouble.clone();
+    match results.release.as_deref() {
+        Some(booted) if booted == release => {}
+        Some(booted) => problems.push(format!("this is {booted}")),
+        None => {}
+    }
+    for (name, outcome) in &results.tests {
+        match outcome {
+            Outcome::Passed => {}
+            Outcome::Failed(message) => {
+                let message = message.lines().next().unwrap_or("no message");
+                problems.push(format!("{name}: {message}"));
+            }
+            Outcome::Skipped(reason) if may_miss(reason, release) => {}
+            Outcome::Skipped(reason) => {
+                problems.push(format!("{name} must run here, and did not: {reason}"));
+            }
+        }
+    }
+    let missing: Vec<&str> = expected
+        .iter()
+        .filter(|name| !results.tests.contains_key(*name))
+        .map(String::as_str)
+        .collect();
+    if let Some(first) = missing.first() {
+        problems.push(match missing.len() {
+            1 => format!("{first} has no result"),
+            count => format!("{count} tests have no result, {first} first"),
+        });
+    }
+    if !results.closed {
+        problems.push("the tests ended early".to_owned());
+    } else if results.code != Some(0) && results.count(is_failed) == 0 {
+        problems.push(format!("the tests ended with {:?}", results.code));
+    }
+    problems.extend(hook_problem(results));
+    problems
+}
+
+pub fn is_failed(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed(_))
+}
+
+fn may_miss(reason: &str, release: &str) -> bool {
+    let missing = reason.strip_prefix("this kernel does not have ");
+    YOUNG
+        .iter()
+        .any(|(what, since)| missing == Some(what) && numbers(release).as_slice() < since)
+}
+
+/// Debian's kernels let fentry attach: this is where that path is proven.
+fn hook_problem(results: &Results) -> Option<String> {
+    let hooks = hooks(results)?;
+    if let Some(names) = hooks.get("tracepoint") {
+        return Some(format!("hooked by tracepoint: {}", names.join(" ")));
+    }
+    (!hooks.contains_key("fentry")).then(|| "nothing is hooked by fentry".to_owned())
+}
+
+/// The hooks of the guest's capture, by kind; those that are missing by `missing`.
+pub fn hooks(results: &Results) -> Option<BTreeMap<&str, Vec<&str>>> {
+    let mut kinds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for hook in results.capture.as_ref()?["capture"]["hooks"].as_array()? {
+        let kind = hook["kind"].as_str().unwrap_or("missing");
+        kinds.entry(kind).or_default().push(hook["name"].as_str()?);
+    }
+    Some(kinds)
+}
+
+/// The mode of the guest's capture.
+pub fn mode(results: &Results) -> Option<&str> {
+    results.capture.as_ref()?["capture"]["mode"].as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const RELEASE: &str = "6.12.107+deb13-cloud-amd64";
+
+    fn good() -> Results {
+        Results {
+            release: Some(RELEASE.to_owned()),
+            capture: Some(json!({"capture": {"mode": "exact", "hooks": [
+                {"name": "rss", "kind": "tp_btf"}, {"name": "mmap", "kind": "fentry"},
+            ]}})),
+            tests: [("a", Outcome::Passed), ("b", skipped("MADV_GUARD_INSTALL"))]
+                .map(|(name, outcome)| (name.to_owned(), outcome))
+                .into(),
+            closed: true,
+            code: Some(0),
+            ..Results::default()
+        }
+    }
+
+    fn skipped(what: &str) -> Outcome {
+        Outcome::Skipped(format!("this kernel does not have {what}"))
+    }
+
+    fn problems_of(results: &Results) -> Vec<String> {
+        problems(results, RELEASE, &["a".to_owned(), "b".to_owned()])
+    }
+
+    #[test]
+    fn a_good_run_has_no_problem() {
+        assert_eq!(problems_of(&good()), [""; 0]);
+        assert_eq!(mode(&good()), Some("exact"));
+    }
+
+    #[test]
+    fn a_failure_is_named_with_what_it_said() {
+        let mut results = good();
+        let outcome = Outcome::Failed("3 pages off\nmore".to_owned());
+        results.tests.insert("a".to_owned(), outcome);
+        results.code = Some(101);
+        assert_eq!(problems_of(&results), ["a: 3 pages off"]);
+    }
+
+    #[test]
+    fn what_a_kernel_has_must_run() {
+        for missing in ["MADV_COLLAPSE", "zram", "the memory cgroup"] {
+            let mut results = good();
+            results.tests.insert("b".to_owned(), skipped(missing));
+            assert_eq!(
+                problems_of(&results),
+                [format!(
+                    "b must run here, and did not: this kernel does not have {missing}"
+                )]
+            );
+        }
+        let mut results = good();
+        let outcome = Outcome::Skipped("needs root".to_owned());
+        results.tests.insert("b".to_owned(), outcome);
+        assert_eq!(problems_of(&results).len(), 1);
+    }
+
+    #[test]
+    fn a_run_that_broke_off_is_no_good_run() {
+        let mut results = good();
+        results.tests.remove("b");
+        assert_eq!(problems_of(&results), ["b has no result"]);
+        results.tests.clear();
+        results.closed = false;
+        assert_eq!(
+            problems_of(&results),
+            ["2 tests have no result, a first", "the tests ended early"]
+        );
+        let mut results = good();
+        results.code = Some(139);
+        assert_eq!(problems_of(&results), ["the tests ended with Some(139)"]);
+    }
+
+    #[test]
+    fn fentry_must_have_attached() {
+        let mut results = good();
+        let hooks = json!([{"name": "rss", "kind": "tp_btf"}, {"name": "brk", "kind": "tracepoint"},
+            {"name": "mmap", "kind": "fentry"}, {"name": "exit", "kind": null}]);
+        results.capture.as_mut().unwrap()["capture"]["hooks"] = hooks;
+        assert_eq!(problems_of(&results), ["hooked by tracepoint: brk"]);
+        assert_eq!(super::hooks(&results).unwrap()["missing"], ["exit"]);
+        results.capture.as_mut().unwrap()["capture"]["hooks"] = json!([]);
+        assert_eq!(problems_of(&results), ["nothing is hooked by fentry"]);
+    }
+
+    #[test]
+    fn another_kernel_than_the_one_wanted_is_a_problem() {
+        let mut results = good();
+        results.release = Some("6.1.0-50-cloud-amd64".to_owned());
+        assert_eq!(problems_of(&results), ["this is 6.1.0-50-cloud-amd64"]);
+    }
+}
