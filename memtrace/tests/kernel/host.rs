@@ -101,6 +101,16 @@ pub fn huge_pages() -> Result<Vec<Setting>, Skip> {
     .collect())
 }
 
+/// Huge pages everywhere, asked for or not, if memory must be moved for them.
+pub fn huge_pages_always() -> Result<Vec<Setting>, Skip> {
+    let mut settings = huge_pages()?;
+    for name in ["defrag", "enabled"] {
+        settings.extend(Setting::set(format!("{THP}/{name}"), "always"));
+    }
+    settings.reverse();
+    Ok(settings)
+}
+
 /// khugepaged at work, without a pause.
 pub fn khugepaged() -> Result<Vec<Setting>, Skip> {
     let mut settings = huge_pages()?;

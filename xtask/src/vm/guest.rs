@@ -43,8 +43,6 @@ const MACHINE: [&str; 15] = [
 /// A panic or an oops ends the machine. Without `tsc=unstable` a boot may hang where the host's clock is emulated too.
 const KERNEL_PARAMETERS: &str = "console=ttyS0 panic=-1 oops=panic quiet tsc=unstable";
 
-/// From the start to the first line of a guest's init, which takes 3 to 10 s.
-const BOOT: Duration = Duration::from_secs(90);
 /// From a guest's last word to QEMU's end.
 const POWER_OFF: Duration = Duration::from_secs(20);
 
@@ -53,6 +51,8 @@ const INIT: &str = include_str!("init.sh");
 /// How long a guest may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
+    /// Up to the first line of its init.
+    pub boot: Duration,
     /// In all.
     pub total: Duration,
     /// Without a byte on either port.
@@ -61,6 +61,8 @@ pub struct Limits {
 
 /// What a guest is made of.
 pub struct Guest<'a> {
+    /// QEMU's name.
+    pub emulator: &'a str,
     pub vmlinuz: &'a Path,
     /// In the order in which they are loaded.
     pub modules: &'a [PathBuf],
@@ -90,7 +92,7 @@ impl Guest<'_> {
         fs::create_dir_all(self.dir)
             .with_context(|| format!("cannot make {}", self.dir.display()))?;
         fs::write(self.file("initramfs"), self.initramfs()?)?;
-        let ended = self.attempt(limits, &mut progress)?;
+        let ended = self.start_and_wait(limits, &mut progress)?;
         if ended.broken.is_none() || ended.results.contains("@memtrace-vm") {
             return Ok(ended);
         }
@@ -100,10 +102,10 @@ impl Guest<'_> {
             self.dir.file_name().unwrap_or_default().display(),
             ended.broken.as_deref().unwrap_or_default()
         );
-        self.attempt(limits, &mut progress)
+        self.start_and_wait(limits, &mut progress)
     }
 
-    fn attempt(&self, limits: Limits, progress: &mut impl FnMut(&str)) -> Result<Ended> {
+    fn start_and_wait(&self, limits: Limits, progress: &mut impl FnMut(&str)) -> Result<Ended> {
         let begin = Instant::now();
         let mut qemu = self.start()?;
         let mut results = Port::open(&self.file("results"))?;
@@ -114,30 +116,33 @@ impl Guest<'_> {
             let status = qemu.0.try_wait()?;
             let more = results.read()?;
             if more {
-                progress(&results.text());
+                let text = results.text();
+                progress(&text);
+                if ended_at.is_none() && text.contains("@memtrace-vm end ") {
+                    ended_at = Some(Instant::now());
+                }
             }
             if console.read()? || more {
                 last_word = Instant::now();
             }
-            if ended_at.is_none() && results.text().contains("@memtrace-vm end ") {
-                ended_at = Some(Instant::now());
-            }
             if let Some(status) = status {
                 break self.why_ended(status, ended_at.is_some(), &console.text());
             }
-            if ended_at.is_some_and(|at| at.elapsed() > POWER_OFF) {
+            match ended_at {
                 // All results are there.
-                break None;
-            }
-            if ended_at.is_none() {
-                if results.bytes.is_empty() && begin.elapsed() > BOOT {
-                    break Some(format!("not up after {} s", BOOT.as_secs()));
-                }
-                if begin.elapsed() > limits.total {
-                    break Some(format!("not done after {} s", limits.total.as_secs()));
-                }
-                if last_word.elapsed() > limits.silence {
-                    break Some(format!("silent for {} s", limits.silence.as_secs()));
+                Some(at) if at.elapsed() > POWER_OFF => break None,
+                Some(_) => {}
+                None => {
+                    let (run, still) = (begin.elapsed(), last_word.elapsed());
+                    if results.bytes.is_empty() && run > limits.boot {
+                        break Some(format!("not up after {} s", limits.boot.as_secs()));
+                    }
+                    if run > limits.total {
+                        break Some(format!("not done after {} s", limits.total.as_secs()));
+                    }
+                    if still > limits.silence {
+                        break Some(format!("silent for {} s", limits.silence.as_secs()));
+                    }
                 }
             }
             thread::sleep(Duration::from_millis(50));
@@ -161,7 +166,7 @@ impl Guest<'_> {
             return panic;
         }
         if !status.success() {
-            return Some(format!("{QEMU} ended with {status}"));
+            return Some(format!("{} ended with {status}", self.emulator));
         }
         (!done).then(|| "the machine ended before the job did".to_owned())
     }
@@ -185,7 +190,7 @@ impl Guest<'_> {
         // A matrix is long, and nobody waits for it at the next key.
         let mut command = Command::new("nice");
         command
-            .args(["-n", "10", QEMU])
+            .args(["-n", "10", self.emulator])
             .args(MACHINE)
             .arg(KERNEL_PARAMETERS)
             .arg("-serial")
@@ -205,7 +210,7 @@ impl Guest<'_> {
         }
         let child = command
             .spawn()
-            .with_context(|| format!("cannot start {QEMU}"))?;
+            .with_context(|| format!("cannot start {}", self.emulator))?;
         Ok(Qemu(child))
     }
 
@@ -286,5 +291,99 @@ impl Port {
 
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(300);
+    const LIMITS: Limits = Limits {
+        boot: LONG,
+        total: LONG,
+        silence: LONG,
+    };
+
+    /// Runs a guest under a script instead of QEMU, whose ports are `$console` and `$results`.
+    fn run(script: &str, limits: Limits) -> Ended {
+        let dir = tempfile::tempdir().unwrap();
+        let emulator = dir.path().join("emulator");
+        let script = format!(
+            "#!/bin/sh\nfor word; do case $word in file:*console) console=${{word#file:}};; file:*results) results=${{word#file:}};; esac; done\n{script}\n"
+        );
+        fs::write(&emulator, script).unwrap();
+        fs::set_permissions(&emulator, fs::Permissions::from_mode(0o755)).unwrap();
+        let guest = Guest {
+            emulator: emulator.to_str().unwrap(),
+            vmlinuz: Path::new("vmlinuz"),
+            modules: &[],
+            programs: &[],
+            job: "true",
+            dir: &dir.path().join("guest"),
+        };
+        fs::create_dir(guest.dir).unwrap();
+        guest.start_and_wait(limits, &mut |_| ()).unwrap()
+    }
+
+    #[test]
+    fn a_guest_that_comes_to_its_end_is_not_broken() {
+        let ended = run(
+            "echo '@memtrace-vm end 3' >$results; echo up >$console",
+            LIMITS,
+        );
+        assert_eq!(ended.broken, None);
+        assert_eq!(ended.results, "@memtrace-vm end 3\n");
+        assert_eq!(ended.console, "up\n");
+    }
+
+    #[test]
+    fn a_panic_is_named() {
+        let panic = "echo '[1.5] Kernel panic - not syncing: Fatal exception' >$console";
+        let ended = run(panic, LIMITS);
+        assert_eq!(
+            ended.broken.as_deref(),
+            Some("Kernel panic - not syncing: Fatal exception")
+        );
+    }
+
+    #[test]
+    fn a_machine_that_ends_early_is_broken() {
+        let ended = run("echo '@memtrace-vm release 6.1' >$results", LIMITS);
+        assert_eq!(
+            ended.broken.as_deref(),
+            Some("the machine ended before the job did")
+        );
+        let ended = run("echo no such machine >&2; exit 1", LIMITS);
+        assert!(ended.broken.unwrap().ends_with("exit status: 1"));
+        assert_eq!(ended.console, "no such machine\n");
+    }
+
+    #[test]
+    fn a_guest_that_hangs_is_killed() {
+        let boot = Limits {
+            boot: SHORT,
+            ..LIMITS
+        };
+        let ended = run("exec sleep 60", boot);
+        assert_eq!(ended.broken.as_deref(), Some("not up after 0 s"));
+
+        let silence = Limits {
+            silence: SHORT,
+            ..LIMITS
+        };
+        let ended = run("echo x >$results; exec sleep 60", silence);
+        assert_eq!(ended.broken.as_deref(), Some("silent for 0 s"));
+
+        let total = Limits {
+            total: SHORT,
+            ..LIMITS
+        };
+        let chatter = "while :; do echo x >>$results; sleep 0.02; done";
+        let ended = run(chatter, total);
+        assert_eq!(ended.broken.as_deref(), Some("not done after 0 s"));
     }
 }

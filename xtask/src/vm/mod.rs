@@ -47,6 +47,8 @@ const MATRIX: [&str; 5] = ["5.10", "6.1", "6.12", "6.16-6.19", "newest"];
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
+/// It takes 3 to 20 s.
+const BOOT: Duration = Duration::from_secs(90);
 /// A run of all tests takes 3 to 5 minutes, on a slow machine a few times that.
 const TOTAL: Duration = Duration::from_mins(20);
 /// No test waits for more than a minute.
@@ -415,6 +417,7 @@ fn boot(kernel: &Stored, job: &Job, dir: &Path, options: &Options) -> Result<Row
     let release = &kernel.release;
     let total = options.limit.map_or(TOTAL, Duration::from_secs);
     let limits = Limits {
+        boot: BOOT,
         total,
         // A command may be as quiet as it likes.
         silence: if options.command.is_some() {
@@ -424,6 +427,7 @@ fn boot(kernel: &Stored, job: &Job, dir: &Path, options: &Options) -> Result<Row
         },
     };
     let guest = Guest {
+        emulator: guest::QEMU,
         vmlinuz: &kernel.vmlinuz,
         modules: &kernel.modules,
         programs: &job.programs,

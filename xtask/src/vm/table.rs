@@ -7,6 +7,9 @@ use crate::vm::{
     verdict::{hooks, is_failed, mode},
 };
 
+/// Where nothing works, one would not read on.
+const PROBLEMS_SHOWN: usize = 20;
+
 /// A kernel's run of the tests.
 pub struct Row {
     pub release: String,
@@ -93,8 +96,14 @@ fn notes(row: &Row) -> String {
         return text;
     }
     let _ = writeln!(text, "\n{}", row.release);
-    for problem in &row.problems {
+    let (shown, more) = row
+        .problems
+        .split_at(row.problems.len().min(PROBLEMS_SHOWN));
+    for problem in shown {
         let _ = writeln!(text, "  FAILED   {problem}");
+    }
+    if !more.is_empty() {
+        let _ = writeln!(text, "  FAILED   and {} more", more.len());
     }
     if let Some(names) = missing {
         let _ = writeln!(text, "  missing  hooks {}", names.join(" "));

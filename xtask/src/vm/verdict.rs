@@ -53,7 +53,10 @@ pub fn problems(results: &Results, release: &str, expected: &[String]) -> Vec<St
     if !results.closed {
         problems.push("the tests ended early".to_owned());
     } else if results.code != Some(0) && results.count(is_failed) == 0 {
-        problems.push(format!("the tests ended with {:?}", results.code));
+        problems.push(match results.code {
+            Some(code) => format!("the tests ended with {code}"),
+            None => "the tests' end was not reached".to_owned(),
+        });
     }
     problems.extend(hook_problem(results));
     problems
@@ -171,7 +174,7 @@ mod tests {
         );
         let mut results = good();
         results.code = Some(139);
-        assert_eq!(problems_of(&results), ["the tests ended with Some(139)"]);
+        assert_eq!(problems_of(&results), ["the tests ended with 139"]);
     }
 
     #[test]

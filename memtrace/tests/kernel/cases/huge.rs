@@ -3,11 +3,12 @@
 use super::{COLLAPSE, Case, DONTNEED, FREE, HUGEPAGE, Outcome, needs_advice};
 use crate::{
     harness::{CallsMoved, Traced, anon},
-    host::{Setting, advise, huge_pages, khugepaged},
+    host::{Setting, advise, huge_pages, huge_pages_always, khugepaged},
 };
 
 pub const CASES: &[Case] = &[
     ("a_huge_page_touched_once_is_all_there", touched),
+    ("a_huge_page_that_nobody_asked_for", unasked),
     ("one_page_given_back_out_of_a_huge_page", given_back),
     ("a_huge_page_lazily_freed", freed),
     ("a_huge_page_unmapped_in_parts", unmapped),
@@ -36,6 +37,24 @@ fn touched() -> Outcome {
     let moved = traced.measure(&format!("write h 0 {HUGE}"));
     moved.only(&[]);
     assert_eq!(moved.faults, 0);
+    Ok(())
+}
+
+/// Where THP is set to `always`.
+fn unasked() -> Outcome {
+    let _settings = huge_pages_always()?;
+    let mut traced = Traced::start();
+    traced.ok("map h 1024 aligned default");
+    for unit in [0, HUGE] {
+        let moved = traced.measure(&format!("write h {unit} 1"));
+        moved.only(&[("fault", anon(HUGE))]);
+        assert_eq!(moved.faults, 1);
+    }
+    let moved = traced.measure(&format!("madvise h 100 200 {DONTNEED}"));
+    moved.only(&[("madvise MADV_DONTNEED", anon(-200))]);
+    traced
+        .measure("unmap h 0 1024")
+        .only(&[("munmap", anon(200 - 2 * HUGE))]);
     Ok(())
 }
 
