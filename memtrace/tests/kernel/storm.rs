@@ -89,6 +89,14 @@ impl Kind {
     }
 }
 
+const HUGE: usize = 2 << 20;
+/// A mapping has at most so many units, where they are huge.
+const MOST_HUGE: usize = 8;
+/// The same where they are pages.
+const MOST_SMALL: usize = 3000;
+/// No call of a storm is about more bytes than this.
+pub const MOST_BYTES: u64 = (HUGE * MOST_HUGE) as u64;
+
 /// Storms with `threads` threads until `wait` comes back; answers through file descriptor 3.
 pub fn run(threads: usize, kind: Kind, seed: u64, wait: impl FnOnce()) -> i64 {
     let totals = Totals::default();
@@ -117,7 +125,6 @@ pub fn run(threads: usize, kind: Kind, seed: u64, wait: impl FnOnce()) -> i64 {
 }
 
 fn storm(totals: &Totals, kind: Kind, mut seed: u64, goes_on: &AtomicBool) {
-    const HUGE: usize = 2 << 20;
     // SAFETY: asks for a number.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
     let mut random = move || {
@@ -134,7 +141,7 @@ fn storm(totals: &Totals, kind: Kind, mut seed: u64, goes_on: &AtomicBool) {
         };
         let unit = if huge { HUGE } else { page };
         let pages_per_unit = (unit / page) as u64;
-        let units = 1 + random() % if huge { 8 } else { 3000 };
+        let units = 1 + random() % if huge { MOST_HUGE } else { MOST_SMALL };
         let bytes = units * unit;
         // SAFETY: a fresh mapping that only this thread uses, inside which everything below stays.
         unsafe {

@@ -16,15 +16,14 @@ use nix::{
     unistd::{Pid, getpid, getppid},
 };
 
-use crate::vm::cpio::Cpio;
-
-pub const QEMU: &str = "qemu-system-x86_64";
+use crate::{
+    cargo::read,
+    vm::{cpio::Cpio, version::numbers},
+};
 
 /// No KVM, which virtual machines rarely have: the same everywhere. Two CPUs, since what they do to each other is tested.
 /// The plain CPU takes three quarters of the time that `max` takes; with cmpxchg16b a 6.12 kernel dies in QEMU 7.2.
-const MACHINE: [&str; 15] = [
-    "-accel",
-    "tcg,thread=multi",
+const MACHINE: [&str; 13] = [
     "-cpu",
     "qemu64,cx16=off",
     "-smp",
@@ -48,6 +47,44 @@ const POWER_OFF: Duration = Duration::from_secs(20);
 
 const INIT: &str = include_str!("init.sh");
 
+/// Attaching changes the kernel's code while other CPUs run it. Before 8.1 QEMU may keep what it made of the old code
+/// (<https://gitlab.com/qemu-project/qemu/-/commit/deba78709a>): the guest dies of a breakpoint that nobody has set, or a hook
+/// is never called. There its CPUs take turns.
+fn accelerator(version: &[u32]) -> &'static str {
+    if version >= [8, 1].as_slice() {
+        "tcg,thread=multi"
+    } else {
+        "tcg,thread=single"
+    }
+}
+
+/// QEMU, as it is on this machine.
+pub struct Emulator {
+    program: PathBuf,
+    accelerator: &'static str,
+}
+
+impl Emulator {
+    /// Asks it for its version.
+    pub fn find() -> Result<Self> {
+        const QEMU: &str = "qemu-system-x86_64";
+        let text = read(Command::new(QEMU).arg("--version"))
+            .context("kernels are booted under QEMU; type: apt-get install qemu-system-x86")?;
+        let version = version(&text).with_context(|| format!("{QEMU} --version says: {text}"))?;
+        Ok(Self {
+            program: QEMU.into(),
+            accelerator: accelerator(&version),
+        })
+    }
+}
+
+/// 7, 2 and 22 of `QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)`.
+fn version(text: &str) -> Option<Vec<u32>> {
+    let (_, rest) = text.split_once(" version ")?;
+    let version = numbers(rest);
+    (!version.is_empty()).then_some(version)
+}
+
 /// How long a guest may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -61,8 +98,7 @@ pub struct Limits {
 
 /// What a guest is made of.
 pub struct Guest<'a> {
-    /// QEMU's name.
-    pub emulator: &'a str,
+    pub emulator: &'a Emulator,
     pub vmlinuz: &'a Path,
     /// In the order in which they are loaded.
     pub modules: &'a [PathBuf],
@@ -166,7 +202,7 @@ impl Guest<'_> {
             return panic;
         }
         if !status.success() {
-            return Some(format!("{} ended with {status}", self.emulator));
+            return Some(format!("QEMU ended with {status}"));
         }
         (!done).then(|| "the machine ended before the job did".to_owned())
     }
@@ -190,7 +226,9 @@ impl Guest<'_> {
         // A matrix is long, and nobody waits for it at the next key.
         let mut command = Command::new("nice");
         command
-            .args(["-n", "10", self.emulator])
+            .args(["-n", "10"])
+            .arg(&self.emulator.program)
+            .args(["-accel", self.emulator.accelerator])
             .args(MACHINE)
             .arg(KERNEL_PARAMETERS)
             .arg("-serial")
@@ -210,12 +248,12 @@ impl Guest<'_> {
         }
         let child = command
             .spawn()
-            .with_context(|| format!("cannot start {}", self.emulator))?;
+            .with_context(|| format!("cannot start {}", self.emulator.program.display()))?;
         Ok(Qemu(child))
     }
 
     fn initramfs(&self) -> Result<Vec<u8>> {
-        let read =
+        let bytes =
             |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
         let mut cpio = Cpio::default();
         for dir in [
@@ -230,16 +268,16 @@ impl Guest<'_> {
         let users = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n";
         cpio.file("etc/passwd", 0o644, users.as_bytes());
         cpio.file("etc/group", 0o644, b"root:x:0:\nnogroup:x:65534:\n");
-        cpio.file("bin/busybox", 0o755, &read(&super::busybox()?)?);
+        cpio.file("bin/busybox", 0o755, &bytes(&super::busybox()?)?);
         for (name, path) in self.programs {
-            cpio.file(&format!("bin/{name}"), 0o755, &read(path)?);
+            cpio.file(&format!("bin/{name}"), 0o755, &bytes(path)?);
         }
         for path in self.modules {
             let name = path.file_name().context("a module without a name")?;
             cpio.file(
                 &format!("modules/{}", name.to_string_lossy()),
                 0o644,
-                &read(path)?,
+                &bytes(path)?,
             );
         }
         Ok(cpio.finish())
@@ -318,7 +356,10 @@ mod tests {
         fs::write(&emulator, script).unwrap();
         fs::set_permissions(&emulator, fs::Permissions::from_mode(0o755)).unwrap();
         let guest = Guest {
-            emulator: emulator.to_str().unwrap(),
+            emulator: &Emulator {
+                program: emulator,
+                accelerator: "none",
+            },
             vmlinuz: Path::new("vmlinuz"),
             modules: &[],
             programs: &[],
@@ -327,6 +368,18 @@ mod tests {
         };
         fs::create_dir(guest.dir).unwrap();
         guest.start_and_wait(limits, &mut |_| ()).unwrap()
+    }
+
+    #[test]
+    fn cpus_take_turns_where_qemu_is_old() {
+        let chosen = |text: &str| accelerator(&version(text).unwrap());
+        assert_eq!(
+            chosen("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)"),
+            "tcg,thread=single"
+        );
+        assert_eq!(chosen("QEMU emulator version 8.1.0\n"), "tcg,thread=multi");
+        assert_eq!(chosen("QEMU emulator version 10.0.2"), "tcg,thread=multi");
+        assert_eq!(version("something else"), None);
     }
 
     #[test]

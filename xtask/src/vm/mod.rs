@@ -32,7 +32,7 @@ use crate::{
     cargo::{artifacts, cargo, read, root, target_dir},
     vm::{
         archive::Archive,
-        guest::{Ended, Guest, Limits},
+        guest::{Emulator, Ended, Guest, Limits},
         packages::{Kernel, pick},
         results::{Results, test},
         store::{Store, Stored},
@@ -111,7 +111,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         list(&root, options)?;
         return Ok(ExitCode::SUCCESS);
     }
-    tools()?;
+    let emulator = Emulator::find()?;
+    busybox()?;
     let dir = target_dir(&root).join("vm");
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     // Two runs would write the same consoles.
@@ -120,7 +121,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 
     let (kernels, mut rows) = choose(&root, options)?;
     let programs = build(&root)?;
-    let job = Job::new(options, &programs)?;
+    let job = Job::new(options, emulator, &programs)?;
     let mut ran = boot_all(&kernels, &job, &dir, options)?;
     if options.command.is_some() {
         let ended_well = ran.iter().all(|row| row.problems.is_empty()) && rows.is_empty();
@@ -143,13 +144,6 @@ fn code(good: bool) -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
-}
-
-fn tools() -> Result<()> {
-    read(Command::new(guest::QEMU).arg("--version"))
-        .context("kernels are booted under QEMU; type: apt-get install qemu-system-x86")?;
-    busybox()?;
-    Ok(())
 }
 
 /// A busybox that runs where there is nothing else.
@@ -315,6 +309,7 @@ fn build(root: &Path) -> Result<Programs> {
 
 /// What every guest does.
 struct Job {
+    emulator: Emulator,
     script: String,
     programs: Vec<(String, PathBuf)>,
     /// The tests that must have a result.
@@ -322,7 +317,7 @@ struct Job {
 }
 
 impl Job {
-    fn new(options: &Options, programs: &Programs) -> Result<Self> {
+    fn new(options: &Options, emulator: Emulator, programs: &Programs) -> Result<Self> {
         // What a test's length and the like are set by.
         let variables: String = env::vars()
             .filter(|(name, _)| name.starts_with("MEMTRACE_"))
@@ -331,6 +326,7 @@ impl Job {
         let memtrace = ("memtrace".to_owned(), programs.memtrace.clone());
         if let Some(line) = &options.command {
             return Ok(Self {
+                emulator,
                 script: format!("{variables}exec sh -c {} >&3 2>&3\n", quoted(line)),
                 programs: vec![memtrace],
                 expected: Vec::new(),
@@ -349,6 +345,7 @@ impl Job {
             .collect();
         ensure!(!expected.is_empty(), "no test matches {:?}", options.args);
         Ok(Self {
+            emulator,
             script: suite(&variables, &args.join(" ")),
             programs: vec![
                 memtrace,
@@ -427,7 +424,7 @@ fn boot(kernel: &Stored, job: &Job, dir: &Path, options: &Options) -> Result<Row
         },
     };
     let guest = Guest {
-        emulator: guest::QEMU,
+        emulator: &job.emulator,
         vmlinuz: &kernel.vmlinuz,
         modules: &kernel.modules,
         programs: &job.programs,

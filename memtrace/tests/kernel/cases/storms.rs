@@ -4,7 +4,7 @@ use super::{Case, Outcome};
 use crate::{
     harness::{Traced, Workload, anon, wait_for},
     host::huge_pages,
-    storm::{Kind, share},
+    storm::{self, Kind, share},
 };
 
 pub const CASES: &[Case] = &[
@@ -34,7 +34,11 @@ fn storm(kind: Kind) {
     let reading = traced.read();
     let total = known.total();
     let allowed = (total as f64 * share()) as u64;
-    let mut report = format!("{total} pages; {known:?}; suspense {:?};", reading.suspense);
+    let skipped = traced.tracer.session.skipped_runs().unwrap_or(0);
+    let mut report = format!(
+        "{total} pages; {known:?}; suspense {:?}; skipped runs {skipped};",
+        reading.suspense
+    );
     let mut worst = 0;
     for (row, expected) in known.rows() {
         let found = moved.pages(row)[1];
@@ -45,16 +49,20 @@ fn storm(kind: Kind) {
             off as f64 * 100.0 / total as f64
         );
     }
-    // Counts of calls come from the calls themselves, and nobody else in the storm frees lazily: exact.
-    let freed = moved.calls("madvise MADV_FREE");
-    assert_eq!(
-        (freed.requested, freed.failed),
-        (traced.bytes(known.freed), 0)
-    );
     eprintln!(
         "storm of {} pages, {threads} threads: {report}",
         kind.name()
     );
+    // Counts of calls come from the calls themselves, and nobody else in the storm frees lazily: exact. Where the kernel skipped
+    // a run, since a thread was preempted in that very program, its call may be missing, and the capture says so.
+    let freed = moved.calls("madvise MADV_FREE");
+    let asked = traced.bytes(known.freed);
+    let missing = asked.checked_sub(freed.requested);
+    assert!(
+        missing.is_some_and(|missing| missing <= skipped * storm::MOST_BYTES),
+        "{freed:?}, {asked} bytes were asked for; {report}"
+    );
+    assert_eq!(freed.failed, 0, "{freed:?}");
     assert!(worst <= allowed, "more than {allowed} pages off: {report}");
     assert_eq!(reading.suspense, [0; 4], "{report}");
 }
