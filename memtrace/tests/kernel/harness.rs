@@ -18,6 +18,7 @@ use memtrace::{
     probe::{EpochEvent, Options, Session},
     sample::{Sampler, Smaps},
 };
+use memtrace_common::layout::EpochEnd;
 
 use crate::storm::Known;
 
@@ -438,7 +439,12 @@ impl Tracer {
 
     /// Waits for the end of an epoch.
     pub fn next_end(&mut self) -> EpochEvent {
-        wait_for("the end of an epoch", || self.session.next_event())
+        let event = wait_for("the end of an epoch", || self.session.next_event());
+        if event.end == EpochEnd::Exec {
+            // What was opened of the old program still tells of its memory.
+            self.sampler.renew();
+        }
+        event
     }
 
     /// What moved since then in an epoch that has ended, with the ledger held against the kernel's counters at its end.

@@ -109,17 +109,35 @@ fn notes(row: &Row) -> String {
         let _ = writeln!(text, "  missing  hooks {}", names.join(" "));
     }
     for (reason, names) in skips {
-        let _ = match names.as_slice() {
-            [name] => writeln!(text, "  skipped  {name}: {reason}"),
-            names => writeln!(
-                text,
-                "  skipped  {} tests: {reason}: {}",
-                names.len(),
-                names.join(" ")
-            ),
+        let count = match names.len() {
+            1 => "1 test".to_owned(),
+            count => format!("{count} tests"),
         };
+        let _ = writeln!(text, "  skipped  {count}: {reason}");
+        text += &paragraph(&names);
     }
     text
+}
+
+/// Words in lines that are not too long.
+fn paragraph(words: &[&str]) -> String {
+    const INDENT: &str = "           ";
+    const WIDTH: usize = 120;
+    let mut lines = vec![String::new()];
+    for word in words {
+        if let Some(line) = lines.last_mut()
+            && INDENT.len() + line.len() + 1 + word.len() < WIDTH
+        {
+            *line += " ";
+            *line += word;
+        } else {
+            lines.push(format!(" {word}"));
+        }
+    }
+    lines
+        .iter()
+        .map(|line| format!("{INDENT}{line}\n"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -166,8 +184,10 @@ kernel                mode   hooks                          THP     passed  fail
 
 6.1.0-50-cloud-amd64
   missing  hooks exit
-  skipped  2 tests: no b: b c
-  skipped  d: no d
+  skipped  2 tests: no b
+            b c
+  skipped  1 test: no d
+            d
 
 7.3
   FAILED   silent for 90 s"

@@ -166,6 +166,7 @@ fn execs_unread() -> Outcome {
         traced.workload.tell("exec");
         traced.ok("nothing");
     }
+    traced.tracer.sampler.renew();
     let before = traced.read();
     let smaps = traced.tracer.sampler.smaps().unwrap();
     let after = traced.read();
