@@ -12,6 +12,8 @@ mod stops;
 
 pub use spaces::{refused_within, traced_within};
 
+use std::sync::{PoisonError, RwLock};
+
 use libtest_mimic::{Completion, Failed, Trial};
 
 use crate::harness::REQUIRE;
@@ -27,8 +29,11 @@ pub enum Skip {
 type Outcome = Result<(), Skip>;
 type Case = (&'static str, fn() -> Outcome);
 
+/// Held by each case for reading, by those that must run alone for writing.
+static HOST: RwLock<()> = RwLock::new(());
+
 pub fn all() -> Vec<Trial> {
-    [
+    let together = [
         lookup::CASES,
         ends::CASES,
         crowds::CASES,
@@ -39,10 +44,20 @@ pub fn all() -> Vec<Trial> {
         names::CASES,
         output::CASES,
     ]
-    .concat()
-    .into_iter()
-    .map(|(name, case)| Trial::ignorable_test(name, move || run(name, case)))
-    .collect()
+    .concat();
+    let together = together.into_iter().map(|(name, case)| {
+        Trial::ignorable_test(name, move || {
+            let _together = HOST.read().unwrap_or_else(PoisonError::into_inner);
+            run(name, case)
+        })
+    });
+    let alone = stops::ALONE.iter().map(|&(name, case)| {
+        Trial::ignorable_test(name, move || {
+            let _alone = HOST.write().unwrap_or_else(PoisonError::into_inner);
+            run(name, case)
+        })
+    });
+    together.chain(alone).collect()
 }
 
 fn run(name: &str, case: fn() -> Outcome) -> Result<Completion, Failed> {

@@ -16,6 +16,10 @@ pub const CASES: &[Case] = &[
     ("stopped_for_ten_seconds_under_load", stopped),
     ("killed_under_load", killed),
     ("two_at_once_and_a_third_one_killed", two),
+];
+
+/// These change what all other cases stand on.
+pub const ALONE: &[Case] = &[
     ("a_cpu_goes_and_comes_back", hotplug),
     ("a_cpu_goes_and_stays_away", gone),
 ];
