@@ -8,7 +8,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{args::Options, output::Out};
 use crate::{
     ledger::{Check, Names, Reading, check, check_ended, rss_of},
-    probe::{Hook, ProbeError, Session, batch_pages, monotonic_ns},
+    probe::{ProbeError, Session, batch_pages, monotonic_ns},
     proc::Class,
     sample::{Ration, Resident, Sampler, Smaps, Statm, own},
     target::Target,
@@ -22,6 +22,8 @@ use crate::{
 /// Why a 32-bit process has no calls. The kernel's tracepoints leave them out, and `fentry` is on the native calls' functions.
 const COMPAT: &str =
     "32-bit process: its system calls cannot be hooked, so calls and requested bytes are not known";
+/// The same of one that ended, or went on to its next program, before memtrace could look.
+const UNSEEN: &str = "no call was seen, and it is not known whether this was a 32-bit process, whose system calls cannot be hooked";
 
 /// Readings until a busy target is compared as it is.
 const TRIES: u32 = 8;
@@ -44,9 +46,7 @@ pub struct Capturing<'a> {
     options: &'a Options,
     ration: Ration,
     host: HostInfo,
-    /// System calls that are counted in this epoch.
-    hooked: Vec<&'static str>,
-    /// The program of this epoch.
+    /// Of this epoch's program; `None` where it is not known.
     class: Option<Class>,
     count_faults: bool,
     /// `statm` has been seen to show the shared part of the counters alone.
@@ -99,7 +99,6 @@ impl<'a> Capturing<'a> {
         let mut capturing = Self {
             recorder: Recorder::new(host.page_size, count_faults, Reading::default()),
             number: 0,
-            hooked: hooked(session.hooks(), target.class),
             class: target.class,
             session,
             sampler,
@@ -273,10 +272,11 @@ impl<'a> Capturing<'a> {
             ));
         }
         let tasks = self.session.tasks()?;
+        let hooked = self.hooked(reading);
         let names = Names {
             tasks: &tasks,
             errnos: &[],
-            hooked: &self.hooked,
+            hooked: &hooked,
         };
         let start = self.recorder.rss_start_bytes();
         let tick = self.recorder.tick(now, reading, &names, observed);
@@ -331,9 +331,11 @@ impl<'a> Capturing<'a> {
         self.recorder = self.begin_epoch(first);
         self.started_at = SystemTime::now();
         self.last_line = None;
+        self.target.class = None;
         self.target.refresh();
-        self.class = self.target.class;
-        self.hooked = hooked(self.session.hooks(), self.class);
+        // What was read is this epoch's only where the next one has not begun.
+        let is_current = self.session.epoch()? == self.number;
+        self.class = self.target.class.filter(|_| is_current);
         self.out.line("");
         self.out.line(&replaced(self.target.pid, &self.target.comm));
         self.headline();
@@ -421,10 +423,11 @@ impl<'a> Capturing<'a> {
         }
         let tasks = self.session.tasks()?;
         let errnos = self.session.errnos(self.number)?;
+        let hooked = self.hooked(&reading);
         let names = Names {
             tasks: &tasks,
             errnos: &errnos,
-            hooked: &self.hooked,
+            hooked: &hooked,
         };
         let summary = self.recorder.summary(&reading, &names, closing);
         let ended = if reading.end_ns > 0 {
@@ -446,11 +449,11 @@ impl<'a> Capturing<'a> {
                 interval_ns: u64::try_from(self.options.interval.as_nanos()).unwrap_or(u64::MAX),
                 mode: self.session.mode(),
                 mode_note: self.mode_note(),
-                hooks: self.hook_info(),
+                hooks: self.hook_info(&reading),
                 lost_events: losses.total(),
                 losses,
                 self_stats: self.options.self_stats.then(|| self.self_stats()),
-                children: self.hooked.contains(&"fork").then_some(Children {
+                children: hooked.contains(&"fork").then_some(Children {
                     forked: reading.forks,
                     last_pid: (reading.last_child > 0).then_some(reading.last_child),
                 }),
@@ -629,37 +632,43 @@ impl<'a> Capturing<'a> {
         }
     }
 
-    fn hook_info(&self) -> Vec<HookInfo> {
+    fn hook_info(&self, reading: &Reading) -> Vec<HookInfo> {
+        let blind = self.blind(reading);
         self.session
             .hooks()
             .iter()
             .map(|hook| {
-                let counts = hook.kind.is_none() || counts(hook, self.class);
+                let blind = blind.filter(|_| hook.kind.is_some() && hook.is_call());
                 HookInfo {
                     name: hook.name.to_owned(),
-                    kind: hook.kind.filter(|_| counts),
-                    error: if counts {
-                        hook.error.clone()
-                    } else {
-                        Some(COMPAT.to_owned())
-                    },
-                    fallback: hook.fallback.clone().filter(|_| counts),
+                    kind: hook.kind.filter(|_| blind.is_none()),
+                    error: blind.map(str::to_owned).or_else(|| hook.error.clone()),
+                    fallback: hook.fallback.clone().filter(|_| blind.is_none()),
                 }
             })
             .collect()
     }
-}
 
-/// Whether an attached hook sees what a program of this class does.
-fn counts(hook: &Hook, class: Option<Class>) -> bool {
-    class != Some(Class::Bits32) || !hook.is_call()
-}
+    /// Why no call can have been seen; `None` where they are.
+    fn blind(&self, reading: &Reading) -> Option<&'static str> {
+        if reading.calls.iter().any(|call| call.calls > 0) {
+            return None;
+        }
+        match self.class {
+            Some(Class::Bits64) => None,
+            Some(Class::Bits32) => Some(COMPAT),
+            None => Some(UNSEEN),
+        }
+    }
 
-/// The hooks that count what a program of this class does.
-fn hooked(hooks: &[Hook], class: Option<Class>) -> Vec<&'static str> {
-    hooks
-        .iter()
-        .filter(|hook| hook.kind.is_some() && counts(hook, class))
-        .map(|hook| hook.name)
-        .collect()
+    /// The hooks that count what this epoch's program does.
+    fn hooked(&self, reading: &Reading) -> Vec<&'static str> {
+        let blind = self.blind(reading).is_some();
+        self.session
+            .hooks()
+            .iter()
+            .filter(|hook| hook.kind.is_some() && !(blind && hook.is_call()))
+            .map(|hook| hook.name)
+            .collect()
+    }
 }

@@ -120,6 +120,8 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
                 "process {pid} runs, and its exec was not seen; memtrace cannot say what it holds"
             );
         }
+        // What was read before is memtrace's own.
+        target.class = None;
         target.refresh();
         let sampler =
             Sampler::open(pid).context("the program ended before it could be looked at")?;

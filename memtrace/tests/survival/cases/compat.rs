@@ -1,12 +1,12 @@
 //! 32-bit programs: the ledger is right, and what is asked for is not known.
 
-use std::path::Path;
+use std::{fs, path::Path, process::Stdio};
 
 use serde_json::Value;
 
 use super::{Case, Outcome, Skip};
 use crate::{
-    common::epochs,
+    common::{check_capture, epochs, memtrace, text},
     programs::{Program, code32},
     tracing::{Ended, Tracing},
 };
@@ -14,6 +14,7 @@ use crate::{
 pub const CASES: &[Case] = &[
     ("a_32_bit_program_has_a_ledger_and_no_calls", running),
     ("an_exec_of_a_32_bit_program_takes_the_calls_away", executed),
+    ("a_32_bit_program_that_ends_at_once", ended_at_once),
 ];
 
 const CALLS: [&str; 6] = [
@@ -107,6 +108,34 @@ fn executed() -> Outcome {
     assert_eq!(anon, code32::DONTNEED);
     for row in epochs[0]["summary"]["causes"].as_array().unwrap() {
         assert_eq!(row["calls"], Value::Null, "{row}");
+    }
+    Ok(())
+}
+
+/// It has ended before anybody could look at it, again and again.
+fn ended_at_once() -> Outcome {
+    let dir = tempfile::tempdir().unwrap();
+    drop(program(dir.path())?);
+    let path = dir.path().join("code32");
+    let file = dir.path().join("capture.json");
+    for _ in 0..5 {
+        let output = memtrace()
+            .args(["-q", "-o"])
+            .arg(&file)
+            .arg("--")
+            .arg(&path)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let capture: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        check_capture(&capture);
+        for row in capture["summary"]["causes"].as_array().unwrap() {
+            assert_eq!(row["calls"], Value::Null, "{row}");
+        }
+        let hook = hook(&capture, "mmap");
+        assert_eq!(hook["kind"], Value::Null, "{hook}");
+        assert!(hook["error"].as_str().unwrap().contains("32-bit"), "{hook}");
     }
     Ok(())
 }
