@@ -29,7 +29,7 @@ struct Target {
     cases: u32,
 }
 
-const TARGETS: [Target; 8] = [
+const TARGETS: [Target; 9] = [
     target("btf", fuzz::btf, 2000),
     // A capture is some KiB of JSON, and its table is printed in two widths.
     target("capture", fuzz::capture, 500),
@@ -38,6 +38,7 @@ const TARGETS: [Target; 8] = [
     target("smaps_rollup", fuzz::smaps_rollup, 2000),
     target("stat", fuzz::stat, 2000),
     target("statm", fuzz::statm, 2000),
+    target("auxv", fuzz::auxv, 2000),
     target("status", fuzz::status, 2000),
 ];
 
@@ -171,6 +172,9 @@ fn seeds_are_what_the_parsers_know() {
     }
     for (name, bytes) in seeds("stat") {
         assert!(proc::stat(&bytes).is_some(), "{name}");
+    }
+    for (name, bytes) in seeds("auxv") {
+        assert!(proc::class(&bytes, 4096).is_some(), "{name}");
     }
     for (name, bytes) in seeds("statm") {
         assert!(proc::statm(&bytes).is_some(), "{name}");

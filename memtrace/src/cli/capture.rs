@@ -331,8 +331,7 @@ impl<'a> Capturing<'a> {
         self.recorder = self.begin_epoch(first);
         self.started_at = SystemTime::now();
         self.last_line = None;
-        self.target.class = None;
-        self.target.refresh();
+        self.target.renew();
         // What was read is this epoch's only where the next one has not begun.
         let is_current = self.session.epoch()? == self.number;
         self.class = self.target.class.filter(|_| is_current);

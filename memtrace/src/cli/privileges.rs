@@ -34,6 +34,20 @@ pub fn lacking(retry: &str) -> Option<String> {
     found.refusal(retry)
 }
 
+/// Fails where a program is to be started as the invoking user, and memtrace cannot become this user.
+pub fn check_start() -> anyhow::Result<()> {
+    const BECOMING: Capabilities = Capabilities::SETUID.union(Capabilities::SETGID);
+    let missing = BECOMING - privilege::effective();
+    match invoker() {
+        Some(invoker) if !missing.is_empty() => bail!(
+            "sudo says that user {} typed this, as whom memtrace starts programs; that needs CAP_SETUID and CAP_SETGID, and this process lacks {}: start the program yourself and give --pid, or unset SUDO_UID to start it as root",
+            invoker.uid,
+            privilege::names(missing)
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// What this process may do.
 struct Found {
     held: Capabilities,

@@ -94,6 +94,7 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
 
 /// Starts a program, and traces it from its first instruction. A `demo` ends once its workload stops itself.
 pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Result<ExitCode> {
+    privileges::check_start()?;
     let mut sink = Sink::open(options)?;
     let mut out = Out::new(options.color, sink.is_stdout());
     let rights = if demo { Rights::Bare } else { Rights::Users };
@@ -121,8 +122,7 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
             );
         }
         // What was read before is memtrace's own.
-        target.class = None;
-        target.refresh();
+        target.renew();
         let sampler =
             Sampler::open(pid).context("the program ended before it could be looked at")?;
         privileges::shed(&session, &sampler, &mut sink, Some(&spawned))?;

@@ -59,7 +59,7 @@ impl Sampler {
         Ok(sampler)
     }
 
-    /// Looks at the process anew, whose memory an exec has replaced.
+    /// To be called where an exec has replaced the process's memory: nothing of the old one is shown any more.
     pub fn renew(&mut self) {
         self.rollup = open_rollup(&self.process);
     }
@@ -115,17 +115,26 @@ impl Sampler {
 
     /// Reads `smaps_rollup`; `None` where it cannot be read.
     ///
-    /// The kernel asks for privileges when the file is opened, and then shows the memory that the process had at that moment, also
-    /// through a leading thread that has exited since.
+    /// The kernel asks for privileges when the file is opened. Where it refuses that by now, because the process has begun to protect
+    /// itself, the one that was opened before still shows the memory of that moment's program.
     pub fn smaps(&mut self) -> Option<Smaps> {
-        if self.rollup.is_err() {
-            self.renew();
+        if let Some(smaps) = self.read_anew() {
+            return Some(smaps);
         }
-        if self.rollup.is_err() {
+        if read_statm(&self.process).is_none() {
             self.switch_thread()?;
-            self.renew();
+            if let Some(smaps) = self.read_anew() {
+                return Some(smaps);
+            }
         }
         read_smaps(self.rollup.as_ref().ok()?)
+    }
+
+    fn read_anew(&mut self) -> Option<Smaps> {
+        let file = open_rollup(&self.process).ok()?;
+        let smaps = read_smaps(&file)?;
+        self.rollup = Ok(file);
+        Some(smaps)
     }
 
     fn switch_thread(&mut self) -> Option<()> {

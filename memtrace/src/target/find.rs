@@ -206,6 +206,13 @@ impl Target {
             .is_some_and(|stat| matches!(stat.state, b'T' | b't'))
     }
 
+    /// To be called where an exec has replaced the program: of the old one, nothing is taken for the new one's.
+    pub fn renew(&mut self) {
+        self.exe = None;
+        self.class = None;
+        self.refresh();
+    }
+
     /// Reads name, executable and arguments again: an exec changes all of them, and a process may rename itself. Of one that
     /// has ended the last ones known stay.
     pub fn refresh(&mut self) {

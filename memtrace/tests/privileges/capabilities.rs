@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -411,6 +411,44 @@ fn under_sudo_memtrace_becomes_who_typed_it() {
         assert!(capture["summary"]["lazyfree_bytes"].is_number());
         fs::remove_file(&file).unwrap();
     }
+}
+
+#[test]
+fn root_that_cannot_become_another_user_says_so_or_does_without() {
+    if needs_root() {
+        return;
+    }
+    let installed = Installed::new();
+    let file = installed
+        .folder_of("alice", ALICE, 0o755)
+        .join("capture.json");
+    let target = user(ALICE).sleeper();
+    let without = root().withheld(Capabilities::SETUID);
+    let sudo = |command: &mut Command| {
+        command
+            .env("SUDO_UID", ALICE.to_string())
+            .env("SUDO_GID", ALICE.to_string());
+    };
+    let mut command = without.command(env!("CARGO_BIN_EXE_memtrace"));
+    sudo(&mut command);
+    let output = command.args(["--", "true"]).output().unwrap();
+    let parts = [
+        "lacks CAP_SETUID:",
+        &format!("user {ALICE}"),
+        "unset SUDO_UID",
+    ];
+    fails_with(&output, &parts);
+    let mut command = without.command(env!("CARGO_BIN_EXE_memtrace"));
+    sudo(&mut command);
+    command.args(["-o", file.to_str().unwrap()]);
+    let running = Running::start(trace(target.0.id(), &mut command));
+    for held in running.threads() {
+        assert_eq!(held.uids, [0; 4]);
+        let useful = PTRACE | Capabilities::DAC_OVERRIDE | needed_for_reading();
+        assert_eq!(held.permitted, useful, "{held:?}");
+    }
+    running.end();
+    assert_eq!(fs::metadata(&file).unwrap().uid(), ALICE);
 }
 
 #[test]
