@@ -21,6 +21,11 @@ pub fn statm(bytes: &[u8]) {
     let _ = proc::statm(bytes);
 }
 
+/// `/proc/PID/auxv`.
+pub fn auxv(bytes: &[u8]) {
+    let _ = proc::class(bytes, 4096);
+}
+
 /// `/proc/PID/stat`.
 pub fn stat(bytes: &[u8]) {
     if let Some(stat) = proc::stat(bytes) {

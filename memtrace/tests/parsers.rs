@@ -30,6 +30,7 @@ struct Target {
 }
 
 const TARGETS: [Target; 9] = [
+    target("auxv", fuzz::auxv, 2000),
     target("btf", fuzz::btf, 2000),
     // A capture is some KiB of JSON, and its table is printed in two widths.
     target("capture", fuzz::capture, 500),
@@ -38,7 +39,6 @@ const TARGETS: [Target; 9] = [
     target("smaps_rollup", fuzz::smaps_rollup, 2000),
     target("stat", fuzz::stat, 2000),
     target("statm", fuzz::statm, 2000),
-    target("auxv", fuzz::auxv, 2000),
     target("status", fuzz::status, 2000),
 ];
 

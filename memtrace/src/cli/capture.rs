@@ -124,7 +124,9 @@ impl<'a> Capturing<'a> {
         let recorder = match self.session.mode() {
             Mode::Exact => Recorder::new(self.host.page_size, self.count_faults, first),
             Mode::Approximate => {
-                self.sampling_bound = None;
+                // Of one thread, until it is known how many there are.
+                self.sampling_bound =
+                    Some(self.session.sampling_bound_pages(1) * self.host.page_size);
                 // Where it has ended already, it holds nothing at the moment of this sample.
                 let start = self.sample().unwrap_or_default();
                 Recorder::sampled(self.host.page_size, self.count_faults, first, start)

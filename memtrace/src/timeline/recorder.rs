@@ -193,11 +193,16 @@ impl Recorder {
             Figures::Sampled { first, .. } if closing.gone => (first, Bytes4::default()),
             Figures::Sampled { first, last } => (first, last),
         };
+        // The kernel's figure, as where it has ended; what the ledger lacks of it is unexplained.
+        let missing = match (self.figures, reading.end, closing.check) {
+            (Figures::Ledger, None, Some(check)) => self.unexplained(check),
+            _ => 0,
+        };
         Summary {
             rss_start_bytes: start.rss_bytes(),
             rss_start_settled: (self.figures == Figures::Ledger).then_some(!reading.unsettled),
             rss_sampling_bound_bytes: closing.sampling_bound_bytes,
-            rss_end_bytes: end_bytes.rss_bytes(),
+            rss_end_bytes: end_bytes.rss_bytes() + missing,
             rss_highest_seen_bytes: self.highest,
             unexplained_bytes: closing.check.map(|check| self.unexplained(check)),
             unexplained_bound_bytes: closing.check.map(|check| self.bound(check)),
@@ -442,6 +447,31 @@ mod tests {
         assert_eq!(summary.rss_start_bytes + causes, summary.rss_end_bytes);
         assert_eq!(summary.rss_highest_seen_bytes, 105 * 4096);
         assert_eq!(summary.unexplained_bytes, None);
+    }
+
+    #[test]
+    fn what_is_unexplained_is_part_of_the_sum() {
+        let recorder = Recorder::new(4096, true, reading(0, 0));
+        let last = reading(90, -80);
+        let closing = Final {
+            check: Some(Check {
+                unexplained: 3,
+                bound: 0,
+            }),
+            ..Final::default()
+        };
+        let summary = recorder.summary(&last, &Names::default(), closing);
+        let causes: i64 = summary
+            .causes
+            .iter()
+            .filter_map(|row| row.rss_delta_bytes)
+            .sum();
+        let unexplained = summary.unexplained_bytes.unwrap();
+        assert_eq!(unexplained, 3 * 4096);
+        assert_eq!(
+            summary.rss_start_bytes + causes + unexplained,
+            summary.rss_end_bytes
+        );
     }
 
     #[test]
