@@ -116,8 +116,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let dir = target_dir(&root).join("vm");
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     // Two runs would write the same consoles.
-    let lock = fs::File::create(dir.join("lock"))?;
-    lock.lock()?;
+    let _lock = lock(&dir)?;
 
     let (kernels, mut rows) = choose(&root, options)?;
     let programs = build(&root)?;
@@ -136,6 +135,19 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     println!("\n{}", table(&rows));
     println!("\nconsoles and results: {}", dir.display());
     Ok(code(rows.iter().all(|row| row.problems.is_empty())))
+}
+
+/// Keeps a directory to this run alone, for as long as the file is open.
+fn lock(dir: &Path) -> Result<fs::File> {
+    let path = dir.join("lock");
+    let lock =
+        fs::File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    if lock.try_lock().is_err() {
+        println!("waiting for another cargo xtask vm to end");
+        lock.lock()
+            .with_context(|| format!("cannot lock {}", path.display()))?;
+    }
+    Ok(lock)
 }
 
 fn code(good: bool) -> ExitCode {
@@ -438,14 +450,15 @@ fn boot(kernel: &Stored, job: &Job, dir: &Path, options: &Options) -> Result<Row
         }
     })?;
     let results = Results::parse(&ended.results);
-    let mut problems = match &options.command {
-        None if ended.broken.is_none() => problems(&results, release, &job.expected),
-        None => results.trouble.clone(),
-        Some(_) => command_problems(&results),
+    let problems = match (&ended.broken, &options.command) {
+        (Some(broken), _) => [broken]
+            .into_iter()
+            .chain(&results.trouble)
+            .cloned()
+            .collect(),
+        (None, None) => problems(&results, release, &job.expected),
+        (None, Some(_)) => command_problems(&results),
     };
-    if let Some(broken) = &ended.broken {
-        problems.insert(0, broken.clone());
-    }
     report(release, options, &ended, &results, &problems);
     Ok(Row {
         release: release.clone(),

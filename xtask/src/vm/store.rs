@@ -51,9 +51,7 @@ impl Store {
             );
         fs::create_dir_all(dir.join("kernels"))
             .with_context(|| format!("cannot make {}", dir.display()))?;
-        let lock = fs::File::create(dir.join("lock"))?;
-        lock.lock()
-            .with_context(|| format!("cannot lock {}", dir.display()))?;
+        let lock = super::lock(&dir)?;
         Ok(Self { dir, _lock: lock })
     }
 
