@@ -28,6 +28,8 @@ struct Printed {
     lines: u64,
     /// Reports: one for each epoch.
     reports: u64,
+    /// Times that it said that the process has replaced its program: then it has read the epoch before.
+    execs: u64,
     /// Lines that no sound capture has.
     bad: Vec<String>,
     tail: VecDeque<String>,
@@ -41,6 +43,8 @@ impl Printed {
             if !value.trim_start().starts_with("0 B") {
                 self.bad.push(line.clone());
             }
+        } else if line.contains("has replaced its program, and is now") {
+            self.execs += 1;
         } else if line.starts_with("incomplete:") {
             self.bad.push(line.clone());
         }
@@ -154,6 +158,13 @@ impl Tool {
             // One that has ended by itself does not stop.
             let (_, state) = stat.rsplit_once(") ")?;
             state.starts_with(['T', 'Z', 'X']).then_some(())
+        });
+    }
+
+    /// Waits until it has read the ends of so many epochs, and made room for others.
+    pub fn has_read(&self, execs: u64) {
+        wait_for("what memtrace says of an exec", || {
+            (self.printed.lock().unwrap().execs >= execs).then_some(())
         });
     }
 

@@ -1,9 +1,9 @@
 //! The target that lives as long as the soak, under one session and one memtrace.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use memtrace::timeline::End;
-use memtrace_common::layout::EpochEnd;
+use memtrace_common::layout::{EPOCH_SLOTS, EpochEnd};
 
 use super::{
     Outcome,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cases::Skip,
-    harness::{SWAP, Traced, Workload, anon},
+    harness::{SWAP, Traced, Workload, anon, wait_for},
     host::{self, Setting, Swap, alone, huge_pages},
     storm::Kind,
 };
@@ -152,6 +152,7 @@ pub fn thp_switched(stage: &mut Stage, veteran: &mut Veteran) -> Outcome {
 pub fn execs(stage: &mut Stage, veteran: &mut Veteran) -> Outcome {
     for _ in 0..stage.random.within(1..=12) {
         veteran.exec(stage, false);
+        veteran.tool.has_read(veteran.execs - 1);
     }
     Ok(())
 }
@@ -160,6 +161,7 @@ pub fn execs(stage: &mut Stage, veteran: &mut Veteran) -> Outcome {
 pub fn execs_in_a_storm(stage: &mut Stage, veteran: &mut Veteran) -> Outcome {
     for _ in 0..stage.random.within(1..=6) {
         veteran.exec(stage, true);
+        veteran.tool.has_read(veteran.execs - 1);
     }
     Ok(())
 }
@@ -231,7 +233,9 @@ pub fn visitors(stage: &mut Stage, veteran: &mut Veteran) -> Outcome {
                 _ => {
                     let tracer = stage.attach(pid);
                     stage.random.pause(20..=200);
-                    assert!(tracer.read().events > 0, "a session saw nothing of a storm");
+                    wait_for("events of a storm", || {
+                        (tracer.read().events > 0).then_some(())
+                    });
                     stage.detach(tracer);
                 }
             }
@@ -291,23 +295,26 @@ fn killed_visitor(stage: &mut Stage, pid: u32) {
 
 /// A memtrace that does not run for a while has nothing wrong afterwards, and has missed no exec.
 pub fn stopped(stage: &mut Stage, veteran: &mut Veteran) -> Outcome {
-    let Veteran { traced, tool, .. } = veteran;
+    let Veteran {
+        traced,
+        tool,
+        execs,
+    } = veteran;
     stage.storm(traced, Kind::Small, |stage| {
         stage.random.pause(50..=300);
         tool.stop();
         stage.random.pause(500..=3000);
         tool.signal(libc::SIGCONT);
         stage.random.pause(50..=300);
+        tool.has_read(*execs);
         tool.stop();
     });
     // As many as can wait to be read.
-    for _ in 0..stage.random.within(1..=2) {
-        veteran.exec(stage, false);
+    for at in 1..=stage.random.within(1..=u64::from(EPOCH_SLOTS) - 1) {
+        veteran.exec(stage, at == 2);
     }
-    veteran.exec(stage, true);
     veteran.tool.signal(libc::SIGCONT);
+    veteran.tool.has_read(veteran.execs);
     stage.count(|figures| figures.memtraces_stopped += 2);
-    // It has read them once it has its reports out; the execs to come must not find the places taken.
-    std::thread::sleep(Duration::from_millis(200));
     Ok(())
 }
