@@ -57,7 +57,7 @@ const SILENCE: Duration = Duration::from_mins(3);
 /// Lines of a console that are shown where a guest broke.
 const TAIL: usize = 40;
 
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct Options {
     /// Kernels: a version such as 6.1, a range such as 6.16-6.19, a release in full, or `newest`; of each pattern the newest
     /// that matches. Those that every change is tested on, where none is given.
@@ -88,18 +88,8 @@ pub struct Options {
 
 /// Every test on every kernel of the matrix.
 pub fn matrix() -> Result<()> {
-    let options = Options {
-        patterns: Vec::new(),
-        list: false,
-        command: None,
-        jobs: None,
-        limit: None,
-        verbose: false,
-        archive: None,
-        args: Vec::new(),
-    };
     ensure!(
-        run(&options)? == ExitCode::SUCCESS,
+        run(&Options::default())? == ExitCode::SUCCESS,
         "not every kernel passes"
     );
     Ok(())
