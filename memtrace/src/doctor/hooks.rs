@@ -2,7 +2,7 @@
 
 use super::{AttemptInfo, Check, Section, TraceMode, Trials, Tried, Verdict};
 use crate::{
-    probe::{Attempt, HookKind, Way},
+    probe::{Attempt, Hook, HookKind, OwnLedger, Way},
     timeline::HookInfo,
     view::format::size,
 };
@@ -22,6 +22,13 @@ fn tried_as<'a>(attempts: &'a [Attempt], hook: &str, kind: HookKind) -> Option<&
 
 /// Whether every system call is hooked, in whichever way.
 pub(super) fn calls_are_hooked(trials: &Trials) -> bool {
+    if let Some(own) = without_ledger(trials) {
+        return own
+            .hooks
+            .iter()
+            .filter(|hook| hook.is_call())
+            .all(|hook| hook.kind.is_some());
+    }
     trials.hooks.done().is_some_and(|attempts| {
         calls(attempts).all(|call| {
             call.error.is_none()
@@ -75,15 +82,27 @@ pub(super) fn checks(trials: &Trials) -> Vec<Check> {
             return vec![check("hooks", "hooks").unknown(format!("not tried: {why}"))];
         }
         Tried::Failed(why) => {
-            return vec![
+            let mut checks = vec![
                 check("hooks", "hooks of the ledger")
                     .limited(format!("not tried: {why}"))
                     .costs("the ledger: RSS is sampled, and no cause has pages"),
-                own_ledger(trials),
             ];
+            if let Some(own) = without_ledger(trials) {
+                checks.extend(own.hooks.iter().map(chosen));
+                checks.push(own_fentry(&own.hooks));
+            }
+            checks.push(own_ledger(trials));
+            return checks;
         }
     };
     let mut checks = Vec::new();
+    if let Some(own) = without_ledger(trials) {
+        // What was tried are the ledger's programs; these are the approximate mode's, which ask less of the kernel.
+        checks.extend(own.hooks.iter().map(chosen));
+        checks.push(own_fentry(&own.hooks));
+        checks.push(own_ledger(trials));
+        return checks;
+    }
     for attempt in attempts {
         let check = hook(attempt.hook);
         let way = match attempt.way {
@@ -118,6 +137,48 @@ pub(super) fn checks(trials: &Trials) -> Vec<Check> {
     checks
 }
 
+/// The session on memtrace itself, where it works and has no ledger.
+fn without_ledger(trials: &Trials) -> Option<&OwnLedger> {
+    trials.own.done().filter(|own| own.no_ledger.is_some())
+}
+
+/// A hook as the session attached it.
+fn chosen(own: &Hook) -> Check {
+    let check = hook(own.name);
+    match own.kind {
+        Some(HookKind::Fentry) => check.ok("by fentry"),
+        Some(HookKind::Tracepoint) => check.ok("by tracepoint"),
+        Some(HookKind::TpBtf) => check.ok("by BTF tracepoint"),
+        None => check
+            .limited(format!(
+                "refused: {}",
+                own.error.as_deref().unwrap_or("no reason given")
+            ))
+            .costs(cost(own.name)),
+    }
+}
+
+/// The kinder way to hook system calls, as the session without a ledger found it.
+fn own_fentry(hooks: &[Hook]) -> Check {
+    let check = check("fentry", "fentry");
+    let refused = hooks
+        .iter()
+        .filter(|hook| hook.is_call())
+        .find_map(|hook| hook.fallback.as_deref().or(hook.error.as_deref()));
+    match refused {
+        None => check.ok("all system calls: other processes pay nothing"),
+        Some(error) => check
+            .limited(format!("refused: {error}"))
+            .costs(TRACEPOINT_COST)
+            .advise(TRACEPOINT_ADVICE),
+    }
+}
+
+const TRACEPOINT_COST: &str = "no column. While a trace runs, every system call of every process on the host takes \
+                               some 40 ns longer";
+const TRACEPOINT_ADVICE: &str =
+    "--no-syscalls spares the host that, without calls, failed, requested";
+
 /// The kinder way to hook system calls.
 fn fentry(attempts: &[Attempt], trials: &Trials) -> Check {
     let check = check("fentry", "fentry");
@@ -135,12 +196,7 @@ fn fentry(attempts: &[Attempt], trials: &Trials) -> Check {
     };
     let check = check.limited(format!("{what}: {error}"));
     if calls_are_hooked(trials) {
-        check
-            .costs(
-                "no column. While a trace runs, every system call of every process on the host takes \
-                 some 40 ns longer",
-            )
-            .advise("--no-syscalls spares the host that, without calls, failed, requested")
+        check.costs(TRACEPOINT_COST).advise(TRACEPOINT_ADVICE)
     } else {
         check.costs("calls, failed, requested, where tracepoints are refused too")
     }

@@ -450,6 +450,16 @@ fn where_there_can_be_no_ledger_a_trace_is_approximate() {
         shown.contains("\na trace is approximate: RSS is sampled"),
         "{shown}"
     );
+    // Where the ledger's programs are refused, those of a trace without one may still be taken.
+    host.trials.hooks = Tried::Done(attempts(Some("unknown func"), Some("unknown func")));
+    host.trials.own = Tried::Done(OwnLedger {
+        no_ledger: Some(why.into()),
+        ..own(HookKind::Fentry)
+    });
+    let report = host.examine();
+    assert_eq!(state(&report, "hook_madvise"), State::Ok);
+    assert_eq!(check(&report, "hook_madvise").found, "by fentry");
+    assert_eq!(state(&report, "fentry"), State::Ok);
     // A session whose hook sees nothing of what was asked for is no trace either.
     host.trials.own = Tried::Done(OwnLedger {
         no_ledger: Some(why.into()),

@@ -285,7 +285,7 @@ fn build(root: &Path) -> Result<Programs> {
             "test",
             "--no-run",
             "--locked",
-            "--release",
+            "--profile=guest",
             "--package",
             "memtrace",
         ],
