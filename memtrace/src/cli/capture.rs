@@ -192,13 +192,7 @@ impl<'a> Capturing<'a> {
             }
             std::thread::sleep(MOMENT);
         };
-        let since = Duration::from_nanos(now.saturating_sub(self.recorder.begin_ns()));
-        let rss = self.rss_bytes(&after);
-        let smaps = if self.ration.allows(since, rss) {
-            self.read_smaps(since, rss)
-        } else {
-            None
-        };
+        let smaps = self.rationed_smaps(now, self.rss_bytes(&after));
         let observed = Observed {
             statm,
             resident: None,
@@ -213,13 +207,7 @@ impl<'a> Capturing<'a> {
             return Ok(());
         };
         let now = monotonic_ns();
-        let since = Duration::from_nanos(now.saturating_sub(self.recorder.begin_ns()));
-        let rss = resident.rss();
-        let smaps = if self.ration.allows(since, rss) {
-            self.read_smaps(since, rss)
-        } else {
-            None
-        };
+        let smaps = self.rationed_smaps(now, resident.rss());
         let observed = Observed {
             statm: self.sampler.statm(),
             resident: Some(resident),
@@ -237,6 +225,16 @@ impl<'a> Capturing<'a> {
 
     fn rss_bytes(&self, reading: &Reading) -> u64 {
         u64::try_from(rss_of(&reading.now())).unwrap_or(0) * self.host.page_size
+    }
+
+    /// `smaps_rollup` in between, where the ration allows it at `now`.
+    fn rationed_smaps(&mut self, now: u64, rss: u64) -> Option<Smaps> {
+        let since = Duration::from_nanos(now.saturating_sub(self.recorder.begin_ns()));
+        if self.ration.allows(since, rss) {
+            self.read_smaps(since, rss)
+        } else {
+            None
+        }
     }
 
     fn read_smaps(&mut self, since: Duration, rss: u64) -> Option<Smaps> {
@@ -366,7 +364,9 @@ impl<'a> Capturing<'a> {
 
     /// Ends the capture.
     pub fn finish(mut self, mut end: End) -> Result<Capture, ProbeError> {
-        if end != End::TargetExited && self.let_exec_pass()? {
+        // Without a ledger there is nothing that could belong to the old program.
+        let has_ledger = self.session.mode() == Mode::Exact;
+        if has_ledger && end != End::TargetExited && self.let_exec_pass()? {
             end = End::TargetExited;
         }
         let epoch = self.close(end)?;
@@ -388,11 +388,10 @@ impl<'a> Capturing<'a> {
 
     /// The report of the current epoch.
     fn close(&mut self, end: End) -> Result<Epoch, ProbeError> {
-        if end != End::Exec {
-            self.target.refresh();
-        }
         if end == End::Exec {
             self.recorder.ended_by_exec();
+        } else {
+            self.target.refresh();
         }
         let mut reading = self.session.read(self.number)?;
         let mut closing = Final::default();
@@ -638,14 +637,14 @@ impl<'a> Capturing<'a> {
         self.session
             .hooks()
             .iter()
-            .map(|hook| {
-                let blind = blind.filter(|_| hook.kind.is_some() && hook.is_call());
-                HookInfo {
+            .map(|hook| match blind {
+                Some(why) if hook.kind.is_some() && hook.is_call() => HookInfo {
                     name: hook.name.to_owned(),
-                    kind: hook.kind.filter(|_| blind.is_none()),
-                    error: blind.map(str::to_owned).or_else(|| hook.error.clone()),
-                    fallback: hook.fallback.clone().filter(|_| blind.is_none()),
-                }
+                    kind: None,
+                    error: Some(why.to_owned()),
+                    fallback: None,
+                },
+                _ => HookInfo::from(hook),
             })
             .collect()
     }

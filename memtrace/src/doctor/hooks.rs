@@ -47,11 +47,13 @@ pub(super) fn tracepoints_refused(trials: &Trials) -> bool {
     })
 }
 
+/// What is lost where a trace is approximate.
+pub(super) const NO_LEDGER: &str = "the ledger: RSS is sampled, and no cause has pages";
+
 /// What is lost without a hook.
 fn cost(hook: &str) -> String {
     match hook {
-        "rss" => "the ledger: RSS is sampled, and no cause has pages".to_owned(),
-        "find_target" => "the ledger: RSS is sampled, and no cause has pages".to_owned(),
+        "rss" | "find_target" => NO_LEDGER.to_owned(),
         "exit" => "-- CMD; the row exit; the last figures of a process that ends".to_owned(),
         "exec" => "-- CMD; an exec of the process goes unseen, and ends what is known".to_owned(),
         "fork" => "the number of children forked".to_owned(),
@@ -85,21 +87,15 @@ pub(super) fn checks(trials: &Trials) -> Vec<Check> {
             let mut checks = vec![
                 check("hooks", "hooks of the ledger")
                     .limited(format!("not tried: {why}"))
-                    .costs("the ledger: RSS is sampled, and no cause has pages"),
+                    .costs(NO_LEDGER),
             ];
-            if let Some(own) = without_ledger(trials) {
-                checks.extend(own.hooks.iter().map(chosen));
-                checks.push(own_fentry(&own.hooks));
-            }
+            checks.extend(chosen_hooks(trials));
             checks.push(own_ledger(trials));
             return checks;
         }
     };
-    let mut checks = Vec::new();
-    if let Some(own) = without_ledger(trials) {
-        // What was tried are the ledger's programs; these are the approximate mode's, which ask less of the kernel.
-        checks.extend(own.hooks.iter().map(chosen));
-        checks.push(own_fentry(&own.hooks));
+    let mut checks = chosen_hooks(trials);
+    if !checks.is_empty() {
         checks.push(own_ledger(trials));
         return checks;
     }
@@ -140,6 +136,17 @@ pub(super) fn checks(trials: &Trials) -> Vec<Check> {
 /// The session on memtrace itself, where it works and has no ledger.
 fn without_ledger(trials: &Trials) -> Option<&OwnLedger> {
     trials.own.done().filter(|own| own.no_ledger.is_some())
+}
+
+/// The hooks of a session without a ledger; none where there is one. What was tried one by one are the ledger's programs; these
+/// are the approximate mode's, which ask less of the kernel.
+fn chosen_hooks(trials: &Trials) -> Vec<Check> {
+    let Some(own) = without_ledger(trials) else {
+        return Vec::new();
+    };
+    let mut checks: Vec<Check> = own.hooks.iter().map(chosen).collect();
+    checks.push(own_fentry(&own.hooks));
+    checks
 }
 
 /// A hook as the session attached it.
@@ -281,16 +288,7 @@ pub(super) fn verdict(trials: &Trials) -> Verdict {
                         .to_owned()
                 }
             },
-            hooks: own
-                .hooks
-                .iter()
-                .map(|hook| HookInfo {
-                    name: hook.name.to_owned(),
-                    kind: hook.kind,
-                    error: hook.error.clone(),
-                    fallback: hook.fallback.clone(),
-                })
-                .collect(),
+            hooks: own.hooks.iter().map(HookInfo::from).collect(),
         },
     }
 }

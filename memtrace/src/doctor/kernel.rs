@@ -1,6 +1,6 @@
 //! memtrace itself, and what this kernel was built and booted with.
 
-use super::{Check, Facts, Section, Text, Trials, Tried, files, privileges::Capabilities};
+use super::{Check, Facts, Section, Text, Trials, Tried, files, hooks, privileges::Capabilities};
 use crate::view::format::size;
 
 pub(super) const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
@@ -97,7 +97,7 @@ fn load(trials: &Trials) -> Check {
         Tried::Not(why) => check.unknown(format!("not tried: {why}")),
         Tried::Failed(why) if trials.own.done().is_some() => check
             .limited(format!("not for a ledger: {why}"))
-            .costs("the ledger: RSS is sampled, and no cause has pages"),
+            .costs(hooks::NO_LEDGER),
         Tried::Failed(why) => check
             .missing(why)
             .costs("everything: no program of memtrace's can run"),
@@ -197,7 +197,7 @@ fn perf(facts: &Facts, trials: &Trials, capabilities: Capabilities) -> Check {
         check,
         "kernel/perf_event_paranoid",
         |check, value| {
-            if super::hooks::tracepoints_refused(trials)
+            if hooks::tracepoints_refused(trials)
                 && value.parse::<i32>().is_ok_and(|level| level > 2)
             {
                 return check

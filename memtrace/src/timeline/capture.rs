@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ledger::Cause,
-    probe::{HookKind, Mode},
+    probe::{Hook, HookKind, Mode},
 };
 
 /// The value of `schema` in files that this version writes.
@@ -151,6 +151,17 @@ pub struct HookInfo {
     /// Why it is not attached in a way that costs other processes less.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub fallback: Option<String>,
+}
+
+impl From<&Hook> for HookInfo {
+    fn from(hook: &Hook) -> Self {
+        Self {
+            name: hook.name.to_owned(),
+            kind: hook.kind,
+            error: hook.error.clone(),
+            fallback: hook.fallback.clone(),
+        }
+    }
 }
 
 /// What was not counted.
