@@ -6,6 +6,15 @@
 /// Name of the global.
 pub const CONFIG: &str = "CONFIG";
 
+/// The instruction at which the kernel side calls `bpf_rdonly_cast`, a function of the kernel's (6.2 and later): `call`, with
+/// a number in place of the function's BTF id, which only the loader knows. Where the kernel has no such function, the loader
+/// puts [`NO_CAST`] there, and no BTF id of a type into the configuration, so that it is never reached.
+pub const CAST: u64 = CAST_NUMBER << 32 | 0x2085;
+/// The number in place of the id: what follows `BPF_JMP | BPF_CALL` with `BPF_PSEUDO_KFUNC_CALL`.
+pub const CAST_NUMBER: u64 = 0x6d74_7263;
+/// `r0 = 0`.
+pub const NO_CAST: u64 = 0xb7;
+
 /// An offset that BTF did not confirm.
 pub const NONE: u32 = u32::MAX;
 
@@ -107,6 +116,14 @@ pub struct Config {
     pub counter_locals: u32,
     /// `bpf_array.pptrs`.
     pub array_pptrs: u32,
+    /// BTF id of `struct percpu_counter`, where [`CAST`] is at hand; else 0.
+    pub counter_type: u32,
+    /// BTF id of `struct pt_regs`, likewise.
+    pub regs_type: u32,
+    /// `task_struct.stack`.
+    pub task_stack: u32,
+    /// Padding, 0.
+    pub pad: u32,
 
     /// The system call's number in `pt_regs`; -1 there means no system call.
     pub regs_nr: u32,
@@ -127,5 +144,5 @@ pub struct Config {
 
 const _: () = {
     assert!(size_of::<SyscallNumbers>() == 32);
-    assert!(size_of::<Config>() == 2 * 8 + 36 * 4 + 2 * 32);
+    assert!(size_of::<Config>() == 2 * 8 + 40 * 4 + 2 * 32);
 };

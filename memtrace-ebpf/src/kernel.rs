@@ -154,6 +154,53 @@ pub fn own_namespace() -> Option<(u32, u64)> {
     Some((level, read(number + u64::from(config!(upid_ns)))?))
 }
 
+/// Makes a number a pointer to a structure that the verifier knows, from which may be read, whatever it points to: what cannot
+/// be read is 0. Costs nothing, where a checked read is a function call.
+///
+/// `type_id` must not be 0: only then is the instruction what it says.
+#[inline(always)]
+pub fn cast(address: u64, type_id: u32) -> *const u8 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let pointer: *const u8;
+        // SAFETY: a call of `bpf_rdonly_cast(obj, btf_id)`, with a call's registers.
+        unsafe {
+            core::arch::asm!(
+                ".quad {call}",
+                call = const memtrace_common::config::CAST,
+                inout("r1") address => _,
+                inout("r2") u64::from(type_id) => _,
+                lateout("r0") pointer,
+                lateout("r3") _,
+                lateout("r4") _,
+                lateout("r5") _,
+            );
+        }
+        pointer
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        let _ = type_id;
+        address as *const u8
+    }
+}
+
+/// This CPU's part of a counter.
+#[inline(always)]
+pub fn local(address: u64) -> Option<i32> {
+    if config!(counter_type) == 0 {
+        return read(address);
+    }
+    if address == 0 {
+        return None;
+    }
+    // The verifier wants to see a field of the structure, and the `count` of a counter is as wide as is needed.
+    let offset = u64::from(config!(counter_count));
+    let counter = cast(address.wrapping_sub(offset), config!(counter_type));
+    // SAFETY: the kernel handles a fault of such a load by itself.
+    Some(unsafe { core::ptr::read_volatile(counter.add(config!(counter_count) as usize).cast()) })
+}
+
 /// Reads kernel memory at an address that is only a number.
 #[inline(always)]
 pub fn read<T>(address: u64) -> Option<T> {

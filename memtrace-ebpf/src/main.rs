@@ -13,6 +13,7 @@
 
 mod approximate;
 mod cause;
+mod empty;
 mod epoch;
 mod faults;
 mod kernel;

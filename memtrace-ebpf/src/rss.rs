@@ -173,7 +173,7 @@ fn percpu(mm: u64, member: usize) {
             (&raw mut (*cells).last_local).cast::<i32>().add(member),
         )
     };
-    let Some(local) = kernel::read::<i32>(address) else {
+    let Some(local) = kernel::local(address) else {
         // SAFETY: a field of `SHARED`.
         state::count_shared(unsafe { &raw mut (*shared()).failed_reads }, 1);
         return;

@@ -175,6 +175,12 @@ const APPROXIMATE: Programs = Programs {
     brk_needs_btf: true,
 };
 
+pub(super) const EMPTY: Programs = Programs {
+    functions: |call| call.empty,
+    tracepoints: [("empty_enter", "sys_enter"), ("empty_exit", "sys_exit")],
+    brk_needs_btf: false,
+};
+
 fn attach_tracepoint(
     ebpf: &mut Ebpf,
     name: &'static str,
@@ -217,7 +223,12 @@ fn attach_exit(
 }
 
 /// `fentry` and `fexit` where the kernel takes them, else the tracepoints.
-fn attach_calls(ebpf: &mut Ebpf, btf: Option<&AyaBtf>, programs: &Programs, hooks: &mut Vec<Hook>) {
+pub(super) fn attach_calls(
+    ebpf: &mut Ebpf,
+    btf: Option<&AyaBtf>,
+    programs: &Programs,
+    hooks: &mut Vec<Hook>,
+) {
     let mut left: Vec<(&'static str, String)> = Vec::new();
     for (index, call) in CALLS.iter().enumerate() {
         let Some(btf) = btf else {

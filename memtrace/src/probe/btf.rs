@@ -56,6 +56,7 @@ enum Kind {
     Composite,
     Enum,
     Alias,
+    Function,
     Other,
 }
 
@@ -223,8 +224,9 @@ impl Btf {
             6 => (Kind::Enum, count * 8),
             // Typedef, volatile, const, restrict, type tag.
             8..=11 | 18 => (Kind::Alias, 0),
-            // Forward, function.
-            7 | 12 => (Kind::Other, 0),
+            // Forward.
+            7 => (Kind::Other, 0),
+            12 => (Kind::Function, 0),
             // Function prototype.
             13 => (Kind::Other, count * 8),
             // Variable.
@@ -285,8 +287,24 @@ impl Btf {
                 name: self.string(ty.name).unwrap_or_default().to_owned(),
                 size: ty.size_or_type,
             },
-            Kind::Alias | Kind::Other => Shape::Other,
+            Kind::Alias | Kind::Function | Kind::Other => Shape::Other,
         }
+    }
+
+    /// BTF id of a structure or union.
+    #[must_use]
+    pub fn struct_id(&self, name: &str) -> Option<u32> {
+        self.structs.get(name).copied()
+    }
+
+    /// BTF id of a function.
+    #[must_use]
+    pub fn function_id(&self, name: &str) -> Option<u32> {
+        let index = self
+            .types
+            .iter()
+            .position(|ty| ty.kind == Kind::Function && self.string(ty.name) == Some(name))?;
+        u32::try_from(index).ok()
     }
 
     /// Whether there is a structure or union of this name.

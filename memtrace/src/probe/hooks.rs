@@ -104,6 +104,8 @@ pub(super) struct Call {
     pub exit: &'static str,
     /// The programs of the approximate mode.
     pub approximate: (&'static str, &'static str),
+    /// The programs that do nothing.
+    pub empty: (&'static str, &'static str),
 }
 
 pub(super) const CALLS: [Call; 6] = [
@@ -112,36 +114,42 @@ pub(super) const CALLS: [Call; 6] = [
         enter: "enter_mmap",
         exit: "exit_mmap_call",
         approximate: ("approx_in_mmap", "approx_out_mmap"),
+        empty: ("empty_in_mmap", "empty_out_mmap"),
     },
     Call {
         name: "munmap",
         enter: "enter_munmap",
         exit: "exit_munmap",
         approximate: ("approx_in_munmap", "approx_out_munmap"),
+        empty: ("empty_in_munmap", "empty_out_munmap"),
     },
     Call {
         name: "mremap",
         enter: "enter_mremap",
         exit: "exit_mremap",
         approximate: ("approx_in_mremap", "approx_out_mremap"),
+        empty: ("empty_in_mremap", "empty_out_mremap"),
     },
     Call {
         name: "brk",
         enter: "enter_brk",
         exit: "exit_brk",
         approximate: ("approx_in_brk", "approx_out_brk"),
+        empty: ("empty_in_brk", "empty_out_brk"),
     },
     Call {
         name: "madvise",
         enter: "enter_madvise",
         exit: "exit_madvise",
         approximate: ("approx_in_madvise", "approx_out_madvise"),
+        empty: ("empty_in_madvise", "empty_out_madvise"),
     },
     Call {
         name: "process_madvise",
         enter: "enter_process_madvise",
         exit: "exit_process_madvise",
         approximate: ("approx_in_pmadvise", "approx_out_pmadvise"),
+        empty: ("empty_in_pmadv", "empty_out_pmadv"),
     },
 ];
 

@@ -5,6 +5,7 @@
 mod attach;
 pub mod btf;
 mod error;
+mod floor;
 mod hooks;
 mod host;
 mod loaded;
@@ -17,6 +18,7 @@ mod stats;
 mod tracefs;
 mod trial;
 
+pub use floor::Floor;
 pub use hooks::{Hook, HookKind, Mode};
 pub use host::{Host, PidNamespace, batch_pages};
 pub use loaded::loaded_programs;

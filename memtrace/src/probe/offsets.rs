@@ -96,6 +96,10 @@ fn without_offsets(host: Host, regs: &Regs) -> Config {
         counter_count: NONE,
         counter_locals: NONE,
         array_pptrs: NONE,
+        counter_type: 0,
+        regs_type: 0,
+        task_stack: NONE,
+        pad: 0,
         regs_nr: regs.nr,
         regs_arg: regs.arg,
         regs_compat: regs.compat,
@@ -139,8 +143,17 @@ pub fn config(btf: &Btf, host: Host) -> Result<Config, OffsetError> {
         counter_count: rss.count,
         counter_locals: rss.locals,
         array_pptrs: offset("bpf_array", "pptrs")?,
+        counter_type: cast(btf).and(btf.struct_id("percpu_counter")).unwrap_or(0),
+        regs_type: cast(btf).and(btf.struct_id("pt_regs")).unwrap_or(0),
+        task_stack: offset("task_struct", "stack")?,
         ..without_offsets(host, &regs)
     })
+}
+
+/// BTF id of the kernel's function that makes a number a pointer; `None` where it has none (before 6.2).
+#[must_use]
+pub fn cast(btf: &Btf) -> Option<u32> {
+    btf.function_id("bpf_rdonly_cast")
 }
 
 struct UpidArray {

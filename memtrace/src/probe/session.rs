@@ -17,11 +17,11 @@ use memtrace_common::{
 };
 
 use super::{
-    Hook, Host, Mode, OBJECT, PidNamespace, ProbeError,
+    Hook, Host, Mode, PidNamespace, ProbeError,
     attach::{attach_all, attach_approximate, find_target},
     btf::Btf,
     error::chain,
-    memlock,
+    memlock, object,
     offsets::{self, Sampling},
     stats::{self, ProgramRuns, Programs},
 };
@@ -191,7 +191,7 @@ impl Session {
             )
         };
         let btf = AyaBtf::from_sys_fs().ok();
-        let mut ebpf = load(btf.as_ref(), config, options)?;
+        let mut ebpf = load(btf.as_ref(), config, None, options)?;
         let hooks = attach_approximate(&mut ebpf, btf.as_ref(), options, reason)?;
         Self::of(
             ebpf,
@@ -515,16 +515,24 @@ pub(super) fn load_exact(
     host: &Host,
     options: &Options,
 ) -> Result<(Ebpf, AyaBtf, Config), ProbeError> {
-    let config = {
+    let (config, cast) = {
         let btf = Btf::from_kernel()?;
-        offsets::config(&btf, config_host(options, host))?
+        (
+            offsets::config(&btf, config_host(options, host))?,
+            offsets::cast(&btf),
+        )
     };
     let btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.to_string()))?;
-    let ebpf = load(Some(&btf), config, options)?;
+    let ebpf = load(Some(&btf), config, cast, options)?;
     Ok((ebpf, btf, config))
 }
 
-fn load(btf: Option<&AyaBtf>, config: Config, options: &Options) -> Result<Ebpf, ProbeError> {
+fn load(
+    btf: Option<&AyaBtf>,
+    config: Config,
+    cast: Option<u32>,
+    options: &Options,
+) -> Result<Ebpf, ProbeError> {
     let pod = PodConfig(config);
     let log_level = if options.bpf_log { 0xffu8 } else { 0 };
     let mut loader = EbpfLoader::new();
@@ -544,7 +552,7 @@ fn load(btf: Option<&AyaBtf>, config: Config, options: &Options) -> Result<Ebpf,
         loader.map_max_entries(MAP_BEGUN, 1);
     }
     loader
-        .load(OBJECT)
+        .load(&object::with_cast(cast))
         .map_err(|error| ProbeError::Load(chain(&error)))
 }
 

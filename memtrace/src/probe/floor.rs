@@ -1,0 +1,57 @@
+//! The hooks of an exact session with programs that do nothing: what they cost before anybody does anything in them.
+
+use aya::Ebpf;
+
+use super::{
+    Hook, HookKind, Host, ProbeError,
+    attach::{EMPTY, attach_btf, attach_calls},
+    session::{Options, load_exact},
+};
+
+/// The empty programs: the hook, the program, its tracepoint.
+const TRACEPOINTS: [(&str, &str, &str); 6] = [
+    ("rss", "empty_rss_stat", "rss_stat"),
+    ("exit", "empty_exit_mmap", "exit_mmap"),
+    ("exec", "empty_exec", "sched_process_exec"),
+    ("fork", "empty_fork", "sched_process_fork"),
+    ("faults_user", "empty_fault_user", "page_fault_user"),
+    ("faults_kernel", "empty_fault_kern", "page_fault_kernel"),
+];
+
+/// Empty programs, attached for as long as this lives. For benchmarks: no tool on the same hooks can cost less.
+pub struct Floor {
+    _ebpf: Ebpf,
+    hooks: Vec<Hook>,
+}
+
+impl Floor {
+    /// Attaches an empty program wherever a session with these options attaches one of its own.
+    ///
+    /// # Errors
+    ///
+    /// Where the object cannot be loaded. Hooks that cannot be attached are in [`Self::hooks`], with their reasons.
+    pub fn attach(options: &Options) -> Result<Self, ProbeError> {
+        let host = Host::read()?;
+        let (mut ebpf, btf, _) = load_exact(&host, options)?;
+        let mut hooks = Vec::new();
+        let wanted = TRACEPOINTS
+            .into_iter()
+            .filter(|(name, ..)| options.faults || !name.starts_with("faults"));
+        for (name, program, tracepoint) in wanted {
+            hooks.push(match attach_btf(&mut ebpf, &btf, program, tracepoint) {
+                Ok(()) => Hook::attached(name, HookKind::TpBtf),
+                Err(reason) => Hook::missing(name, reason),
+            });
+        }
+        if options.syscalls {
+            attach_calls(&mut ebpf, Some(&btf), &EMPTY, &mut hooks);
+        }
+        Ok(Self { _ebpf: ebpf, hooks })
+    }
+
+    /// The hooks, attached or not.
+    #[must_use]
+    pub fn hooks(&self) -> &[Hook] {
+        &self.hooks
+    }
+}
