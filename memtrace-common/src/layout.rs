@@ -21,7 +21,9 @@ pub const MAP_EVENTS: &str = "EVENTS";
 pub const MAP_ERRNOS: &str = "ERRNOS";
 /// Name of the map of tasks that have a cell of their own: [`TaskKey`] to the slot.
 pub const MAP_TASKS: &str = "TASKS";
-/// Name of the map of calls that have begun and not ended: thread to [`Begun`].
+/// Name of the array of calls that have begun and not ended: [`BegunSlot`], by the thread's number modulo [`BEGUN_SLOTS`].
+pub const MAP_BEGUN_SLOTS: &str = "BEGUN_SLOTS";
+/// Name of the map of those whose slot another thread has: thread to [`Begun`].
 pub const MAP_BEGUN: &str = "BEGUN";
 /// Name of the map of calls that have begun, in the approximate mode: thread to [`Asked`].
 pub const MAP_ASKED: &str = "ASKED";
@@ -30,8 +32,11 @@ pub const MAP_SHARED: &str = ".bss";
 
 /// Most different (call, errno) pairs that are told apart.
 pub const MAX_ERRNOS: u32 = 1024;
-/// Most threads of the target that can be inside hooked calls at the same time.
+/// Threads of the target that can be inside hooked calls at the same time, whatever their numbers are, beside those that have a
+/// slot.
 pub const MAX_BEGUN: u32 = 10_240;
+/// Slots for threads inside hooked calls. Threads of one process mostly have numbers next to each other.
+pub const BEGUN_SLOTS: u32 = 4096;
 
 /// Pages by RSS member; signed, a change.
 pub type Pages = [i64; MEMBERS];
@@ -238,6 +243,16 @@ pub struct Begun {
     pub brk: u64,
 }
 
+/// The place of a thread that is inside a call. An array costs a tenth of a hash map's time.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct BegunSlot {
+    /// Whose it is, as `bpf_get_current_pid_tgid` tells; 0 where it is free.
+    pub thread: u64,
+    /// The call.
+    pub begun: Begun,
+}
+
 /// A call that has begun, with what it asks for: for kernels that do not tell at its end.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -262,6 +277,8 @@ const _: () = {
     assert!(size_of::<ErrnoKey>() == 16);
     assert!(size_of::<TaskKey>() == 24);
     assert!(size_of::<Begun>() == 16);
+    assert!(size_of::<BegunSlot>() == 24);
+    assert!(BEGUN_SLOTS.is_power_of_two());
     assert!(size_of::<Asked>() == 48);
     assert!(EPOCH_SLOTS.is_power_of_two());
 };

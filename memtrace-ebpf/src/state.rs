@@ -10,8 +10,8 @@ use aya_ebpf::{
 use memtrace_common::{
     config::Config,
     layout::{
-        Asked, Begun, Control, CpuCells, EPOCH_SLOTS, Epoch, ErrnoKey, MAX_BEGUN, MAX_ERRNOS,
-        Shared, TaskKey,
+        Asked, BEGUN_SLOTS as SLOTS, Begun, BegunSlot, Control, CpuCells, EPOCH_SLOTS, Epoch,
+        ErrnoKey, MAX_BEGUN, MAX_ERRNOS, Shared, TaskKey,
     },
 };
 
@@ -53,6 +53,9 @@ pub static ERRNOS: HashMap<ErrnoKey, u64> = HashMap::with_max_entries(MAX_ERRNOS
 #[map]
 pub static TASKS: HashMap<TaskKey, u32> =
     HashMap::with_max_entries(memtrace_common::cell::TASK_SLOTS, 0);
+
+#[map]
+pub static BEGUN_SLOTS: Array<BegunSlot> = Array::with_max_entries(SLOTS, 0);
 
 #[map]
 pub static BEGUN: HashMap<u64, Begun> = HashMap::with_max_entries(MAX_BEGUN, 0);

@@ -11,14 +11,14 @@ use aya_ebpf::{
 };
 use memtrace_common::{
     cell::{BRK, CALL_SLOTS, MMAP, MREMAP, MUNMAP, PROCESS_MADVISE_BASE, TASK_BASE, call_slot},
-    layout::{Begun, CallStats, ErrnoKey},
+    layout::{BEGUN_SLOTS as SLOTS, Begun, BegunSlot, CallStats, ErrnoKey},
 };
 
 use crate::{
     cause,
     kernel::{self, Arguments, Task},
     rss::current_cells,
-    state::{self, BEGUN, ERRNOS, config, load, shared},
+    state::{self, BEGUN, BEGUN_SLOTS, ERRNOS, config, load, shared, store},
 };
 
 /// `MAX_ERRNO`, `include/linux/err.h`.
@@ -51,12 +51,57 @@ fn enter() {
     let begun = Begun {
         // SAFETY: a helper without arguments.
         at_ns: unsafe { bpf_ktime_get_ns() },
-        brk: kernel::read(task.mm() + u64::from(config!(mm_brk))).unwrap_or(0),
+        brk: if task.user_regs().nr() as u32 == config!(native.brk) {
+            kernel::read(task.mm() + u64::from(config!(mm_brk))).unwrap_or(0)
+        } else {
+            0
+        },
     };
-    if BEGUN.insert(bpf_get_current_pid_tgid(), begun, 0).is_err() {
+    keep(bpf_get_current_pid_tgid(), begun);
+}
+
+/// The slot of a thread, which another one may have.
+#[inline(always)]
+fn slot(thread: u64) -> Option<*mut BegunSlot> {
+    BEGUN_SLOTS.get_ptr_mut(thread as u32 & (SLOTS - 1))
+}
+
+#[inline(always)]
+fn keep(thread: u64, begun: Begun) {
+    if let Some(slot) = slot(thread) {
+        // SAFETY: fields of the slot.
+        let owner = unsafe { &raw mut (*slot).thread };
+        let old = state::claim(owner, thread);
+        // Its own, where the end of a call was not seen.
+        if old == 0 || old == thread {
+            // SAFETY: the slot is this thread's.
+            unsafe { store(&raw mut (*slot).begun, begun) };
+            return;
+        }
+    }
+    if BEGUN.insert(thread, begun, 0).is_err() {
         // SAFETY: a field of `SHARED`.
         state::count_shared(unsafe { &raw mut (*shared()).lost_calls }, 1);
     }
+}
+
+/// What was kept, which is forgotten by that.
+#[inline(always)]
+fn kept(thread: u64) -> Option<Begun> {
+    if let Some(slot) = slot(thread) {
+        // SAFETY: fields of the slot; what is in them is this thread's where it says so.
+        unsafe {
+            if load(&raw const (*slot).thread) == thread {
+                let begun = load(&raw const (*slot).begun);
+                store(&raw mut (*slot).thread, 0);
+                return Some(begun);
+            }
+        }
+    }
+    // SAFETY: only this thread touches its entry.
+    let begun = unsafe { BEGUN.get(thread) }.copied()?;
+    let _ = BEGUN.remove(thread);
+    Some(begun)
 }
 
 #[inline(always)]
@@ -64,13 +109,10 @@ fn exit(nr: u32, result: i64) {
     let Some(task) = is_target() else {
         return;
     };
-    let thread = bpf_get_current_pid_tgid();
-    // SAFETY: only this thread touches its entry.
-    let Some(begun) = (unsafe { BEGUN.get(thread) }).copied() else {
+    let Some(begun) = kept(bpf_get_current_pid_tgid()) else {
         // It began before the hooks were attached: it is not counted.
         return;
     };
-    let _ = BEGUN.remove(thread);
     count(task.user_regs(), nr, result, begun);
 }
 

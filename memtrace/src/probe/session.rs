@@ -11,8 +11,8 @@ use memtrace_common::{
     cell::{CALL_SLOTS, CELLS, MEMBERS},
     config::{CONFIG, Config, NONE},
     layout::{
-        Control, CpuCells, EPOCH_SLOTS, EpochEnd, ErrnoKey, MAP_ASKED, MAP_BEGUN, MAP_CELLS,
-        MAP_CONTROL, MAP_ERRNOS, MAP_EVENTS, MAP_SHARED, MAP_TASKS, Shared, TaskKey,
+        Control, CpuCells, EPOCH_SLOTS, EpochEnd, ErrnoKey, MAP_ASKED, MAP_BEGUN, MAP_BEGUN_SLOTS,
+        MAP_CELLS, MAP_CONTROL, MAP_ERRNOS, MAP_EVENTS, MAP_SHARED, MAP_TASKS, Shared, TaskKey,
     },
 };
 
@@ -550,6 +550,7 @@ fn load(
     }
     if !options.syscalls {
         loader.map_max_entries(MAP_BEGUN, 1);
+        loader.map_max_entries(MAP_BEGUN_SLOTS, 1);
     }
     loader
         .load(&object::with_cast(cast))
