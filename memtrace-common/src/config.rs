@@ -15,6 +15,16 @@ pub const CAST_NUMBER: u64 = 0x6d74_7263;
 /// `r0 = 0`.
 pub const NO_CAST: u64 = 0xb7;
 
+/// The instruction by which the kernel side names the kernel's per-CPU variable `current_task`, or `pcpu_hot`, in which it lies from
+/// 6.2 to 6.14: a load of 64 bits into `r1`, of
+/// which this is the first half, with a number in place of the variable's BTF id ([`CURRENT_NUMBER`]). The loader puts
+/// [`NO_CURRENT`] there where BTF does not know it.
+pub const CURRENT: u64 = CURRENT_NUMBER << 32 | 0x3118;
+/// The number in place of the id: what follows `BPF_LD | BPF_DW | BPF_IMM` with `BPF_PSEUDO_BTF_ID`.
+pub const CURRENT_NUMBER: u64 = 0x6d74_6375;
+/// `r1 = 0`, the first half.
+pub const NO_CURRENT: u64 = 0x0118;
+
 /// An offset that BTF did not confirm.
 pub const NONE: u32 = u32::MAX;
 
@@ -118,12 +128,15 @@ pub struct Config {
     pub array_pptrs: u32,
     /// BTF id of `struct percpu_counter`, where [`CAST`] is at hand; else 0.
     pub counter_type: u32,
+    /// BTF id of `struct task_struct`, where the kernel side finds the running task and its registers without calling helpers;
+    /// else 0.
+    pub task_type: u32,
     /// BTF id of `struct pt_regs`, likewise.
     pub regs_type: u32,
     /// `task_struct.stack`.
     pub task_stack: u32,
-    /// Padding, 0.
-    pub pad: u32,
+    /// `task_struct.pid`: the thread's id.
+    pub task_pid: u32,
 
     /// The system call's number in `pt_regs`; -1 there means no system call.
     pub regs_nr: u32,
@@ -136,6 +149,9 @@ pub struct Config {
     /// Their value in a 32-bit task.
     pub compat_value: u32,
 
+    /// Bytes from the beginning of the variable that [`CURRENT`] names to the pointer to the running task in it.
+    pub current_offset: u32,
+
     /// Numbers of the native ABI.
     pub native: SyscallNumbers,
     /// Numbers of the 32-bit ABI.
@@ -144,5 +160,5 @@ pub struct Config {
 
 const _: () = {
     assert!(size_of::<SyscallNumbers>() == 32);
-    assert!(size_of::<Config>() == 2 * 8 + 40 * 4 + 2 * 32);
+    assert!(size_of::<Config>() == 2 * 8 + 41 * 4 + 4 + 2 * 32);
 };

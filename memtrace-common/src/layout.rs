@@ -121,6 +121,16 @@ pub enum EpochEnd {
     Exit = 2,
 }
 
+/// What is known of one CPU.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Cpu {
+    /// Kernel address of its `current_task`; 0 where it is not known.
+    pub current: u64,
+    /// Scratch in which the kernel side turns pointers into numbers.
+    pub scratch: u64,
+}
+
 /// State of one epoch that all CPUs share.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -183,6 +193,10 @@ pub struct Shared {
     pub last_child: u64,
     /// Task slots handed out.
     pub task_slots: u64,
+    /// 1 where the running task was not found without a helper as the helper found it: then it must not be sought so.
+    pub mistaken: u64,
+    /// Where a task's registers of its entry into the kernel lie, from the beginning of its stack.
+    pub regs_offset: u64,
     /// Advice values outside the fixed slots, as u32, plus 1, in the order in which they were seen; 0 is free.
     pub unknown_advice: [u64; UNKNOWN_SLOTS as usize],
     /// The epochs, by number modulo [`EPOCH_SLOTS`].
@@ -247,7 +261,7 @@ pub struct Begun {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct BegunSlot {
-    /// Whose it is, as `bpf_get_current_pid_tgid` tells; 0 where it is free.
+    /// Whose it is, as the initial PID namespace numbers threads; 0 where it is free.
     pub thread: u64,
     /// The call.
     pub begun: Begun,
@@ -272,7 +286,7 @@ const _: () = {
     // The kernel refuses a per-CPU value above PCPU_MIN_UNIT_SIZE (32 KiB), and allocates all slots at once.
     assert!(size_of::<CpuCells>() <= 32 * 1024);
     assert!(size_of::<Epoch>() == 7 * 32 + 3 * 8 + 8);
-    assert!(size_of::<Shared>() == 120 + EPOCH_SLOTS as usize * size_of::<Epoch>());
+    assert!(size_of::<Shared>() == 136 + EPOCH_SLOTS as usize * size_of::<Epoch>());
     assert!(size_of::<Event>() == 8);
     assert!(size_of::<ErrnoKey>() == 16);
     assert!(size_of::<TaskKey>() == 24);

@@ -19,7 +19,7 @@ use crate::{
 /// The cell of an RSS change of `mm` that the current task makes.
 #[inline(always)]
 pub fn current(mm: u64) -> u32 {
-    let task = Task::current();
+    let task = Task::running();
     let flags = task.flags();
     // "Belongs to the target" means its mm, not its tgid: a vfork child shares the mm.
     if task.mm() == mm {

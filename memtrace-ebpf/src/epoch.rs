@@ -13,12 +13,12 @@ use aya_ebpf::{
 use memtrace_common::{
     cell::MEMBERS,
     config::RSS_PERCPU,
-    layout::{CpuCells, EPOCH_SLOTS, EpochEnd, Event},
+    layout::{Cpu, CpuCells, EPOCH_SLOTS, EpochEnd, Event},
 };
 
 use crate::{
-    kernel,
-    state::{self, CELLS, CONTROL, EVENTS, config, load, shared, store},
+    kernel::{self, Task},
+    state::{self, CELLS, CONTROL, CPUS, EVENTS, config, load, shared, store},
 };
 
 /// Readings of the counters until they are called unsettled.
@@ -56,6 +56,62 @@ fn cells_of(slot: u32, cpu: u32) -> *mut CpuCells {
         )
         .cast()
     }
+}
+
+/// Learns where each CPU keeps its running task, and where a task's registers lie, so that [`Task::running`] and
+/// [`Task::user_regs`] need no helper. Then holds what they say against the helpers, once.
+#[inline(always)]
+pub fn learn() {
+    // SAFETY: `note_current` takes no context.
+    unsafe {
+        generated::bpf_loop(
+            config!(cpus),
+            note_current as *mut core::ffi::c_void,
+            core::ptr::null_mut(),
+            0,
+        );
+    }
+    let Some(cpu) = CPUS.get_ptr_mut(0) else {
+        return;
+    };
+    let task = Task::current();
+    // SAFETY: fields of this CPU's entry and of `SHARED`.
+    unsafe {
+        let scratch = &raw mut (*cpu).scratch;
+        let regs = number(scratch, task.checked_regs().pointer());
+        store(
+            &raw mut (*shared()).regs_offset,
+            regs.wrapping_sub(task.stack()),
+        );
+        let known = number(scratch, task.address() as *const u8);
+        let found = number(scratch, Task::running().address() as *const u8);
+        store(&raw mut (*shared()).mistaken, u64::from(known != found));
+    }
+}
+
+unsafe extern "C" fn note_current(cpu: u64, _context: *mut core::ffi::c_void) -> i64 {
+    let first = 0u32;
+    // SAFETY: as in `cells_of`.
+    let entry: *mut Cpu = unsafe {
+        generated::bpf_map_lookup_percpu_elem(
+            core::ptr::from_ref(&CPUS).cast_mut().cast(),
+            (&raw const first).cast(),
+            cpu as u32,
+        )
+        .cast()
+    };
+    let current = kernel::current_task_on(cpu as u32);
+    if !entry.is_null() && !current.is_null() {
+        // SAFETY: fields of the entry just looked up.
+        unsafe {
+            let address = number(&raw mut (*entry).scratch, current);
+            store(
+                &raw mut (*entry).current,
+                address + u64::from(config!(current_offset)),
+            );
+        }
+    }
+    0
 }
 
 /// Turns a pointer that the verifier knows into a number: through memory, where the verifier forgets what it was.

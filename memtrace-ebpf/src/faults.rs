@@ -19,7 +19,7 @@ const INSTRUCTION: u64 = 1 << 4;
 fn faults() -> Option<*mut FaultStats> {
     // SAFETY: a field of `SHARED`.
     let mm = load(unsafe { &raw const (*shared()).target_mm });
-    if mm == 0 || Task::current().mm() != mm {
+    if mm == 0 || Task::running().mm() != mm {
         return None;
     }
     let (cells, _) = current_cells()?;

@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::{bpf_get_current_task_btf, bpf_probe_read_kernel, generated};
 
-use crate::state::config;
+use crate::state::{CPUS, config, load, shared};
 
 /// A `task_struct` that the verifier knows as such: fields are read directly, without a helper.
 #[derive(Clone, Copy)]
@@ -17,6 +17,38 @@ impl Task {
     pub fn current() -> Self {
         // SAFETY: always returns the running task.
         Self(unsafe { bpf_get_current_task_btf() }.cast())
+    }
+
+    /// The same, found without a helper where that can be: each function call costs as much as all the rest of a short program.
+    #[inline(always)]
+    pub fn running() -> Self {
+        if config!(task_type) == 0 {
+            return Self::current();
+        }
+        let Some(cpu) = CPUS.get_ptr(0) else {
+            return Self(core::ptr::null());
+        };
+        // SAFETY: a field of this CPU's entry.
+        let current = unsafe { load(&raw const (*cpu).current) };
+        Self(cast(word(current), config!(task_type)))
+    }
+
+    /// The task's address.
+    #[inline(always)]
+    pub fn address(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// The thread's id, in the initial namespace.
+    #[inline(always)]
+    pub fn pid(self) -> u32 {
+        self.field(config!(task_pid))
+    }
+
+    /// The beginning of its kernel stack.
+    #[inline(always)]
+    pub fn stack(self) -> u64 {
+        self.field(config!(task_stack))
     }
 
     /// Wraps a task that a BTF program got as its argument.
@@ -79,6 +111,17 @@ impl Task {
     /// The registers of the task's entry into the kernel.
     #[inline(always)]
     pub fn user_regs(self) -> UserRegs {
+        if config!(task_type) != 0 {
+            // SAFETY: a field of `SHARED`.
+            let offset = load(unsafe { &raw const (*shared()).regs_offset });
+            return UserRegs(cast(self.stack().wrapping_add(offset), config!(regs_type)));
+        }
+        self.checked_regs()
+    }
+
+    /// The same, as a helper finds them: for a task that came from the kernel.
+    #[inline(always)]
+    pub fn checked_regs(self) -> UserRegs {
         // SAFETY: valid for every task; what a kernel thread has there means nothing.
         UserRegs(unsafe { generated::bpf_task_pt_regs(self.0.cast_mut().cast()) } as *const u8)
     }
@@ -101,6 +144,12 @@ impl UserRegs {
     fn field<T: Copy>(self, offset: u32) -> T {
         // SAFETY: as for `Task::field`.
         unsafe { core::ptr::read_volatile(self.0.add(offset as usize).cast()) }
+    }
+
+    /// Their address.
+    #[inline(always)]
+    pub fn pointer(self) -> *const u8 {
+        self.0
     }
 
     /// The system call's number; negative outside system calls.
@@ -194,11 +243,52 @@ pub fn local(address: u64) -> Option<i32> {
     if address == 0 {
         return None;
     }
-    // The verifier wants to see a field of the structure, and the `count` of a counter is as wide as is needed.
-    let offset = u64::from(config!(counter_count));
-    let counter = cast(address.wrapping_sub(offset), config!(counter_type));
+    Some(number(address))
+}
+
+/// Reads 64 bits of the kernel's memory, by [`cast`].
+#[inline(always)]
+fn word(address: u64) -> u64 {
+    number(address)
+}
+
+/// Reads up to 64 bits. The verifier wants to see a field of a structure; the `count` of a counter is as wide as is needed.
+#[inline(always)]
+fn number<T: Copy>(address: u64) -> T {
+    let offset = config!(counter_count);
+    let counter = cast(
+        address.wrapping_sub(u64::from(offset)),
+        config!(counter_type),
+    );
     // SAFETY: the kernel handles a fault of such a load by itself.
-    Some(unsafe { core::ptr::read_volatile(counter.add(config!(counter_count) as usize).cast()) })
+    unsafe { core::ptr::read_volatile(counter.add(offset as usize).cast()) }
+}
+
+/// Where each CPU keeps its running task: the address of the kernel's variable on the CPU `cpu`.
+#[inline(always)]
+pub fn current_task_on(cpu: u32) -> *const u8 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let variable: *const core::ffi::c_void;
+        // SAFETY: a load of 64 bits, in two halves.
+        unsafe {
+            core::arch::asm!(
+                ".quad {first}",
+                ".quad 0",
+                first = const memtrace_common::config::CURRENT,
+                out("r1") variable,
+            );
+        }
+        // SAFETY: the variable is one of the kernel's, as its BTF says.
+        unsafe { generated::bpf_per_cpu_ptr(variable, cpu) }
+            .cast_const()
+            .cast()
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        let _ = cpu;
+        core::ptr::null()
+    }
 }
 
 /// Reads kernel memory at an address that is only a number.

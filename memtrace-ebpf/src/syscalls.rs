@@ -5,7 +5,7 @@
 //! registers in both. What is counted of a call is the same in the approximate mode, which finds its calls in its own way.
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_user},
+    helpers::{bpf_ktime_get_ns, bpf_probe_read_user},
     macros::{fentry, fexit, tracepoint},
     programs::{FEntryContext, FExitContext, TracePointContext},
 };
@@ -39,25 +39,25 @@ struct Bytes {
 fn is_target() -> Option<Task> {
     // SAFETY: a field of `SHARED`.
     let mm = load(unsafe { &raw const (*shared()).target_mm });
-    let task = Task::current();
+    let task = Task::running();
     (mm != 0 && task.mm() == mm).then_some(task)
 }
 
 #[inline(always)]
-fn enter() {
+fn enter(nr: u32) {
     let Some(task) = is_target() else {
         return;
     };
     let begun = Begun {
         // SAFETY: a helper without arguments.
         at_ns: unsafe { bpf_ktime_get_ns() },
-        brk: if task.user_regs().nr() as u32 == config!(native.brk) {
+        brk: if nr == config!(native.brk) {
             kernel::read(task.mm() + u64::from(config!(mm_brk))).unwrap_or(0)
         } else {
             0
         },
     };
-    keep(bpf_get_current_pid_tgid(), begun);
+    keep(u64::from(task.pid()), begun);
 }
 
 /// The slot of a thread, which another one may have.
@@ -109,7 +109,7 @@ fn exit(nr: u32, result: i64) {
     let Some(task) = is_target() else {
         return;
     };
-    let Some(begun) = kept(bpf_get_current_pid_tgid()) else {
+    let Some(begun) = kept(u64::from(task.pid())) else {
         // It began before the hooks were attached: it is not counted.
         return;
     };
@@ -239,10 +239,13 @@ fn count_errno(epoch: u32, cell: u32, errno: u32) {
     }
 }
 
-/// Any of `syscalls:sys_enter_{mmap,munmap,mremap,brk,madvise,process_madvise}`.
+/// Any of `syscalls:sys_enter_{mmap,munmap,mremap,brk,madvise,process_madvise}`; the record begins as that of `sys_exit_*` does.
 #[tracepoint]
-pub fn sys_enter(_ctx: TracePointContext) -> u32 {
-    enter();
+pub fn sys_enter(ctx: TracePointContext) -> u32 {
+    // SAFETY: the offset is inside the record.
+    if let Ok(nr) = unsafe { ctx.read_at::<u32>(8) } {
+        enter(nr);
+    }
     0
 }
 
@@ -270,7 +273,7 @@ macro_rules! call {
     ($call:ident, $enter:ident, $exit:ident) => {
         #[fentry]
         pub fn $enter(_ctx: FEntryContext) -> i32 {
-            enter();
+            enter(config!(native.$call));
             0
         }
 

@@ -35,6 +35,10 @@ pub fn find_target(ctx: *mut core::ffi::c_void) -> i32 {
     }
     // SAFETY: the kernel passed it.
     let task = unsafe { Task::from_ptr(task) };
+    // SAFETY: a field of `SHARED`.
+    if config!(task_type) != 0 && load(unsafe { &raw const (*shared()).regs_offset }) == 0 {
+        epoch::learn();
+    }
     let Some((level, namespace)) = kernel::own_namespace() else {
         return 0;
     };

@@ -57,6 +57,7 @@ enum Kind {
     Enum,
     Alias,
     Function,
+    Variable,
     Other,
 }
 
@@ -230,7 +231,7 @@ impl Btf {
             // Function prototype.
             13 => (Kind::Other, count * 8),
             // Variable.
-            14 => (Kind::Other, 4),
+            14 => (Kind::Variable, 4),
             // Data section.
             15 => (Kind::Other, count * 12),
             // Float.
@@ -287,7 +288,7 @@ impl Btf {
                 name: self.string(ty.name).unwrap_or_default().to_owned(),
                 size: ty.size_or_type,
             },
-            Kind::Alias | Kind::Function | Kind::Other => Shape::Other,
+            Kind::Alias | Kind::Function | Kind::Variable | Kind::Other => Shape::Other,
         }
     }
 
@@ -300,10 +301,18 @@ impl Btf {
     /// BTF id of a function.
     #[must_use]
     pub fn function_id(&self, name: &str) -> Option<u32> {
-        let index = self
-            .types
-            .iter()
-            .position(|ty| ty.kind == Kind::Function && self.string(ty.name) == Some(name))?;
+        self.id(Kind::Function, name)
+    }
+
+    /// BTF id of a variable.
+    #[must_use]
+    pub fn variable_id(&self, name: &str) -> Option<u32> {
+        self.id(Kind::Variable, name)
+    }
+
+    fn id(&self, kind: Kind, name: &str) -> Option<u32> {
+        let mut types = self.types.iter();
+        let index = types.position(|ty| ty.kind == kind && self.string(ty.name) == Some(name))?;
         u32::try_from(index).ok()
     }
 

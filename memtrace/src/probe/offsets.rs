@@ -97,9 +97,11 @@ fn without_offsets(host: Host, regs: &Regs) -> Config {
         counter_locals: NONE,
         array_pptrs: NONE,
         counter_type: 0,
+        task_type: 0,
         regs_type: 0,
         task_stack: NONE,
-        pad: 0,
+        task_pid: NONE,
+        current_offset: 0,
         regs_nr: regs.nr,
         regs_arg: regs.arg,
         regs_compat: regs.compat,
@@ -121,6 +123,10 @@ pub fn config(btf: &Btf, host: Host) -> Result<Config, OffsetError> {
     let rss = rss(btf)?;
     let regs = arch::regs(btf)?;
     let upid = upid_array(btf)?;
+    // Only with all of these.
+    let quick = cast(btf)
+        .and(btf.struct_id("pt_regs"))
+        .and(current_task(btf));
     Ok(Config {
         rss_kind: rss.kind,
         task_mm: offset("task_struct", "mm")?,
@@ -144,8 +150,11 @@ pub fn config(btf: &Btf, host: Host) -> Result<Config, OffsetError> {
         counter_locals: rss.locals,
         array_pptrs: offset("bpf_array", "pptrs")?,
         counter_type: cast(btf).and(btf.struct_id("percpu_counter")).unwrap_or(0),
-        regs_type: cast(btf).and(btf.struct_id("pt_regs")).unwrap_or(0),
+        task_type: quick.and(btf.struct_id("task_struct")).unwrap_or(0),
+        regs_type: quick.and(btf.struct_id("pt_regs")).unwrap_or(0),
         task_stack: offset("task_struct", "stack")?,
+        task_pid: offset("task_struct", "pid")?,
+        current_offset: current_task(btf).map_or(0, |current| current.offset),
         ..without_offsets(host, &regs)
     })
 }
@@ -154,6 +163,49 @@ pub fn config(btf: &Btf, host: Host) -> Result<Config, OffsetError> {
 #[must_use]
 pub fn cast(btf: &Btf) -> Option<u32> {
     btf.function_id("bpf_rdonly_cast")
+}
+
+/// Where the kernel keeps the running task of each CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CurrentTask {
+    /// BTF id of a per-CPU variable.
+    pub variable: u32,
+    /// Bytes from its beginning.
+    pub offset: u32,
+}
+
+/// The kernel's per-CPU variable `current_task`, or, on x86-64 from 6.2 to 6.14, the member of `pcpu_hot`; `None` where there is
+/// neither (arm64).
+#[must_use]
+pub fn current_task(btf: &Btf) -> Option<CurrentTask> {
+    if let Some(variable) = btf.variable_id("current_task") {
+        return Some(CurrentTask {
+            variable,
+            offset: 0,
+        });
+    }
+    Some(CurrentTask {
+        variable: btf.variable_id("pcpu_hot")?,
+        offset: btf.member("pcpu_hot", "current_task").ok()?.offset,
+    })
+}
+
+/// What the loader puts into the object's instructions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ids {
+    /// BTF id of `bpf_rdonly_cast`.
+    pub cast: Option<u32>,
+    /// BTF id of the variable of [`current_task`].
+    pub current: Option<u32>,
+}
+
+/// Looks them up.
+#[must_use]
+pub fn ids(btf: &Btf) -> Ids {
+    Ids {
+        cast: cast(btf),
+        current: current_task(btf).map(|current| current.variable),
+    }
 }
 
 struct UpidArray {

@@ -22,7 +22,7 @@ use super::{
     btf::Btf,
     error::chain,
     memlock, object,
-    offsets::{self, Sampling},
+    offsets::{self, Ids, Sampling},
     stats::{self, ProgramRuns, Programs},
 };
 use crate::ledger::{Errno, Losses, Reading, TaskName};
@@ -191,7 +191,7 @@ impl Session {
             )
         };
         let btf = AyaBtf::from_sys_fs().ok();
-        let mut ebpf = load(btf.as_ref(), config, None, options)?;
+        let mut ebpf = load(btf.as_ref(), config, Ids::default(), options)?;
         let hooks = attach_approximate(&mut ebpf, btf.as_ref(), options, reason)?;
         Self::of(
             ebpf,
@@ -515,22 +515,22 @@ pub(super) fn load_exact(
     host: &Host,
     options: &Options,
 ) -> Result<(Ebpf, AyaBtf, Config), ProbeError> {
-    let (config, cast) = {
+    let (config, ids) = {
         let btf = Btf::from_kernel()?;
         (
             offsets::config(&btf, config_host(options, host))?,
-            offsets::cast(&btf),
+            offsets::ids(&btf),
         )
     };
     let btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.to_string()))?;
-    let ebpf = load(Some(&btf), config, cast, options)?;
+    let ebpf = load(Some(&btf), config, ids, options)?;
     Ok((ebpf, btf, config))
 }
 
 fn load(
     btf: Option<&AyaBtf>,
     config: Config,
-    cast: Option<u32>,
+    ids: Ids,
     options: &Options,
 ) -> Result<Ebpf, ProbeError> {
     let pod = PodConfig(config);
@@ -553,7 +553,7 @@ fn load(
         loader.map_max_entries(MAP_BEGUN_SLOTS, 1);
     }
     loader
-        .load(&object::with_cast(cast))
+        .load(&object::with_ids(ids))
         .map_err(|error| ProbeError::Load(chain(&error)))
 }
 
