@@ -15,16 +15,6 @@ pub const CAST_NUMBER: u64 = 0x6d74_7263;
 /// `r0 = 0`.
 pub const NO_CAST: u64 = 0xb7;
 
-/// The instruction by which the kernel side names the kernel's per-CPU variable `current_task`, or `pcpu_hot`, in which it lies from
-/// 6.2 to 6.14: a load of 64 bits into `r1`, of
-/// which this is the first half, with a number in place of the variable's BTF id ([`CURRENT_NUMBER`]). The loader puts
-/// [`NO_CURRENT`] there where BTF does not know it.
-pub const CURRENT: u64 = CURRENT_NUMBER << 32 | 0x3118;
-/// The number in place of the id: what follows `BPF_LD | BPF_DW | BPF_IMM` with `BPF_PSEUDO_BTF_ID`.
-pub const CURRENT_NUMBER: u64 = 0x6d74_6375;
-/// `r1 = 0`, the first half.
-pub const NO_CURRENT: u64 = 0x0118;
-
 /// An offset that BTF did not confirm.
 pub const NONE: u32 = u32::MAX;
 
@@ -149,8 +139,16 @@ pub struct Config {
     /// Their value in a 32-bit task.
     pub compat_value: u32,
 
-    /// Bytes from the beginning of the variable that [`CURRENT`] names to the pointer to the running task in it.
-    pub current_offset: u32,
+    /// From a `task_struct` to the pointer to its `cfs_rq`: `se.cfs_rq`.
+    pub task_cfs_rq: u32,
+    /// `cfs_rq.rq`.
+    pub cfs_rq_rq: u32,
+    /// `rq.cpu`.
+    pub rq_cpu: u32,
+    /// From a CPU's `runqueues` to its `current_task`; may be negative.
+    pub rq_current: i32,
+    /// Padding, 0.
+    pub pad: u32,
 
     /// Numbers of the native ABI.
     pub native: SyscallNumbers,
@@ -160,5 +158,5 @@ pub struct Config {
 
 const _: () = {
     assert!(size_of::<SyscallNumbers>() == 32);
-    assert!(size_of::<Config>() == 2 * 8 + 41 * 4 + 4 + 2 * 32);
+    assert!(size_of::<Config>() == 2 * 8 + 45 * 4 + 4 + 2 * 32);
 };

@@ -197,6 +197,8 @@ pub struct Shared {
     pub mistaken: u64,
     /// Where a task's registers of its entry into the kernel lie, from the beginning of its stack.
     pub regs_offset: u64,
+    /// From a CPU's entry in the map of [`Cpu`] to the pointer to its running task.
+    pub current_from_entry: u64,
     /// Advice values outside the fixed slots, as u32, plus 1, in the order in which they were seen; 0 is free.
     pub unknown_advice: [u64; UNKNOWN_SLOTS as usize],
     /// The epochs, by number modulo [`EPOCH_SLOTS`].
@@ -286,7 +288,7 @@ const _: () = {
     // The kernel refuses a per-CPU value above PCPU_MIN_UNIT_SIZE (32 KiB), and allocates all slots at once.
     assert!(size_of::<CpuCells>() <= 32 * 1024);
     assert!(size_of::<Epoch>() == 7 * 32 + 3 * 8 + 8);
-    assert!(size_of::<Shared>() == 136 + EPOCH_SLOTS as usize * size_of::<Epoch>());
+    assert!(size_of::<Shared>() == 144 + EPOCH_SLOTS as usize * size_of::<Epoch>());
     assert!(size_of::<Event>() == 8);
     assert!(size_of::<ErrnoKey>() == 16);
     assert!(size_of::<TaskKey>() == 24);

@@ -60,32 +60,45 @@ fn cells_of(slot: u32, cpu: u32) -> *mut CpuCells {
 
 /// Learns where each CPU keeps its running task, and where a task's registers lie, so that [`Task::running`] and
 /// [`Task::user_regs`] need no helper. Then holds what they say against the helpers, once.
+///
+/// Only pointers are followed, since many kernels do not tell the addresses of their variables: the running task leads to its
+/// CPU's run queue, a per-CPU variable; BTF tells how far from that the pointer to the running task is; and a value of a per-CPU
+/// map tells how far apart two CPUs' variables are.
 #[inline(always)]
 pub fn learn() {
-    // SAFETY: `note_current` takes no context.
+    let task = Task::current();
+    let Some(cpu) = CPUS.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: fields of this CPU's entry and of `SHARED`.
     unsafe {
+        let shared = shared();
+        store(&raw mut (*shared).mistaken, 1);
+        let scratch = &raw mut (*cpu).scratch;
+        let regs = number(scratch, task.checked_regs().pointer());
+        store(
+            &raw mut (*shared).regs_offset,
+            regs.wrapping_sub(task.stack()),
+        );
+        let known = number(scratch, task.pointer());
+        let here = number(scratch, cpu.cast_const());
+        let Some(run_queue) = kernel::run_queue(known) else {
+            return;
+        };
+        let current = run_queue.wrapping_add_signed(i64::from(config!(rq_current)));
+        // Of which only the difference to another CPU's is used.
+        store(
+            &raw mut (*shared).current_from_entry,
+            current.wrapping_sub(here),
+        );
         generated::bpf_loop(
             config!(cpus),
             note_current as *mut core::ffi::c_void,
             core::ptr::null_mut(),
             0,
         );
-    }
-    let Some(cpu) = CPUS.get_ptr_mut(0) else {
-        return;
-    };
-    let task = Task::current();
-    // SAFETY: fields of this CPU's entry and of `SHARED`.
-    unsafe {
-        let scratch = &raw mut (*cpu).scratch;
-        let regs = number(scratch, task.checked_regs().pointer());
-        store(
-            &raw mut (*shared()).regs_offset,
-            regs.wrapping_sub(task.stack()),
-        );
-        let known = number(scratch, task.address() as *const u8);
-        let found = number(scratch, Task::running().address() as *const u8);
-        store(&raw mut (*shared()).mistaken, u64::from(known != found));
+        let found = number(scratch, Task::running().pointer());
+        store(&raw mut (*shared).mistaken, u64::from(known != found));
     }
 }
 
@@ -100,15 +113,12 @@ unsafe extern "C" fn note_current(cpu: u64, _context: *mut core::ffi::c_void) ->
         )
         .cast()
     };
-    let current = kernel::current_task_on(cpu as u32);
-    if !entry.is_null() && !current.is_null() {
-        // SAFETY: fields of the entry just looked up.
+    if !entry.is_null() {
+        // SAFETY: fields of the entry just looked up, and of `SHARED`.
         unsafe {
-            let address = number(&raw mut (*entry).scratch, current);
-            store(
-                &raw mut (*entry).current,
-                address + u64::from(config!(current_offset)),
-            );
+            let address = number(&raw mut (*entry).scratch, entry.cast_const());
+            let distance = load(&raw const (*shared()).current_from_entry);
+            store(&raw mut (*entry).current, address.wrapping_add(distance));
         }
     }
     0

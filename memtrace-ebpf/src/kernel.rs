@@ -35,8 +35,8 @@ impl Task {
 
     /// The task's address.
     #[inline(always)]
-    pub fn address(self) -> u64 {
-        self.0 as u64
+    pub fn pointer(self) -> *const u8 {
+        self.0
     }
 
     /// The thread's id, in the initial namespace.
@@ -264,31 +264,14 @@ fn number<T: Copy>(address: u64) -> T {
     unsafe { core::ptr::read_volatile(counter.add(offset as usize).cast()) }
 }
 
-/// Where each CPU keeps its running task: the address of the kernel's variable on the CPU `cpu`.
+/// Address of the run queue of the CPU that this runs on, found from its running task.
 #[inline(always)]
-pub fn current_task_on(cpu: u32) -> *const u8 {
-    #[cfg(target_arch = "bpf")]
-    {
-        let variable: *const core::ffi::c_void;
-        // SAFETY: a load of 64 bits, in two halves.
-        unsafe {
-            core::arch::asm!(
-                ".quad {first}",
-                ".quad 0",
-                first = const memtrace_common::config::CURRENT,
-                out("r1") variable,
-            );
-        }
-        // SAFETY: the variable is one of the kernel's, as its BTF says.
-        unsafe { generated::bpf_per_cpu_ptr(variable, cpu) }
-            .cast_const()
-            .cast()
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    {
-        let _ = cpu;
-        core::ptr::null()
-    }
+pub fn run_queue(task: u64) -> Option<u64> {
+    let own = read::<u64>(task + u64::from(config!(task_cfs_rq)))?;
+    let run_queue = read::<u64>(own + u64::from(config!(cfs_rq_rq)))?;
+    let cpu = read::<u32>(run_queue + u64::from(config!(rq_cpu)))?;
+    // SAFETY: a helper without arguments.
+    (cpu == unsafe { generated::bpf_get_smp_processor_id() }).then_some(run_queue)
 }
 
 /// Reads kernel memory at an address that is only a number.

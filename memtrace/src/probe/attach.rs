@@ -1,54 +1,145 @@
 //! Attaching: each hook in the best way that this kernel takes, and a name for each that it does not.
 
-use std::io::Read;
+use std::{
+    collections::HashMap,
+    io::Read,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 use aya::{
     Btf as AyaBtf, Ebpf,
-    programs::{BtfTracePoint, FEntry, FExit, Iter, TracePoint},
+    programs::{BtfTracePoint, FEntry, FExit, Iter, Program, TracePoint},
 };
 
 use super::{
     Hook, HookKind, ProbeError,
     error::chain,
-    hooks::{CALLS, Call, TRACEPOINTS, function},
+    hooks::{CALLS, Call, ITERATOR, TRACEPOINTS, function},
     session::Options,
     tracefs,
 };
 
-/// Runs the iterator over all tasks once; it finds the target and starts the first epoch.
-pub(super) fn find_target(ebpf: &mut Ebpf, btf: &AyaBtf) -> Result<(), ProbeError> {
-    let fail = |error: &(dyn std::error::Error + 'static)| ProbeError::Ledger {
-        hook: "iter/task",
-        reason: chain(error),
-    };
-    let program: &mut Iter = program(ebpf, "find_target")?;
-    program.load("task", btf).map_err(|error| fail(&error))?;
-    let link = program.attach().map_err(|error| fail(&error))?;
-    let link = program.take_link(link).map_err(|error| fail(&error))?;
-    let mut file = link.into_file().map_err(|error| fail(&error))?;
-    // The program writes nothing; reading to the end runs it on every task.
-    file.read_to_end(&mut Vec::new())
-        .map_err(|error| fail(&error))?;
-    drop(file);
-    // It has done its work.
-    program.unload().map_err(|error| fail(&error))
+/// The object's programs by name: so that two threads can take their own.
+pub(super) type Parts<'a> = HashMap<&'a str, &'a mut Program>;
+
+/// All programs of the object.
+pub(super) fn programs(ebpf: &mut Ebpf) -> Parts<'_> {
+    ebpf.programs_mut().collect()
+}
+
+/// Takes those programs out that hook system calls.
+fn take_calls<'a>(parts: &mut Parts<'a>, programs: &Programs) -> Parts<'a> {
+    CALLS
+        .iter()
+        .map(programs.functions)
+        .chain(programs.tracepoints.map(|(name, _)| (name, name)))
+        .flat_map(|(enter, exit)| [enter, exit])
+        .filter_map(|name| parts.remove_entry(name))
+        .collect()
 }
 
 pub(super) fn program<'a, P>(
-    ebpf: &'a mut Ebpf,
+    parts: &'a mut Parts<'_>,
     name: &'static str,
 ) -> Result<&'a mut P, ProbeError>
 where
-    &'a mut P: TryFrom<&'a mut aya::programs::Program>,
+    &'a mut P: TryFrom<&'a mut Program>,
 {
-    ebpf.program_mut(name)
-        .and_then(|program| <&mut P>::try_from(program).ok())
+    parts
+        .get_mut(name)
+        .and_then(|program| <&mut P>::try_from(&mut **program).ok())
         .ok_or_else(|| ProbeError::Load(format!("no program {name} in the object")))
 }
 
-/// Attaches everything that `options` asks for; what cannot be attached is in the list, with its reason.
+const FINDER: &str = "find_target";
+
+fn no_finder(error: &(dyn std::error::Error + 'static)) -> ProbeError {
+    ProbeError::Ledger {
+        hook: "iter/task",
+        reason: chain(error),
+    }
+}
+
+/// Loads the iterator over all tasks.
+pub(super) fn load_finder(parts: &mut Parts<'_>, btf: &AyaBtf) -> Result<(), ProbeError> {
+    let finder: &mut Iter = program(parts, FINDER)?;
+    finder
+        .load(ITERATOR, btf)
+        .map_err(|error| no_finder(&error))
+}
+
+/// Runs the iterator over all tasks once; it finds the target and starts the first epoch.
+pub(super) fn find_target(parts: &mut Parts<'_>) -> Result<(), ProbeError> {
+    let finder: &mut Iter = program(parts, FINDER)?;
+    let link = finder.attach().map_err(|error| no_finder(&error))?;
+    let link = finder.take_link(link).map_err(|error| no_finder(&error))?;
+    let mut file = link.into_file().map_err(|error| no_finder(&error))?;
+    // The program writes nothing; reading to the end runs it on every task.
+    file.read_to_end(&mut Vec::new())
+        .map_err(|error| no_finder(&error))?;
+    drop(file);
+    // It has done its work.
+    finder.unload().map_err(|error| no_finder(&error))
+}
+
+/// Attaches the system calls' hooks beside everything else. What takes time is the kernel's verifier, which works for one of their
+/// programs as long as for all others together.
+fn beside_calls<T>(
+    parts: &mut Parts<'_>,
+    btf: Option<&AyaBtf>,
+    wanted: bool,
+    programs: &Programs,
+    others: impl FnOnce(&mut Parts<'_>) -> Result<T, ProbeError>,
+) -> Result<(T, Vec<Hook>), ProbeError> {
+    if !wanted {
+        return Ok((others(parts)?, Vec::new()));
+    }
+    let mut of_calls = take_calls(parts, programs);
+    let given_up = &AtomicBool::new(false);
+    thread::scope(|scope| {
+        let calls = thread::Builder::new()
+            .name("calls".to_owned())
+            .spawn_scoped(scope, move || {
+                attach_calls(&mut of_calls, btf, programs, given_up)
+            });
+        let done = others(parts);
+        given_up.store(done.is_err(), Ordering::Relaxed);
+        let hooks = match calls {
+            Ok(thread) => thread
+                .join()
+                .map_err(|_| "the thread that attaches it ended early".to_owned()),
+            Err(error) => Err(format!("cannot start a thread: {error}")),
+        };
+        let hooks = hooks.unwrap_or_else(|error| {
+            CALLS
+                .iter()
+                .map(|call| Hook::missing(call.name, error.clone()))
+                .collect()
+        });
+        Ok((done?, hooks))
+    })
+}
+
+/// Attaches everything that `options` asks for, and finds the target; what cannot be attached is in the list, with its reason.
 pub(super) fn attach_all(
-    ebpf: &mut Ebpf,
+    parts: &mut Parts<'_>,
+    btf: &AyaBtf,
+    options: &Options,
+) -> Result<Vec<Hook>, ProbeError> {
+    let (mut hooks, calls) = beside_calls(parts, Some(btf), options.syscalls, &EXACT, |parts| {
+        let hooks = attach_ledger(parts, btf, options)?;
+        load_finder(parts, btf)?;
+        Ok(hooks)
+    })?;
+    hooks.extend(calls);
+    // All hooks are there by now, so that nothing is missed of what the ledger begins with.
+    find_target(parts)?;
+    Ok(hooks)
+}
+
+fn attach_ledger(
+    parts: &mut Parts<'_>,
     btf: &AyaBtf,
     options: &Options,
 ) -> Result<Vec<Hook>, ProbeError> {
@@ -60,7 +151,7 @@ pub(super) fn attach_all(
         let attached = if name == "exit" && options.exit_by_function {
             Err("not asked for".to_owned())
         } else {
-            attach_btf(ebpf, btf, tracepoint, tracepoint)
+            attach_btf(parts, btf, tracepoint, tracepoint)
         };
         match attached {
             Ok(()) => hooks.push(Hook::attached(name, HookKind::TpBtf)),
@@ -71,29 +162,46 @@ pub(super) fn attach_all(
                 });
             }
             // The tracepoint came with 6.1; the function was there before.
-            Err(reason) if name == "exit" => {
-                hooks.push(match attach_exit(ebpf, btf, "exit_mmap_done", tracepoint) {
+            Err(reason) if name == "exit" => hooks.push(
+                match attach_exit(parts, btf, "exit_mmap_done", tracepoint) {
                     Ok(()) => Hook::attached(name, HookKind::Fentry),
                     Err(error) => Hook::missing(name, format!("{reason}; fexit: {error}")),
-                })
-            }
+                },
+            ),
             Err(reason) => hooks.push(Hook::missing(name, reason)),
         }
-    }
-    if options.syscalls {
-        attach_calls(ebpf, Some(btf), &EXACT, &mut hooks);
     }
     Ok(hooks)
 }
 
 /// Attaches everything of the approximate mode that `options` asks for, and that this kernel takes.
 pub(super) fn attach_approximate(
-    ebpf: &mut Ebpf,
+    parts: &mut Parts<'_>,
     btf: Option<&AyaBtf>,
     options: &Options,
     reason: &str,
 ) -> Result<Vec<Hook>, ProbeError> {
     let mut hooks = vec![Hook::missing("rss", reason.to_owned())];
+    let (others, calls) = beside_calls(parts, btf, options.syscalls, &APPROXIMATE, |parts| {
+        Ok(attach_samples(parts, btf, options))
+    })?;
+    hooks.extend(others);
+    hooks.extend(calls);
+    if hooks.iter().all(|hook| hook.kind.is_none()) {
+        return Err(ProbeError::NoHook(
+            hooks
+                .into_iter()
+                .filter_map(|hook| Some(format!("{}: {}", hook.name, hook.error?)))
+                .collect::<Vec<_>>()
+                .join("; "),
+        ));
+    }
+    Ok(hooks)
+}
+
+/// What the approximate mode counts beside the calls.
+fn attach_samples(parts: &mut Parts<'_>, btf: Option<&AyaBtf>, options: &Options) -> Vec<Hook> {
+    let mut hooks = Vec::new();
     let mut tracepoints = vec![("exec", "approx_exec", "sched", "sched_process_exec")];
     if options.faults {
         tracepoints.extend([
@@ -115,7 +223,7 @@ pub(super) fn attach_approximate(
         tracepoints
             .iter()
             .map(|&(_, program, category, tracepoint)| {
-                attach_tracepoint(ebpf, program, category, tracepoint)
+                attach_tracepoint(parts, program, category, tracepoint)
             })
             .collect()
     })
@@ -129,25 +237,13 @@ pub(super) fn attach_approximate(
     hooks.push(
         match btf
             .ok_or_else(|| NO_BTF.to_owned())
-            .and_then(|btf| attach_btf(ebpf, btf, "approx_fork", "sched_process_fork"))
+            .and_then(|btf| attach_btf(parts, btf, "approx_fork", "sched_process_fork"))
         {
             Ok(()) => Hook::attached("fork", HookKind::TpBtf),
             Err(error) => Hook::missing("fork", error),
         },
     );
-    if options.syscalls {
-        attach_calls(ebpf, btf, &APPROXIMATE, &mut hooks);
-    }
-    if hooks.iter().all(|hook| hook.kind.is_none()) {
-        return Err(ProbeError::NoHook(
-            hooks
-                .into_iter()
-                .filter_map(|hook| Some(format!("{}: {}", hook.name, hook.error?)))
-                .collect::<Vec<_>>()
-                .join("; "),
-        ));
-    }
-    Ok(hooks)
+    hooks
 }
 
 /// Why something that needs BTF is missing.
@@ -182,12 +278,12 @@ pub(super) const EMPTY: Programs = Programs {
 };
 
 fn attach_tracepoint(
-    ebpf: &mut Ebpf,
+    parts: &mut Parts<'_>,
     name: &'static str,
     category: &str,
     tracepoint: &str,
 ) -> Result<(), String> {
-    let program: &mut TracePoint = program(ebpf, name).map_err(|error| chain(&error))?;
+    let program: &mut TracePoint = program(parts, name).map_err(|error| chain(&error))?;
     program.load().map_err(|error| chain(&error))?;
     program
         .attach(category, tracepoint)
@@ -197,12 +293,12 @@ fn attach_tracepoint(
 
 /// Attaches a BTF tracepoint's program.
 pub(super) fn attach_btf(
-    ebpf: &mut Ebpf,
+    parts: &mut Parts<'_>,
     btf: &AyaBtf,
     name: &'static str,
     tracepoint: &'static str,
 ) -> Result<(), String> {
-    let program: &mut BtfTracePoint = program(ebpf, name).map_err(|error| chain(&error))?;
+    let program: &mut BtfTracePoint = program(parts, name).map_err(|error| chain(&error))?;
     program
         .load(tracepoint, btf)
         .map_err(|error| chain(&error))?;
@@ -211,26 +307,30 @@ pub(super) fn attach_btf(
 }
 
 fn attach_exit(
-    ebpf: &mut Ebpf,
+    parts: &mut Parts<'_>,
     btf: &AyaBtf,
     name: &'static str,
     function: &str,
 ) -> Result<(), String> {
-    let program: &mut FExit = program(ebpf, name).map_err(|error| chain(&error))?;
+    let program: &mut FExit = program(parts, name).map_err(|error| chain(&error))?;
     program.load(function, btf).map_err(|error| chain(&error))?;
     program.attach().map_err(|error| chain(&error))?;
     Ok(())
 }
 
-/// `fentry` and `fexit` where the kernel takes them, else the tracepoints.
+/// `fentry` and `fexit` where the kernel takes them, else the tracepoints. Stops short once it is of no use any more.
 pub(super) fn attach_calls(
-    ebpf: &mut Ebpf,
+    parts: &mut Parts<'_>,
     btf: Option<&AyaBtf>,
     programs: &Programs,
-    hooks: &mut Vec<Hook>,
-) {
+    given_up: &AtomicBool,
+) -> Vec<Hook> {
+    let mut hooks = Vec::new();
     let mut left: Vec<(&'static str, String)> = Vec::new();
     for (index, call) in CALLS.iter().enumerate() {
+        if given_up.load(Ordering::Relaxed) {
+            return hooks;
+        }
         let Some(btf) = btf else {
             if call.name == "brk" && programs.brk_needs_btf {
                 hooks.push(Hook::missing(call.name, NO_BTF.to_owned()));
@@ -247,16 +347,16 @@ pub(super) fn attach_calls(
             continue;
         }
         let (enter, exit) = (programs.functions)(call);
-        match attach_functions(ebpf, btf, call.name, enter, exit) {
+        match attach_functions(parts, btf, call.name, enter, exit) {
             Ok(()) => hooks.push(Hook::attached(call.name, HookKind::Fentry)),
             Err(error) => left.push((call.name, error)),
         }
     }
     if left.is_empty() {
-        return;
+        return hooks;
     }
     let names: Vec<_> = left.iter().map(|(name, _)| *name).collect();
-    let results = tracefs::with(|| attach_tracepoints(ebpf, programs, &names))
+    let results = tracefs::with(|| attach_tracepoints(parts, programs, &names))
         .unwrap_or_else(|error| vec![Err(error); names.len()]);
     for ((name, refused), result) in left.into_iter().zip(results) {
         hooks.push(match result {
@@ -267,10 +367,11 @@ pub(super) fn attach_calls(
             Err(error) => Hook::missing(name, format!("{error}; fentry: {refused}")),
         });
     }
+    hooks
 }
 
 pub(super) fn attach_functions(
-    ebpf: &mut Ebpf,
+    parts: &mut Parts<'_>,
     btf: &AyaBtf,
     call: &str,
     enter: &'static str,
@@ -279,16 +380,16 @@ pub(super) fn attach_functions(
     let function = function(call);
     let text = |error: ProbeError| chain(&error);
     // Entry first, so that no exit comes without its entry.
-    let entry: &mut FEntry = program(ebpf, enter).map_err(text)?;
+    let entry: &mut FEntry = program(parts, enter).map_err(text)?;
     entry.load(&function, btf).map_err(|error| chain(&error))?;
     let link = entry.attach().map_err(|error| chain(&error))?;
     let result = (|| {
-        let leave: &mut FExit = program(ebpf, exit).map_err(text)?;
+        let leave: &mut FExit = program(parts, exit).map_err(text)?;
         leave.load(&function, btf).map_err(|error| chain(&error))?;
         leave.attach().map_err(|error| chain(&error))
     })();
     if let Err(error) = result {
-        let entry: &mut FEntry = program(ebpf, enter).map_err(text)?;
+        let entry: &mut FEntry = program(parts, enter).map_err(text)?;
         entry.detach(link).map_err(|error| chain(&error))?;
         return Err(error);
     }
@@ -296,13 +397,13 @@ pub(super) fn attach_functions(
 }
 
 pub(super) fn attach_tracepoints(
-    ebpf: &mut Ebpf,
+    parts: &mut Parts<'_>,
     programs: &Programs,
     calls: &[&'static str],
 ) -> Vec<Result<(), String>> {
     let mut results = vec![Ok(()); calls.len()];
     for (name, tracepoint) in programs.tracepoints {
-        let program: &mut TracePoint = match program(ebpf, name) {
+        let program: &mut TracePoint = match program(parts, name) {
             Ok(program) => program,
             Err(error) => return vec![Err(chain(&error)); calls.len()],
         };

@@ -3,7 +3,7 @@
 //! aya reads BTF too, but keeps its types to itself; what memtrace asks is small: where is this member of this structure,
 //! and of what type is it. The format: <https://docs.kernel.org/bpf/btf.html>.
 
-use std::{collections::HashMap, path::Path};
+use std::path::Path;
 
 /// Where the kernel shows its own BTF.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -63,6 +63,7 @@ enum Kind {
 
 #[derive(Clone, Copy, Debug)]
 struct Type {
+    /// Offset of its name among the strings.
     name: u32,
     kind: Kind,
     /// Size in bytes, or the type that this one stands for.
@@ -112,13 +113,43 @@ pub enum Shape {
     Other,
 }
 
-/// A parsed BTF blob.
+/// What programs are attached to by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// A typedef: `btf_trace_` and a tracepoint's name.
+    Typedef,
+    /// A function.
+    Function,
+}
+
+impl Named {
+    /// `BTF_KIND_TYPEDEF`, `BTF_KIND_FUNC`.
+    const fn kind(self) -> u32 {
+        match self {
+            Self::Typedef => 8,
+            Self::Function => 12,
+        }
+    }
+}
+
+/// `BTF_KIND_FWD`: the smallest type that there is, and one that nothing is attached to.
+const PLACEHOLDER: u32 = 7;
+
+/// Bytes of a header.
+const HEADER: u32 = 24;
+
+/// A parsed BTF blob: the bytes, and where in them each type is. A kernel has 100,000 types and more, and memtrace asks for a few
+/// dozen once, so a type is read when it is asked for, and names are compared where they are.
 #[derive(Debug)]
 pub struct Btf {
     data: Vec<u8>,
     strings: std::ops::Range<usize>,
-    types: Vec<Type>,
-    structs: HashMap<String, u32>,
+    /// Where each type begins, in bytes, from id 1 on.
+    types: Vec<u32>,
+    /// Ids of the structures and unions that have a name and members.
+    structs: Vec<u32>,
+    /// Ids of the enumerations.
+    enums: Vec<u32>,
 }
 
 impl Btf {
@@ -172,15 +203,9 @@ impl Btf {
         let mut btf = Self {
             data,
             strings,
-            types: vec![Type {
-                name: 0,
-                kind: Kind::Other,
-                size_or_type: 0,
-                rest: 0,
-                count: 0,
-                flag: false,
-            }],
-            structs: HashMap::new(),
+            types: Vec::new(),
+            structs: Vec::new(),
+            enums: Vec::new(),
         };
         let mut at = types.start;
         while at < types.end {
@@ -190,19 +215,27 @@ impl Btf {
             if next > types.end {
                 return Err(bad(at, "type beyond its section"));
             }
+            let start = u32::try_from(at).map_err(|_| bad(at, "types beyond 4 GiB"))?;
+            btf.types.push(start);
             let id = btf.types.len() as u32;
-            if ty.kind == Kind::Composite
-                && ty.count > 0
-                && let Some(name) = btf.string(ty.name)
-                && !name.is_empty()
-            {
-                let name = name.to_owned();
-                btf.structs.entry(name).or_insert(id);
+            match ty.kind {
+                Kind::Composite if ty.count > 0 && btf.has_a_name(&ty) => btf.structs.push(id),
+                Kind::Enum => btf.enums.push(id),
+                _ => {}
             }
-            btf.types.push(ty);
             at = next;
         }
         Ok(btf)
+    }
+
+    /// The type with this id; `None` for `void`, which is 0.
+    fn type_of(&self, id: u32) -> Option<Type> {
+        let at = *self.types.get(id.checked_sub(1)? as usize)?;
+        self.parse_type(at as usize).map(|(ty, _)| ty)
+    }
+
+    fn ids(&self) -> std::ops::RangeInclusive<u32> {
+        1..=self.types.len() as u32
     }
 
     fn parse_type(&self, at: usize) -> Option<(Type, usize)> {
@@ -253,17 +286,34 @@ impl Btf {
         Some((ty, rest.checked_add(extra)?))
     }
 
-    fn string(&self, offset: u32) -> Option<&str> {
+    fn strings_from(&self, offset: u32) -> Option<&[u8]> {
         let section = self.data.get(self.strings.clone())?;
-        let rest = section.get(offset as usize..)?;
+        section.get(offset as usize..)
+    }
+
+    fn string(&self, offset: u32) -> Option<&str> {
+        let rest = self.strings_from(offset)?;
         let end = rest.iter().position(|&byte| byte == 0)?;
         std::str::from_utf8(&rest[..end]).ok()
     }
 
+    fn has_a_name(&self, ty: &Type) -> bool {
+        self.strings_from(ty.name)
+            .and_then(|rest| rest.first())
+            .is_some_and(|&byte| byte != 0)
+    }
+
+    /// Whether the string at `offset` is this one.
+    fn is_named(&self, offset: u32, wanted: &str) -> bool {
+        self.strings_from(offset)
+            .and_then(|rest| rest.strip_prefix(wanted.as_bytes()))
+            .is_some_and(|rest| rest.first() == Some(&0))
+    }
+
     /// Follows typedefs and qualifiers.
-    fn resolve(&self, mut id: u32) -> Option<&Type> {
+    fn resolve(&self, mut id: u32) -> Option<Type> {
         for _ in 0..32 {
-            let ty = self.types.get(id as usize)?;
+            let ty = self.type_of(id)?;
             if ty.kind != Kind::Alias {
                 return Some(ty);
             }
@@ -292,42 +342,61 @@ impl Btf {
         }
     }
 
-    /// BTF id of a structure or union.
+    /// BTF id of a structure or union that has members.
     #[must_use]
     pub fn struct_id(&self, name: &str) -> Option<u32> {
-        self.structs.get(name).copied()
-    }
-
-    /// BTF id of a function.
-    #[must_use]
-    pub fn function_id(&self, name: &str) -> Option<u32> {
-        self.id(Kind::Function, name)
-    }
-
-    /// BTF id of a variable.
-    #[must_use]
-    pub fn variable_id(&self, name: &str) -> Option<u32> {
-        self.id(Kind::Variable, name)
-    }
-
-    fn id(&self, kind: Kind, name: &str) -> Option<u32> {
-        let mut types = self.types.iter();
-        let index = types.position(|ty| ty.kind == kind && self.string(ty.name) == Some(name))?;
-        u32::try_from(index).ok()
+        self.structs.iter().copied().find(|&id| {
+            self.type_of(id)
+                .is_some_and(|ty| self.is_named(ty.name, name))
+        })
     }
 
     /// Whether there is a structure or union of this name.
     #[must_use]
     pub fn has_struct(&self, name: &str) -> bool {
-        self.structs.contains_key(name)
+        self.struct_id(name).is_some()
+    }
+
+    /// BTF id of a function or typedef.
+    #[must_use]
+    pub fn id(&self, named: Named, name: &str) -> Option<u32> {
+        self.ids().find(|&id| {
+            self.raw_kind(id) == Some(named.kind())
+                && self
+                    .type_of(id)
+                    .is_some_and(|ty| self.is_named(ty.name, name))
+        })
+    }
+
+    /// Offset of a variable in a section of the kernel, such as `.data..percpu`, in bytes.
+    #[must_use]
+    pub fn variable_offset(&self, section: &str, name: &str) -> Option<u32> {
+        const SECTION: u32 = 15;
+        self.ids()
+            .filter(|&id| self.raw_kind(id) == Some(SECTION))
+            .filter_map(|id| self.type_of(id))
+            .filter(|ty| self.is_named(ty.name, section))
+            // Entries: the variable's id, its offset, its size.
+            .flat_map(|ty| (0..ty.count).map(move |index| ty.rest + index * 12))
+            .find(|&at| {
+                u32_at(&self.data, at)
+                    .and_then(|id| self.type_of(id))
+                    .is_some_and(|variable| self.is_named(variable.name, name))
+            })
+            .and_then(|at| u32_at(&self.data, at + 4))
+    }
+
+    fn raw_kind(&self, id: u32) -> Option<u32> {
+        let at = *self.types.get(id.checked_sub(1)? as usize)?;
+        u32_at(&self.data, at as usize + 4).map(|info| info >> 24 & 0x1f)
     }
 
     /// Whether there is a function or typedef of this name, such as `btf_trace_rss_stat` or `__x64_sys_madvise`.
     #[must_use]
     pub fn has_name(&self, name: &str) -> bool {
-        self.types
-            .iter()
-            .any(|ty| ty.name != 0 && self.string(ty.name) == Some(name))
+        self.ids()
+            .filter_map(|id| self.type_of(id))
+            .any(|ty| ty.name != 0 && self.is_named(ty.name, name))
     }
 
     /// Finds a member of a structure, looking into anonymous structures and unions within it.
@@ -336,11 +405,11 @@ impl Btf {
     ///
     /// Where there is no such structure, or it has no such member, or the member is a bit field.
     pub fn member(&self, name: &str, member: &str) -> Result<Member, BtfError> {
-        let id = self.structs.get(name).ok_or_else(|| BtfError::NoType {
+        let id = self.struct_id(name).ok_or_else(|| BtfError::NoType {
             kind: "struct",
             name: name.to_owned(),
         })?;
-        self.member_of(*id, member, 0, &mut 0)
+        self.member_of(id, member, 0, &mut 0)
             .ok_or_else(|| BtfError::NoMember {
                 name: name.to_owned(),
                 member: member.to_owned(),
@@ -386,14 +455,75 @@ impl Btf {
     /// The value of an enumerator, in whatever enumeration it is.
     #[must_use]
     pub fn enumerator(&self, wanted: &str) -> Option<i32> {
-        self.types
+        self.enums
             .iter()
-            .filter(|ty| ty.kind == Kind::Enum)
-            .flat_map(|ty| (0..ty.count).map(|index| ty.rest + index * 8))
-            .find(|&at| u32_at(&self.data, at).and_then(|name| self.string(name)) == Some(wanted))
+            .filter_map(|&id| self.type_of(id))
+            .flat_map(|ty| (0..ty.count).map(move |index| ty.rest + index * 8))
+            .find(|&at| u32_at(&self.data, at).is_some_and(|name| self.is_named(name, wanted)))
             .and_then(|at| u32_at(&self.data, at + 4))
             .map(|value| value as i32)
     }
+
+    /// The same BTF with nothing but what is asked for, as far as it is there: the types before and in between are placeholders,
+    /// so that each keeps its id. For whoever reads all types to find the id of one.
+    #[must_use]
+    pub fn only(&self, wanted: &[(Named, &str)]) -> Vec<u8> {
+        let mut left = wanted.to_vec();
+        let mut found = Vec::new();
+        for (id, &at) in self.ids().zip(&self.types) {
+            if left.is_empty() {
+                break;
+            }
+            let kind = u32_at(&self.data, at as usize + 4).unwrap_or(0) >> 24 & 0x1f;
+            if kind != Named::Typedef.kind() && kind != Named::Function.kind() {
+                continue;
+            }
+            let Some(name) = u32_at(&self.data, at as usize) else {
+                continue;
+            };
+            let is_it =
+                |&(named, text): &(Named, &str)| named.kind() == kind && self.is_named(name, text);
+            if let Some(&(_, text)) = left.iter().find(|wanted| is_it(wanted)) {
+                found.push((id, kind, text));
+                left.retain(|wanted| !is_it(wanted));
+            }
+        }
+        blob(&found)
+    }
+}
+
+/// BTF with these types, whose ids rise, and placeholders for all other ids.
+fn blob(types: &[(u32, u32, &str)]) -> Vec<u8> {
+    let last = types.last().map_or(0, |&(id, ..)| id);
+    let mut strings = vec![0];
+    let mut blob = Vec::with_capacity(HEADER as usize + last as usize * 12);
+    let word = |blob: &mut Vec<u8>, word: u32| blob.extend(word.to_le_bytes());
+    // Magic, version 1, no flags.
+    word(&mut blob, 0x0001_eb9f);
+    for field in [HEADER, 0, last * 12, last * 12, 0] {
+        word(&mut blob, field);
+    }
+    let mut types = types.iter().peekable();
+    for id in 1..=last {
+        let (name, kind) = match types.next_if(|(at, ..)| *at == id) {
+            Some(&(_, kind, text)) => {
+                let name = strings.len() as u32;
+                strings.extend(text.as_bytes());
+                strings.push(0);
+                (name, kind)
+            }
+            None => (0, PLACEHOLDER),
+        };
+        word(&mut blob, name);
+        word(&mut blob, kind << 24);
+        word(&mut blob, 0);
+    }
+    let length = strings.len() as u32;
+    if let Some(field) = blob.get_mut(20..24) {
+        field.copy_from_slice(&length.to_le_bytes());
+    }
+    blob.extend(strings);
+    blob
 }
 
 fn u16_at(data: &[u8], at: usize) -> Option<u16> {

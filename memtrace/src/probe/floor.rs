@@ -1,10 +1,12 @@
 //! The hooks of an exact session with programs that do nothing: what they cost before anybody does anything in them.
 
+use std::sync::atomic::AtomicBool;
+
 use aya::Ebpf;
 
 use super::{
     Hook, HookKind, Host, ProbeError,
-    attach::{EMPTY, attach_btf, attach_calls},
+    attach::{EMPTY, attach_btf, attach_calls, programs},
     session::{Options, load_exact},
 };
 
@@ -33,19 +35,22 @@ impl Floor {
     pub fn attach(options: &Options) -> Result<Self, ProbeError> {
         let host = Host::read()?;
         let (mut ebpf, btf, _) = load_exact(&host, options)?;
+        let mut parts = programs(&mut ebpf);
         let mut hooks = Vec::new();
         let wanted = TRACEPOINTS
             .into_iter()
             .filter(|(name, ..)| options.faults || !name.starts_with("faults"));
         for (name, program, tracepoint) in wanted {
-            hooks.push(match attach_btf(&mut ebpf, &btf, program, tracepoint) {
+            hooks.push(match attach_btf(&mut parts, &btf, program, tracepoint) {
                 Ok(()) => Hook::attached(name, HookKind::TpBtf),
                 Err(reason) => Hook::missing(name, reason),
             });
         }
         if options.syscalls {
-            attach_calls(&mut ebpf, Some(&btf), &EMPTY, &mut hooks);
+            let never = AtomicBool::new(false);
+            hooks.extend(attach_calls(&mut parts, Some(&btf), &EMPTY, &never));
         }
+        drop(parts);
         Ok(Self { _ebpf: ebpf, hooks })
     }
 

@@ -97,6 +97,9 @@ pub(super) const TRACEPOINTS: [(&str, &str); 6] = [
     ("faults_kernel", "page_fault_kernel"),
 ];
 
+/// What the program that finds the target iterates over.
+pub(super) const ITERATOR: &str = "task";
+
 /// A hooked system call: its tracepoint's name, its programs, its function.
 pub(super) struct Call {
     pub name: &'static str,

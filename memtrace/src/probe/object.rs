@@ -3,9 +3,7 @@
 //! It is built by `cargo xtask build-ebpf` and committed, so that building memtrace needs stable Rust and nothing else;
 //! `cargo xtask ci` checks that it belongs to the sources.
 
-use memtrace_common::config::{CAST, CURRENT, NO_CAST, NO_CURRENT};
-
-use super::offsets::Ids;
+use memtrace_common::config::{CAST, NO_CAST};
 
 /// Aligned as an ELF file wants to be read.
 #[repr(C, align(8))]
@@ -22,21 +20,18 @@ pub fn provenance() -> &'static str {
     include_str!("../../ebpf/memtrace.bpf.txt")
 }
 
-/// The object, with the BTF ids in it that only the loader knows: see [`CAST`] and [`CURRENT`].
-pub(super) fn with_ids(ids: Ids) -> Words {
-    let put = |instruction: u64, id: Option<u32>, otherwise: u64| {
-        id.map_or(otherwise, |id| {
-            u64::from(id) << 32 | instruction & u64::from(u32::MAX)
-        })
-    };
+/// The object for a kernel whose `bpf_rdonly_cast` has this BTF id, or which has no such function: see [`CAST`].
+pub(super) fn with_cast(id: Option<u32>) -> Words {
+    let call = id.map_or(NO_CAST, |id| {
+        u64::from(id) << 32 | CAST & u64::from(u32::MAX)
+    });
     let words = OBJECT.chunks(8).map(|bytes| {
         let mut word = [0; 8];
         word.iter_mut()
             .zip(bytes)
             .for_each(|(to, from)| *to = *from);
         match u64::from_le_bytes(word) {
-            CAST => put(CAST, ids.cast, NO_CAST),
-            CURRENT => put(CURRENT, ids.current, NO_CURRENT),
+            CAST => call,
             other => other,
         }
     });
@@ -68,26 +63,21 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_only_the_loader_knows_are_put_in_everywhere() {
-        let object = with_ids(Ids {
-            cast: Some(123_456),
-            current: Some(7),
-        });
-        assert_eq!(object.len(), OBJECT.len().next_multiple_of(8));
-        for (mark, with_id) in [(CAST, 0x0001_e240_0000_2085), (CURRENT, 0x7_0000_3118)] {
-            assert!(places(OBJECT, mark) > 0);
-            assert_eq!(places(&object, mark), 0);
-            assert_eq!(places(&object, with_id), places(OBJECT, mark));
-        }
-    }
-
-    #[test]
-    fn where_there_is_no_id_nothing_refers_to_one() {
-        let object = with_ids(Ids::default());
-        for (mark, without) in [(CAST, NO_CAST), (CURRENT, NO_CURRENT)] {
-            assert_eq!(places(&object, mark), 0);
-            let before = places(OBJECT, without);
-            assert_eq!(places(&object, without), before + places(OBJECT, mark));
+    fn the_id_that_only_the_loader_knows_is_put_in_everywhere() {
+        let places = |bytes: &[u8], word: u64| {
+            let mut words = bytes.chunks(8);
+            words
+                .by_ref()
+                .filter(|bytes| **bytes == word.to_le_bytes())
+                .count()
+        };
+        let calls = places(OBJECT, CAST);
+        assert!(calls > 0);
+        for (id, word) in [(Some(123_456), 0x0001_e240_0000_2085), (None, NO_CAST)] {
+            let object = with_cast(id);
+            assert_eq!(object.len(), OBJECT.len().next_multiple_of(8));
+            assert_eq!(places(&object, CAST), 0);
+            assert_eq!(places(&object, word), places(OBJECT, word) + calls);
         }
     }
 }

@@ -6,7 +6,7 @@ use memtrace_common::{
 };
 
 use super::{
-    btf::{Btf, BtfError, Shape},
+    btf::{Btf, BtfError, Named, Shape},
     host::{PidNamespace, batch_pages},
 };
 
@@ -101,7 +101,11 @@ fn without_offsets(host: Host, regs: &Regs) -> Config {
         regs_type: 0,
         task_stack: NONE,
         task_pid: NONE,
-        current_offset: 0,
+        task_cfs_rq: NONE,
+        cfs_rq_rq: NONE,
+        rq_cpu: NONE,
+        rq_current: 0,
+        pad: 0,
         regs_nr: regs.nr,
         regs_arg: regs.arg,
         regs_compat: regs.compat,
@@ -124,9 +128,7 @@ pub fn config(btf: &Btf, host: Host) -> Result<Config, OffsetError> {
     let regs = arch::regs(btf)?;
     let upid = upid_array(btf)?;
     // Only with all of these.
-    let quick = cast(btf)
-        .and(btf.struct_id("pt_regs"))
-        .and(current_task(btf));
+    let quick = running(btf).filter(|_| cast(btf).is_some() && btf.has_struct("pt_regs"));
     Ok(Config {
         rss_kind: rss.kind,
         task_mm: offset("task_struct", "mm")?,
@@ -150,11 +152,16 @@ pub fn config(btf: &Btf, host: Host) -> Result<Config, OffsetError> {
         counter_locals: rss.locals,
         array_pptrs: offset("bpf_array", "pptrs")?,
         counter_type: cast(btf).and(btf.struct_id("percpu_counter")).unwrap_or(0),
-        task_type: quick.and(btf.struct_id("task_struct")).unwrap_or(0),
-        regs_type: quick.and(btf.struct_id("pt_regs")).unwrap_or(0),
+        task_type: quick
+            .and_then(|_| btf.struct_id("task_struct"))
+            .unwrap_or(0),
+        regs_type: quick.and_then(|_| btf.struct_id("pt_regs")).unwrap_or(0),
+        task_cfs_rq: quick.map_or(NONE, |quick| quick.cfs_rq),
+        cfs_rq_rq: quick.map_or(NONE, |quick| quick.rq),
+        rq_cpu: quick.map_or(NONE, |quick| quick.cpu),
+        rq_current: quick.map_or(0, |quick| quick.current),
         task_stack: offset("task_struct", "stack")?,
         task_pid: offset("task_struct", "pid")?,
-        current_offset: current_task(btf).map_or(0, |current| current.offset),
         ..without_offsets(host, &regs)
     })
 }
@@ -162,49 +169,45 @@ pub fn config(btf: &Btf, host: Host) -> Result<Config, OffsetError> {
 /// BTF id of the kernel's function that makes a number a pointer; `None` where it has none (before 6.2).
 #[must_use]
 pub fn cast(btf: &Btf) -> Option<u32> {
-    btf.function_id("bpf_rdonly_cast")
+    btf.id(Named::Function, "bpf_rdonly_cast")
 }
 
-/// Where the kernel keeps the running task of each CPU.
+/// How each CPU's running task is found without a helper, from its run queue. x86-64 keeps both in per-CPU variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CurrentTask {
-    /// BTF id of a per-CPU variable.
-    pub variable: u32,
-    /// Bytes from its beginning.
-    pub offset: u32,
+struct Running {
+    /// From a `task_struct` to the pointer to its `cfs_rq`.
+    cfs_rq: u32,
+    /// From there to the pointer to the `rq`.
+    rq: u32,
+    /// From there to the CPU's number.
+    cpu: u32,
+    /// From the variable `runqueues` to the pointer to the running task: may go back.
+    current: i32,
 }
 
-/// The kernel's per-CPU variable `current_task`, or, on x86-64 from 6.2 to 6.14, the member of `pcpu_hot`; `None` where there is
-/// neither (arm64).
-#[must_use]
-pub fn current_task(btf: &Btf) -> Option<CurrentTask> {
-    if let Some(variable) = btf.variable_id("current_task") {
-        return Some(CurrentTask {
-            variable,
-            offset: 0,
-        });
-    }
-    Some(CurrentTask {
-        variable: btf.variable_id("pcpu_hot")?,
-        offset: btf.member("pcpu_hot", "current_task").ok()?.offset,
+/// `None` where it is not so (arm64 has no such variable), or BTF does not tell.
+fn running(btf: &Btf) -> Option<Running> {
+    let member = |name, member| Some(btf.member(name, member).ok()?.offset);
+    let variable = |name| btf.variable_offset(".data..percpu", name);
+    // From 6.2 to 6.14 it is the member of a variable of its own.
+    let current = variable("current_task")
+        .or_else(|| variable("pcpu_hot")?.checked_add(member("pcpu_hot", "current_task")?))?;
+    Some(Running {
+        cfs_rq: member("task_struct", "se")?.checked_add(member("sched_entity", "cfs_rq")?)?,
+        rq: member("cfs_rq", "rq")?,
+        cpu: member("rq", "cpu")?,
+        current: i32::try_from(i64::from(current) - i64::from(variable("runqueues")?)).ok()?,
     })
 }
 
-/// What the loader puts into the object's instructions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ids {
-    /// BTF id of `bpf_rdonly_cast`.
-    pub cast: Option<u32>,
-    /// BTF id of the variable of [`current_task`].
-    pub current: Option<u32>,
-}
-
-/// Looks them up.
+/// The same configuration for a kernel side that finds the running task, and reads counters, by helpers alone.
 #[must_use]
-pub fn ids(btf: &Btf) -> Ids {
-    Ids {
-        cast: cast(btf),
-        current: current_task(btf).map(|current| current.variable),
+pub const fn by_helpers(config: Config) -> Config {
+    Config {
+        counter_type: 0,
+        task_type: 0,
+        regs_type: 0,
+        ..config
     }
 }
 

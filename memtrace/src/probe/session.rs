@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use aya::{
-    Btf as AyaBtf, Ebpf, EbpfLoader, Pod,
+    Btf as AyaBtf, Ebpf, Pod,
     maps::{Array, HashMap, Map, MapData, PerCpuArray, PerCpuValues, RingBuf},
 };
 use bytes::Buf;
@@ -18,11 +18,13 @@ use memtrace_common::{
 
 use super::{
     Hook, Host, Mode, PidNamespace, ProbeError,
-    attach::{attach_all, attach_approximate, find_target},
+    attach::{attach_all, attach_approximate, programs},
     btf::Btf,
     error::chain,
+    ids,
+    loader::loader,
     memlock, object,
-    offsets::{self, Ids, Sampling},
+    offsets::{self, Sampling},
     stats::{self, ProgramRuns, Programs},
 };
 use crate::ledger::{Errno, Losses, Reading, TaskName};
@@ -58,6 +60,8 @@ pub struct Options {
     pub bpf_log: bool,
     /// Learn of the end of the memory from the kernel's function, as on kernels without the tracepoint.
     pub exit_by_function: bool,
+    /// Find the running task by the kernel's helpers alone, as on kernels before 6.2.
+    pub by_helpers: bool,
     /// Have the kernel measure the runs of the programs: of all eBPF programs of the host, while the session lives.
     pub self_stats: bool,
 }
@@ -74,6 +78,7 @@ impl Options {
             faults: true,
             bpf_log: false,
             exit_by_function: false,
+            by_helpers: false,
             self_stats: false,
         }
     }
@@ -164,10 +169,22 @@ impl Session {
     }
 
     fn exact(options: &Options) -> Result<Self, ProbeError> {
+        match Self::exact_once(options) {
+            // What the kernel side finds without helpers is not what helpers find, or the verifier will not have it.
+            Ok(session) if session.shared()?.mistaken != 0 => {}
+            Err(error) if error.is_for_want_of_a_ledger() && goes_without_helpers(options) => {}
+            result => return result,
+        }
+        Self::exact_once(&Options {
+            by_helpers: true,
+            ..*options
+        })
+    }
+
+    fn exact_once(options: &Options) -> Result<Self, ProbeError> {
         let host = Host::read()?;
         let (mut ebpf, btf, config) = load_exact(&host, options)?;
-        let hooks = attach_all(&mut ebpf, &btf, options)?;
-        find_target(&mut ebpf, &btf)?;
+        let hooks = attach_all(&mut programs(&mut ebpf), &btf, options)?;
         let session = Self::of(ebpf, hooks, host, &config, None, Sampling::Unknown)?;
         let shared = session.shared()?;
         let found = if options.wait_for_exec {
@@ -183,16 +200,17 @@ impl Session {
 
     fn approximate(options: &Options, reason: &str) -> Result<Self, ProbeError> {
         let host = Host::read()?;
-        let (config, sampling) = {
+        let (config, sampling, reduced) = {
             let btf = Btf::from_kernel().ok();
             (
                 offsets::approximate(btf.as_ref(), config_host(options, &host)),
                 btf.as_ref().map_or(Sampling::Unknown, offsets::sampling),
+                btf.as_ref().map(ids::reduce),
             )
         };
-        let btf = AyaBtf::from_sys_fs().ok();
-        let mut ebpf = load(btf.as_ref(), config, Ids::default(), options)?;
-        let hooks = attach_approximate(&mut ebpf, btf.as_ref(), options, reason)?;
+        let btf = reduced.and_then(|reduced| ids::for_aya(&reduced).ok());
+        let mut ebpf = load(btf.as_ref(), config, None, options)?;
+        let hooks = attach_approximate(&mut programs(&mut ebpf), btf.as_ref(), options, reason)?;
         Self::of(
             ebpf,
             hooks,
@@ -499,6 +517,11 @@ impl Session {
     }
 }
 
+/// Whether the kernel side would do without helpers on this kernel.
+fn goes_without_helpers(options: &Options) -> bool {
+    !options.by_helpers && Btf::from_kernel().is_ok_and(|btf| offsets::cast(&btf).is_some())
+}
+
 fn config_host(options: &Options, host: &Host) -> offsets::Host {
     offsets::Host {
         tgid: options.tgid,
@@ -515,27 +538,31 @@ pub(super) fn load_exact(
     host: &Host,
     options: &Options,
 ) -> Result<(Ebpf, AyaBtf, Config), ProbeError> {
-    let (config, ids) = {
+    // The kernel's BTF is given back before aya makes objects of what is left of it.
+    let (config, cast, reduced) = {
         let btf = Btf::from_kernel()?;
-        (
-            offsets::config(&btf, config_host(options, host))?,
-            offsets::ids(&btf),
-        )
+        let config = offsets::config(&btf, config_host(options, host))?;
+        let cast = offsets::cast(&btf).filter(|_| !options.by_helpers);
+        let config = match cast {
+            Some(_) => config,
+            None => offsets::by_helpers(config),
+        };
+        (config, cast, ids::reduce(&btf))
     };
-    let btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.to_string()))?;
-    let ebpf = load(Some(&btf), config, ids, options)?;
+    let btf = ids::for_aya(&reduced)?;
+    let ebpf = load(Some(&btf), config, cast, options)?;
     Ok((ebpf, btf, config))
 }
 
 fn load(
     btf: Option<&AyaBtf>,
     config: Config,
-    ids: Ids,
+    cast: Option<u32>,
     options: &Options,
 ) -> Result<Ebpf, ProbeError> {
     let pod = PodConfig(config);
     let log_level = if options.bpf_log { 0xffu8 } else { 0 };
-    let mut loader = EbpfLoader::new();
+    let mut loader = loader();
     loader
         .btf(btf)
         .override_global(CONFIG, &pod, true)
@@ -553,7 +580,7 @@ fn load(
         loader.map_max_entries(MAP_BEGUN_SLOTS, 1);
     }
     loader
-        .load(&object::with_ids(ids))
+        .load(&object::with_cast(cast))
         .map_err(|error| ProbeError::Load(chain(&error)))
 }
 

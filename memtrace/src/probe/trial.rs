@@ -4,16 +4,16 @@
 
 use std::ptr;
 
-use aya::{
-    Ebpf,
-    programs::{BtfTracePoint, FEntry, FExit, Iter, Program, ProgramError, TracePoint},
-};
+use aya::programs::{BtfTracePoint, FEntry, FExit, Iter, Program, ProgramError, TracePoint};
 
 use memtrace_common::cell::{MMAP, call_slot};
 
 use super::{
     Hook, HookKind, Host, ProbeError,
-    attach::{EXACT, attach_btf, attach_functions, attach_tracepoints, find_target, program},
+    attach::{
+        EXACT, Parts, attach_btf, attach_functions, attach_tracepoints, find_target, load_finder,
+        program, programs,
+    },
     hooks::{CALLS, TRACEPOINTS},
     session::{Options, Session, load_exact},
     tracefs,
@@ -81,7 +81,7 @@ impl OwnLedger {
 /// Where the eBPF object cannot be loaded, so that nothing can be tried.
 pub fn try_hooks() -> Result<Vec<Attempt>, ProbeError> {
     let (mut ebpf, btf, _) = load_exact(&Host::read()?, &Options::new(std::process::id()))?;
-    let ebpf = &mut ebpf;
+    let parts = &mut programs(&mut ebpf);
     let mut attempts = Vec::new();
     let mut note = |hook, way, result: Result<(), String>| {
         attempts.push(Attempt {
@@ -91,30 +91,31 @@ pub fn try_hooks() -> Result<Vec<Attempt>, ProbeError> {
         });
     };
     for (hook, tracepoint) in TRACEPOINTS {
-        let result = attach_btf(ebpf, &btf, tracepoint, tracepoint);
-        unload::<BtfTracePoint>(ebpf, tracepoint);
+        let result = attach_btf(parts, &btf, tracepoint, tracepoint);
+        unload::<BtfTracePoint>(parts, tracepoint);
         note(hook, Way::Hook(HookKind::TpBtf), result);
     }
     for call in &CALLS {
-        let result = attach_functions(ebpf, &btf, call.name, call.enter, call.exit);
-        unload::<FEntry>(ebpf, call.enter);
-        unload::<FExit>(ebpf, call.exit);
+        let result = attach_functions(parts, &btf, call.name, call.enter, call.exit);
+        unload::<FEntry>(parts, call.enter);
+        unload::<FExit>(parts, call.exit);
         note(call.name, Way::Hook(HookKind::Fentry), result);
     }
     let names = CALLS.map(|call| call.name);
-    let results = tracefs::with(|| attach_tracepoints(ebpf, &EXACT, &names))
+    let results = tracefs::with(|| attach_tracepoints(parts, &EXACT, &names))
         .unwrap_or_else(|error| vec![Err(error); names.len()]);
-    unload::<TracePoint>(ebpf, "sys_enter");
-    unload::<TracePoint>(ebpf, "sys_exit");
+    unload::<TracePoint>(parts, "sys_enter");
+    unload::<TracePoint>(parts, "sys_exit");
     for (name, result) in names.into_iter().zip(results) {
         note(name, Way::Hook(HookKind::Tracepoint), result);
     }
     // The last one: once it has found its target, the others would count.
-    let result = find_target(ebpf, &btf).map_err(|error| match error {
+    let result = load_finder(parts, &btf).and_then(|()| find_target(parts));
+    let result = result.map_err(|error| match error {
         ProbeError::Ledger { reason, .. } => reason,
         other => other.to_string(),
     });
-    unload::<Iter>(ebpf, "find_target");
+    unload::<Iter>(parts, "find_target");
     note("find_target", Way::Iterator, result);
     Ok(attempts)
 }
@@ -154,11 +155,11 @@ pub fn try_own_ledger() -> Result<OwnLedger, ProbeError> {
 }
 
 /// Takes a program out of the kernel, with its links. One that was never loaded is out of it.
-fn unload<P: Unload>(ebpf: &mut Ebpf, name: &'static str)
+fn unload<P: Unload>(parts: &mut Parts<'_>, name: &'static str)
 where
     for<'a> &'a mut P: TryFrom<&'a mut Program>,
 {
-    if let Ok(program) = program::<P>(ebpf, name) {
+    if let Ok(program) = program::<P>(parts, name) {
         let _ = program.unload();
     }
 }
