@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use memtrace::probe::btf::{Btf, BtfError, Shape, VMLINUX};
+use memtrace::probe::btf::{Btf, BtfError, Named, Shape, VMLINUX};
 use proptest::{collection::vec, prelude::*};
 
 const HEADER: usize = 24;
@@ -158,6 +158,8 @@ fn ask_everything(btf: &Btf) {
             btf.enumerator(name),
         );
     }
+    let reduced = btf.only(&[(Named::Typedef, "number_t"), (Named::Function, "compute")]);
+    assert!(Btf::parse(reduced).is_ok());
     for id in (0..64).chain([u32::MAX, u32::MAX - 1, 1 << 31]) {
         let _ = btf.shape(id);
     }
@@ -476,6 +478,59 @@ proptest! {
             ask_everything(&btf);
         }
     }
+}
+
+/// Ids are the places in the list of types: what a type is named there, and of which kind it is.
+fn listed(blob: &[u8]) -> Vec<(String, u32)> {
+    let word = |at: usize| u32::from_le_bytes(blob[at..at + 4].try_into().unwrap());
+    assert_eq!((word(0), word(4), word(8)), (0x0001_eb9f, 24, 0));
+    assert_eq!(word(12), word(16), "the strings follow the types");
+    let strings = HEADER + word(16) as usize;
+    assert_eq!(blob.len(), strings + word(20) as usize);
+    (0..word(12) as usize / 12)
+        .map(|index| HEADER + index * 12)
+        .map(|at| {
+            let name = &blob[strings + word(at) as usize..];
+            let length = name.iter().position(|&byte| byte == 0).unwrap();
+            let name = String::from_utf8(name[..length].to_vec()).unwrap();
+            (name, word(at + 4) >> 24)
+        })
+        .collect()
+}
+
+#[test]
+fn what_is_left_of_btf_keeps_its_ids() {
+    let mut btf = Builder::new();
+    let int = btf.int("int", 4);
+    btf.composite(STRUCT, "madvise", 4, &[("a", int, 0)]);
+    let typedef = btf.alias(TYPEDEF, "btf_trace_rss_stat", int);
+    let proto = btf.add("", PROTOTYPE, 1, 0, &[0, int]);
+    let function = btf.alias(FUNCTION, "madvise", proto);
+    btf.alias(TYPEDEF, "madvise", int);
+    // The first one of a name counts.
+    btf.alias(FUNCTION, "madvise", proto);
+    btf.alias(FUNCTION, "nobody asks for it", proto);
+    let btf = btf.parse();
+    let wanted = [
+        (Named::Function, "madvise"),
+        (Named::Function, "no such"),
+        (Named::Typedef, "btf_trace_rss_stat"),
+        // Asked for twice.
+        (Named::Function, "madvise"),
+        (Named::Function, ""),
+    ];
+    let blob = btf.only(&wanted);
+    let mut expected = vec![(String::new(), FORWARD); function as usize];
+    expected[typedef as usize - 1] = ("btf_trace_rss_stat".to_owned(), TYPEDEF);
+    expected[function as usize - 1] = ("madvise".to_owned(), FUNCTION);
+    assert_eq!(listed(&blob), expected);
+    let reduced = Btf::parse(blob).unwrap();
+    assert!(reduced.has_name("madvise") && !reduced.has_struct("madvise"));
+    assert_eq!(reduced.shape(typedef), Shape::Other);
+    // Of nothing, nothing is left.
+    let nothing = btf.only(&[]);
+    assert_eq!(listed(&nothing), []);
+    assert!(!Btf::parse(nothing).unwrap().has_name("madvise"));
 }
 
 /// The running kernel's BTF, or a word on why there is none.

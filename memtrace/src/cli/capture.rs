@@ -271,7 +271,11 @@ impl<'a> Capturing<'a> {
                 self.target.pid
             ));
         }
-        let tasks = self.session.tasks()?;
+        let tasks = if reading.task_slots == 0 {
+            Vec::new()
+        } else {
+            self.session.tasks()?
+        };
         let hooked = self.hooked(reading);
         let names = Names {
             tasks: &tasks,

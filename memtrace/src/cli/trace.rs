@@ -88,8 +88,10 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
         )
         .await
     })?;
+    let code = report(&out, sink, &ended);
+    // Last, since the kernel takes its time, up to 0.1 s for each tracepoint.
     drop(session);
-    report(&out, sink, &ended)
+    code
 }
 
 /// Starts a program, and traces it from its first instruction. A `demo` ends once its workload stops itself.
@@ -136,15 +138,16 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
             demo,
         )
         .await?;
-        // Nothing stays attached while the program goes on.
+        let code = report(&out, sink, &(capture, signalled));
+        // Nothing stays attached while the program goes on. After the report, since the kernel takes its time.
         drop(session);
         if demo {
             if spawned.signal(libc::SIGKILL).is_ok() {
                 let _ = spawned.wait();
             }
-            return report(&out, sink, &(capture, signalled));
+            return code;
         }
-        let code = report(&out, sink, &(capture, signalled))?;
+        let code = code?;
         if code != ExitCode::SUCCESS {
             output::say("memtrace: the capture is incomplete; the exit code is the command's own");
         }

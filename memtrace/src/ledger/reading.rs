@@ -40,6 +40,8 @@ pub struct Reading {
     pub forks: u64,
     /// The youngest child's process id; 0 where there is none.
     pub last_child: u32,
+    /// Slots among the tasks' cells that were handed out, since the capture began.
+    pub task_slots: u64,
     /// Advice values that have no fixed slot, in the order of their slots.
     pub unknown_advice: Vec<i32>,
     /// What could not be counted, since the capture began.
@@ -65,6 +67,7 @@ impl Default for Reading {
             faults: FaultStats::default(),
             forks: 0,
             last_child: 0,
+            task_slots: 0,
             unknown_advice: Vec::new(),
             losses: Losses::default(),
         }

@@ -474,7 +474,8 @@ impl Btf {
             if left.is_empty() {
                 break;
             }
-            let kind = u32_at(&self.data, at as usize + 4).unwrap_or(0) >> 24 & 0x1f;
+            let info = u32_at(&self.data, at as usize + 4).unwrap_or(0);
+            let kind = (info >> 24) & 0x1f;
             if kind != Named::Typedef.kind() && kind != Named::Function.kind() {
                 continue;
             }
@@ -524,6 +525,15 @@ fn blob(types: &[(u32, u32, &str)]) -> Vec<u8> {
     }
     blob.extend(strings);
     blob
+}
+
+impl Drop for Btf {
+    /// Gives the bytes back piecemeal: where glibc sees that something as large as this is freed, it takes what is as large from
+    /// its heap from then on, where it copies a growing vector that it could have moved.
+    fn drop(&mut self) {
+        self.data.clear();
+        self.data.shrink_to(1);
+    }
 }
 
 fn u16_at(data: &[u8], at: usize) -> Option<u16> {

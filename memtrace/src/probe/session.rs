@@ -390,6 +390,7 @@ impl Session {
             end_ns: state.end_ns,
             forks: shared.forks,
             last_child: shared.last_child as u32,
+            task_slots: shared.task_slots,
             unknown_advice: unknown_advice(&shared),
             losses: Losses {
                 events: shared.lost_events,

@@ -13,6 +13,8 @@ use crate::proc::{self, Resident, Rollup, Statm};
 
 /// More than the kernel writes into `smaps_rollup`, which is about 700 bytes.
 const ROLLUP_BYTES: usize = 4096;
+/// More than the kernel writes into `statm`: seven numbers of at most 20 digits.
+const STATM_BYTES: usize = 256;
 
 /// `/proc/PID/smaps_rollup`, bytes. Exact, and dear: it walks the page tables, holding the target's mmap_lock for reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub struct Smaps {
 pub struct Sampler {
     pid: i32,
     process: Process,
+    /// `statm` of the same. The kernel looks for the memory at each reading, so it stays right over an exec.
+    statm: Option<File>,
     rollup: Result<File, ProcError>,
 }
 
@@ -50,6 +54,7 @@ impl Sampler {
         let mut sampler = Self {
             pid,
             process,
+            statm: None,
             rollup,
         };
         // Now is when it may be opened.
@@ -96,12 +101,15 @@ impl Sampler {
 
     /// Reads `statm`; `None` once the process has no memory any more.
     pub fn statm(&mut self) -> Option<Statm> {
-        if let Some(statm) = read_statm(&self.process) {
+        if let Some(statm) = self.statm.as_ref().and_then(read_open_statm) {
             return Some(statm);
         }
         // The leading thread may have exited while others go on; they show the same memory.
-        self.switch_thread()?;
-        read_statm(&self.process)
+        if read_statm(&self.process).is_none() {
+            self.switch_thread()?;
+        }
+        let file = self.process.open_relative("statm").ok()?;
+        read_open_statm(self.statm.insert(file))
     }
 
     /// Reads RSS by kind from `status`; `None` once the process has no memory any more.
@@ -143,13 +151,25 @@ impl Sampler {
             .flatten()
             .filter_map(|task| Process::new(task.tid).ok())
             .find(|process| read_statm(process).is_some())?;
+        self.statm = None;
         Some(())
     }
 }
 
 fn read_statm(process: &Process) -> Option<Statm> {
-    let statm = proc::read(process, "statm", proc::statm).ok()?;
-    // All zero: no mm.
+    with_memory(proc::read(process, "statm", proc::statm).ok()?)
+}
+
+/// One reading of the whole file: the kernel writes it into the buffer at once.
+fn read_open_statm(file: &File) -> Option<Statm> {
+    let mut bytes = [0; STATM_BYTES];
+    let length = file.read_at(&mut bytes, 0).ok()?;
+    let line = bytes.get(..length)?;
+    with_memory(line.ends_with(b"\n").then(|| proc::statm(line))??)
+}
+
+/// All zero: no mm.
+fn with_memory(statm: Statm) -> Option<Statm> {
     (statm.size > 0).then_some(statm)
 }
 
@@ -194,4 +214,39 @@ fn read_from_start(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        process::{Command, Stdio},
+    };
+
+    use super::*;
+
+    #[test]
+    fn statm_is_that_of_the_programs_that_follow_until_the_process_ends() {
+        let mut child = Command::new("sh")
+            .args(["-c", "read line; exec sleep 1000"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut sampler = Sampler::open(child.id()).unwrap();
+        assert!(sampler.statm().unwrap().resident > 0);
+        assert!(sampler.statm.is_some());
+        child.stdin.take().unwrap().write_all(b"\n").unwrap();
+        let process = Process::new(child.id().cast_signed()).unwrap();
+        while process.stat().unwrap().comm != "sleep" {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // Until it has come to rest, no two readings need be the same.
+        while sampler.statm().unwrap() != read_statm(&process).unwrap() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(sampler.statm.is_some());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(sampler.statm(), None);
+    }
 }
