@@ -5,7 +5,7 @@
 use memtrace::{
     export::json,
     probe::{
-        btf::{Btf, Shape},
+        btf::{Btf, Named, Shape},
         offsets,
     },
     proc,
@@ -105,6 +105,11 @@ pub fn btf(bytes: &[u8]) {
         let _ = btf.has_struct(name);
     }
     let _ = btf.has_name("btf_trace_rss_stat");
+    let wanted = [
+        (Named::Typedef, "btf_trace_rss_stat"),
+        (Named::Function, "bpf_iter_task"),
+    ];
+    assert!(Btf::parse(btf.only(&wanted)).is_ok());
 }
 
 /// A capture file, and the tables that are printed of it.

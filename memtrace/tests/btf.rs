@@ -481,6 +481,7 @@ proptest! {
 }
 
 /// Ids are the places in the list of types: what a type is named there, and of which kind it is.
+#[expect(clippy::unwrap_used, reason = "a test's own reader")]
 fn listed(blob: &[u8]) -> Vec<(String, u32)> {
     let word = |at: usize| u32::from_le_bytes(blob[at..at + 4].try_into().unwrap());
     assert_eq!((word(0), word(4), word(8)), (0x0001_eb9f, 24, 0));
