@@ -14,6 +14,12 @@ pub const CAST: u64 = CAST_NUMBER << 32 | 0x2085;
 pub const CAST_NUMBER: u64 = 0x6d74_7263;
 /// `r0 = 0`.
 pub const NO_CAST: u64 = 0xb7;
+/// `BPF_ALU | BPF_MOV | BPF_K`: the instruction by which the kernel side takes a number of the configuration, in whichever
+/// register. The number in it is [`NUMBER`] and the offset of the field in [`Config`], until the loader puts the field's value
+/// there.
+pub const MOVE: u32 = 0xb4;
+/// See [`MOVE`].
+pub const NUMBER: u32 = 0x6d75_0000;
 
 /// An offset that BTF did not confirm.
 pub const NONE: u32 = u32::MAX;

@@ -20,7 +20,7 @@ use crate::{
     epoch, faults,
     kernel::{self, Arguments, Task},
     rss::current_cells,
-    state::{self, ASKED, BEGUN, CONTROL, config, load, shared, store},
+    state::{self, ASKED, BEGUN, CONTROL, config, config_field, load, shared, store},
     syscalls,
 };
 
@@ -88,15 +88,15 @@ struct Numbers {
 /// Whether the running task is of the target, by its process id in memtrace's own PID namespace.
 #[inline(always)]
 fn runs() -> bool {
-    if config!(pidns_ino) == 0 {
+    if config_field(|config| &config.pidns_ino) == 0 {
         return (bpf_get_current_pid_tgid() >> 32) as u32 == config!(tgid);
     }
     let mut numbers = Numbers { pid: 0, tgid: 0 };
     // SAFETY: a structure of that size on this program's stack.
     let result = unsafe {
         generated::bpf_get_ns_current_pid_tgid(
-            config!(pidns_dev),
-            config!(pidns_ino),
+            config_field(|config| &config.pidns_dev),
+            config_field(|config| &config.pidns_ino),
             (&raw mut numbers).cast(),
             size_of::<Numbers>() as u32,
         )
@@ -332,7 +332,7 @@ pub fn approx_fork(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     // Its number in another PID namespace than the initial one is not looked up here.
-    let number = if config!(pidns_ino) == 0 {
+    let number = if config_field(|config| &config.pidns_ino) == 0 {
         child.tgid()
     } else {
         0

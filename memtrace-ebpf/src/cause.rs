@@ -74,19 +74,34 @@ fn asks_for_pageout(cell: u32) -> bool {
     cell == MADVISE_BASE + slot || cell == PROCESS_MADVISE_BASE + slot
 }
 
-#[inline(always)]
-fn numbers<A: Arguments>(args: A) -> SyscallNumbers {
-    if args.compat() {
-        config!(compat)
-    } else {
-        config!(native)
-    }
+/// The numbers of one ABI.
+macro_rules! numbers {
+    ($abi:ident) => {
+        SyscallNumbers {
+            mmap: config!($abi.mmap),
+            munmap: config!($abi.munmap),
+            mremap: config!($abi.mremap),
+            brk: config!($abi.brk),
+            madvise: config!($abi.madvise),
+            process_madvise: config!($abi.process_madvise),
+            execve: config!($abi.execve),
+            execveat: config!($abi.execveat),
+        }
+    };
 }
 
 /// The cell of a system call.
 #[inline(always)]
 pub fn syscall<A: Arguments>(args: A, nr: u32) -> u32 {
-    let numbers = numbers(args);
+    if args.compat() {
+        by_number(args, nr, &numbers!(compat))
+    } else {
+        by_number(args, nr, &numbers!(native))
+    }
+}
+
+#[inline(always)]
+fn by_number<A: Arguments>(args: A, nr: u32, numbers: &SyscallNumbers) -> u32 {
     if nr == numbers.madvise {
         // The third argument is in the same register for 32-bit tasks.
         MADVISE_BASE + advice_slot::<A>(args.arg::<2>() as i32)

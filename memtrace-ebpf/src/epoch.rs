@@ -85,7 +85,7 @@ pub fn learn() {
         let Some(run_queue) = kernel::run_queue(known) else {
             return;
         };
-        let current = run_queue.wrapping_add_signed(i64::from(config!(rq_current)));
+        let current = run_queue.wrapping_add_signed(i64::from(config!(rq_current) as i32));
         // Of which only the difference to another CPU's is used.
         store(
             &raw mut (*shared).current_from_entry,

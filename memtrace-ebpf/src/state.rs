@@ -22,15 +22,46 @@ pub static CONFIG: Global<Config> = Global::new(
     unsafe { core::mem::zeroed() },
 );
 
-/// Reads one field of [`CONFIG`], as a value that the verifier knows.
+/// A field of [`Config`] that has 32 bits, as a number in the instruction itself: a load of a global would touch a page more in
+/// each event.
 macro_rules! config {
+    ($field:ident[$index:ident]) => {
+        $crate::state::config_number::<
+            { core::mem::offset_of!(memtrace_common::config::Config, $field) },
+            $index,
+        >()
+    };
     ($($field:tt)+) => {
-        $crate::state::config_field(|config| &config.$($field)+)
+        $crate::state::config_number::<
+            { core::mem::offset_of!(memtrace_common::config::Config, $($field)+) },
+            0,
+        >()
     };
 }
 pub(crate) use config;
 
-/// Reads the field that `field` picks.
+/// The number at so many bytes, and so many numbers behind those: the loader puts it in.
+#[inline(always)]
+pub fn config_number<const OFFSET: usize, const INDEX: usize>() -> u32 {
+    let number: u32;
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: a move of a number into a register.
+    unsafe {
+        core::arch::asm!(
+            "{number} = {mark}",
+            number = out(wreg) number,
+            mark = const { memtrace_common::config::NUMBER + (OFFSET + 4 * INDEX) as u32 },
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        number = (OFFSET + 4 * INDEX) as u32;
+    }
+    number
+}
+
+/// Reads a field of [`CONFIG`] from memory.
 #[inline(always)]
 pub fn config_field<T: Copy + 'static>(field: impl FnOnce(&'static Config) -> &'static T) -> T {
     // SAFETY: `Global` is `repr(transparent)` over an initialised `Config`. The loader writes to it before the program is

