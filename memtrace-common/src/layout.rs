@@ -99,6 +99,8 @@ pub struct CpuCells {
     pub last_local: [i32; MEMBERS],
     /// RSS events of the target that this CPU has counted.
     pub events: u64,
+    /// Kernel address of this CPU's `current_task`, where the kernel side finds the running task without a helper.
+    pub current: u64,
     /// Scratch in which the kernel side turns pointers into numbers.
     pub scratch: u64,
     /// Page faults.
@@ -119,16 +121,6 @@ pub enum EpochEnd {
     Exec = 1,
     /// The process's memory is gone.
     Exit = 2,
-}
-
-/// What is known of one CPU.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub struct Cpu {
-    /// Kernel address of its `current_task`; 0 where it is not known.
-    pub current: u64,
-    /// Scratch in which the kernel side turns pointers into numbers.
-    pub scratch: u64,
 }
 
 /// State of one epoch that all CPUs share.
@@ -197,8 +189,8 @@ pub struct Shared {
     pub mistaken: u64,
     /// Where a task's registers of its entry into the kernel lie, from the beginning of its stack.
     pub regs_offset: u64,
-    /// From a CPU's entry in the map of [`Cpu`] to the pointer to its running task.
-    pub current_from_entry: u64,
+    /// The per-CPU pointer to where each CPU keeps its running task.
+    pub current_task: u64,
     /// Advice values outside the fixed slots, as u32, plus 1, in the order in which they were seen; 0 is free.
     pub unknown_advice: [u64; UNKNOWN_SLOTS as usize],
     /// The epochs, by number modulo [`EPOCH_SLOTS`].
@@ -284,7 +276,7 @@ pub struct Asked {
 const _: () = {
     assert!(size_of::<CallStats>() == 48);
     assert!(size_of::<FaultStats>() == 40);
-    assert!(size_of::<CpuCells>() == 32 + 16 + 16 + 40 + CELLS * 32 + CALL_SLOTS * 48);
+    assert!(size_of::<CpuCells>() == 32 + 16 + 24 + 40 + CELLS * 32 + CALL_SLOTS * 48);
     // The kernel refuses a per-CPU value above PCPU_MIN_UNIT_SIZE (32 KiB), and allocates all slots at once.
     assert!(size_of::<CpuCells>() <= 32 * 1024);
     assert!(size_of::<Epoch>() == 7 * 32 + 3 * 8 + 8);

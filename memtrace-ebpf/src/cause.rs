@@ -16,10 +16,9 @@ use crate::{
     state::{self, TASKS, claim, config, load, shared},
 };
 
-/// The cell of an RSS change of `mm` that the current task makes.
+/// The cell of an RSS change of `mm` that `task`, the running one, makes.
 #[inline(always)]
-pub fn current(mm: u64) -> u32 {
-    let task = Task::running();
+pub fn of(task: Task, mm: u64) -> u32 {
     let flags = task.flags();
     // "Belongs to the target" means its mm, not its tgid: a vfork child shares the mm.
     if task.mm() == mm {

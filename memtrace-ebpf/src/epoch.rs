@@ -13,12 +13,12 @@ use aya_ebpf::{
 use memtrace_common::{
     cell::MEMBERS,
     config::RSS_PERCPU,
-    layout::{Cpu, CpuCells, EPOCH_SLOTS, EpochEnd, Event},
+    layout::{CpuCells, EPOCH_SLOTS, EpochEnd, Event},
 };
 
 use crate::{
     kernel::{self, Task},
-    state::{self, CELLS, CONTROL, CPUS, EVENTS, config, load, shared, store},
+    state::{self, CELLS, CONTROL, EVENTS, config, load, shared, store},
 };
 
 /// Readings of the counters until they are called unsettled.
@@ -67,61 +67,45 @@ fn cells_of(slot: u32, cpu: u32) -> *mut CpuCells {
 #[inline(always)]
 pub fn learn() {
     let task = Task::current();
-    let Some(cpu) = CPUS.get_ptr_mut(0) else {
+    let Some(cells) = CELLS.get_ptr_mut(0) else {
         return;
     };
-    // SAFETY: fields of this CPU's entry and of `SHARED`.
+    // SAFETY: fields of this CPU's cells and of `SHARED`.
     unsafe {
         let shared = shared();
         store(&raw mut (*shared).mistaken, 1);
-        let scratch = &raw mut (*cpu).scratch;
+        let scratch = &raw mut (*cells).scratch;
         let regs = number(scratch, task.checked_regs().pointer());
         store(
             &raw mut (*shared).regs_offset,
             regs.wrapping_sub(task.stack()),
         );
         let known = number(scratch, task.pointer());
-        let here = number(scratch, cpu.cast_const());
-        let Some(run_queue) = kernel::run_queue(known) else {
+        let (Some(run_queue), Some(offset)) = (kernel::run_queue(known), cpu_offset(cells, 0))
+        else {
             return;
         };
         let current = run_queue.wrapping_add_signed(i64::from(config!(rq_current) as i32));
-        // Of which only the difference to another CPU's is used.
         store(
-            &raw mut (*shared).current_from_entry,
-            current.wrapping_sub(here),
+            &raw mut (*shared).current_task,
+            current.wrapping_sub(offset),
         );
-        generated::bpf_loop(
-            config!(cpus),
-            note_current as *mut core::ffi::c_void,
-            core::ptr::null_mut(),
-            0,
-        );
-        let found = number(scratch, Task::running().pointer());
-        store(&raw mut (*shared).mistaken, u64::from(known != found));
+        let found = kernel::read::<u64>(current);
+        store(&raw mut (*shared).mistaken, u64::from(found != Some(known)));
     }
 }
 
-unsafe extern "C" fn note_current(cpu: u64, _context: *mut core::ffi::c_void) -> i64 {
-    let first = 0u32;
-    // SAFETY: as in `cells_of`.
-    let entry: *mut Cpu = unsafe {
-        generated::bpf_map_lookup_percpu_elem(
-            core::ptr::from_ref(&CPUS).cast_mut().cast(),
-            (&raw const first).cast(),
-            cpu as u32,
-        )
-        .cast()
-    };
-    if !entry.is_null() {
-        // SAFETY: fields of the entry just looked up, and of `SHARED`.
-        unsafe {
-            let address = number(&raw mut (*entry).scratch, entry.cast_const());
-            let distance = load(&raw const (*shared()).current_from_entry);
-            store(&raw mut (*entry).current, address.wrapping_add(distance));
-        }
-    }
-    0
+/// What this CPU's per-CPU memory is away from where per-CPU pointers point.
+///
+/// A kernel may hide `__per_cpu_offset`. But these cells are per-CPU memory too: their address less their per-CPU pointer is it.
+#[inline(always)]
+fn cpu_offset(cells: *mut CpuCells, slot: u32) -> Option<u64> {
+    // SAFETY: a field of the cells.
+    let scratch = unsafe { &raw mut (*cells).scratch };
+    let map = number(scratch, core::ptr::from_ref(&CELLS));
+    let value = number(scratch, cells.cast_const());
+    let pptrs = map + u64::from(config!(array_pptrs)) + u64::from(slot) * 8;
+    Some(value.wrapping_sub(kernel::read::<u64>(pptrs)?))
 }
 
 /// Turns a pointer that the verifier knows into a number: through memory, where the verifier forgets what it was.
@@ -141,18 +125,17 @@ unsafe extern "C" fn visit(cpu: u64, _context: *mut core::ffi::c_void) -> i64 {
     if cells.is_null() {
         return 0;
     }
-    // A kernel may hide __per_cpu_offset. But this value is per-CPU memory too: its address less its percpu pointer is
-    // this CPU's offset.
-    // SAFETY: fields of the cells just looked up.
-    let scratch = unsafe { &raw mut (*cells).scratch };
-    let map = number(scratch, core::ptr::from_ref(&CELLS));
-    let value = number(scratch, cells.cast_const());
-    let pptrs = map + u64::from(config!(array_pptrs)) + u64::from(walk.slot) * 8;
-    let Some(base) = kernel::read::<u64>(pptrs) else {
+    let Some(offset) = cpu_offset(cells, walk.slot) else {
         walk.changed += 1;
         return 1;
     };
-    let offset = value.wrapping_sub(base);
+    if walk.keep != 0 {
+        // SAFETY: fields of `SHARED` and of the cells just looked up.
+        unsafe {
+            let current = load(&raw const (*shared()).current_task);
+            store(&raw mut (*cells).current, current.wrapping_add(offset));
+        }
+    }
     let mut member = 0;
     while member < MEMBERS {
         let address = walk.locals[member].wrapping_add(offset);

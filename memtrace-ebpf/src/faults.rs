@@ -19,10 +19,13 @@ const INSTRUCTION: u64 = 1 << 4;
 fn faults() -> Option<*mut FaultStats> {
     // SAFETY: a field of `SHARED`.
     let mm = load(unsafe { &raw const (*shared()).target_mm });
-    if mm == 0 || Task::running().mm() != mm {
+    if mm == 0 {
         return None;
     }
     let (cells, _) = current_cells()?;
+    if Task::running(cells).mm() != mm {
+        return None;
+    }
     // SAFETY: a field of this CPU's cells.
     Some(unsafe { &raw mut (*cells).faults })
 }

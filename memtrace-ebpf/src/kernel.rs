@@ -2,7 +2,9 @@
 
 use aya_ebpf::helpers::{bpf_get_current_task_btf, bpf_probe_read_kernel, generated};
 
-use crate::state::{CPUS, config, load, shared};
+use memtrace_common::layout::CpuCells;
+
+use crate::state::{config, load, shared};
 
 /// A `task_struct` that the verifier knows as such: fields are read directly, without a helper.
 #[derive(Clone, Copy)]
@@ -19,17 +21,14 @@ impl Task {
         Self(unsafe { bpf_get_current_task_btf() }.cast())
     }
 
-    /// The same, found without a helper where that can be: each function call costs as much as all the rest of a short program.
+    /// The same, found by this CPU's cells, without a helper where that can be: each function call costs as much as all the rest of a short program.
     #[inline(always)]
-    pub fn running() -> Self {
+    pub fn running(cells: *const CpuCells) -> Self {
         if config!(task_type) == 0 {
             return Self::current();
         }
-        let Some(cpu) = CPUS.get_ptr(0) else {
-            return Self(core::ptr::null());
-        };
-        // SAFETY: a field of this CPU's entry.
-        let current = unsafe { load(&raw const (*cpu).current) };
+        // SAFETY: a field of this CPU's cells.
+        let current = unsafe { load(&raw const (*cells).current) };
         Self(cast(word(current), config!(task_type)))
     }
 

@@ -180,7 +180,7 @@ fn percpu(mm: u64, member: usize) {
     };
     let last_local = load(last);
     store(last, local);
-    let cell = cause::current(mm);
+    let cell = cause::of(Task::running(cells), mm);
     let live = live(mm, number, member);
     let limits = Limits {
         batch: i64::from(config!(batch)),
@@ -216,7 +216,7 @@ fn atomic(mm: u64, member: usize) {
     let Some((cells, number)) = current_cells() else {
         return;
     };
-    let cell = cause::current(mm);
+    let cell = cause::of(Task::current(), mm);
     let moved = take_count(&live(mm, number, member), cell);
     let kept = if config!(task_rss_count) == NONE {
         0

@@ -10,7 +10,7 @@ use aya_ebpf::{
 use memtrace_common::{
     config::Config,
     layout::{
-        Asked, BEGUN_SLOTS as SLOTS, Begun, BegunSlot, Control, Cpu, CpuCells, EPOCH_SLOTS, Epoch,
+        Asked, BEGUN_SLOTS as SLOTS, Begun, BegunSlot, Control, CpuCells, EPOCH_SLOTS, Epoch,
         ErrnoKey, MAX_BEGUN, MAX_ERRNOS, Shared, TaskKey,
     },
 };
@@ -71,9 +71,6 @@ pub fn config_field<T: Copy + 'static>(field: impl FnOnce(&'static Config) -> &'
 
 #[map]
 pub static CELLS: PerCpuArray<CpuCells> = PerCpuArray::with_max_entries(EPOCH_SLOTS, 0);
-
-#[map]
-pub static CPUS: PerCpuArray<Cpu> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
 pub static CONTROL: Array<Control> = Array::with_max_entries(1, 0);

@@ -5,13 +5,14 @@
 //! registers in both. What is counted of a call is the same in the approximate mode, which finds its calls in its own way.
 
 use aya_ebpf::{
-    helpers::{bpf_ktime_get_ns, bpf_probe_read_user},
+    helpers::{bpf_ktime_get_ns, bpf_probe_read_user, generated},
     macros::{fentry, fexit, tracepoint},
     programs::{FEntryContext, FExitContext, TracePointContext},
 };
 use memtrace_common::{
     cell::{BRK, CALL_SLOTS, MMAP, MREMAP, MUNMAP, PROCESS_MADVISE_BASE, TASK_BASE, call_slot},
-    layout::{BEGUN_SLOTS as SLOTS, Begun, BegunSlot, CallStats, ErrnoKey},
+    config::RSS_PERCPU,
+    layout::{BEGUN_SLOTS as SLOTS, Begun, BegunSlot, CallStats, CpuCells, ErrnoKey},
 };
 
 use crate::{
@@ -36,16 +37,20 @@ struct Bytes {
 }
 
 #[inline(always)]
-fn is_target() -> Option<Task> {
+fn target() -> Option<(Task, *mut CpuCells, u32)> {
     // SAFETY: a field of `SHARED`.
     let mm = load(unsafe { &raw const (*shared()).target_mm });
-    let task = Task::running();
-    (mm != 0 && task.mm() == mm).then_some(task)
+    if mm == 0 {
+        return None;
+    }
+    let (cells, epoch) = current_cells()?;
+    let task = Task::running(cells);
+    (task.mm() == mm).then_some((task, cells, epoch))
 }
 
 #[inline(always)]
 fn enter(nr: u32) {
-    let Some(task) = is_target() else {
+    let Some((task, ..)) = target() else {
         return;
     };
     let begun = Begun {
@@ -106,23 +111,34 @@ fn kept(thread: u64) -> Option<Begun> {
 
 #[inline(always)]
 fn exit(nr: u32, result: i64) {
-    let Some(task) = is_target() else {
+    let Some((task, cells, epoch)) = target() else {
         return;
     };
     let Some(begun) = kept(u64::from(task.pid())) else {
         // It began before the hooks were attached: it is not counted.
         return;
     };
-    count(task.user_regs(), nr, result, begun);
+    count_in(cells, epoch, task.user_regs(), nr, result, begun);
 }
 
 /// Counts a call that has ended.
 #[inline(always)]
 pub fn count<A: Arguments>(args: A, nr: u32, result: i64, begun: Begun) {
+    if let Some((cells, epoch)) = current_cells() {
+        count_in(cells, epoch, args, nr, result, begun);
+    }
+}
+
+#[inline(always)]
+fn count_in<A: Arguments>(
+    cells: *mut CpuCells,
+    epoch: u32,
+    args: A,
+    nr: u32,
+    result: i64,
+    begun: Begun,
+) {
     let cell = cause::syscall(args, nr);
-    let Some((cells, epoch)) = current_cells() else {
-        return;
-    };
     let Some(slot) = call_slot(cell) else {
         return;
     };
@@ -191,15 +207,49 @@ fn bytes<A: Arguments>(cell: u32, args: A, old_brk: u64) -> Bytes {
     }
 }
 
+/// What [`add_iovec`] adds up.
+#[repr(C)]
+struct Iovecs {
+    base: u64,
+    total: u64,
+}
+
+unsafe extern "C" fn add_iovec(index: u64, context: *mut core::ffi::c_void) -> i64 {
+    let iovecs = context.cast::<Iovecs>();
+    // SAFETY: `bpf_loop` passes what it was given.
+    unsafe {
+        let length = ((*iovecs).base + index * 16 + 8) as *const u64;
+        let Ok(length) = bpf_probe_read_user(length) else {
+            return 1;
+        };
+        (*iovecs).total = (*iovecs).total.wrapping_add(length);
+    }
+    0
+}
+
 /// Sum of the lengths of an iovec array in the target's memory: `struct iovec { void *base; size_t len; }`.
 #[inline(never)]
 fn iovec_bytes(base: u64, count: u64) -> u64 {
     if count > MAX_IOVECS {
         return 0;
     }
+    // Where the counters are per CPU, the kernel has `bpf_loop`: since 5.17. The verifier goes through the loop below turn by turn,
+    // for as long as for all other programs together.
+    if config!(rss_kind) == RSS_PERCPU {
+        let mut iovecs = Iovecs { base, total: 0 };
+        // SAFETY: `add_iovec` takes such a context.
+        unsafe {
+            generated::bpf_loop(
+                count as u32,
+                add_iovec as *mut core::ffi::c_void,
+                (&raw mut iovecs).cast(),
+                0,
+            );
+        }
+        return iovecs.total;
+    }
     let mut total = 0u64;
     let mut index = 0;
-    // `bpf_loop` is in 5.17 and later only.
     while index < MAX_IOVECS {
         if index >= count {
             break;
