@@ -5,16 +5,17 @@ use std::time::{Duration, SystemTime};
 use memtrace_common::layout::EpochEnd;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{args::Options, output::Out};
+use super::{args::Options, journal::Writing, output::Out};
 use crate::{
+    export::{file::FileError, journal::JournalFile},
     ledger::{Check, Names, Reading, check, check_ended, rss_of},
     probe::{ProbeError, Session, batch_pages, monotonic_ns},
     proc::Class,
     sample::{Ration, Resident, Sampler, Smaps, Statm, own},
     target::Target,
     timeline::{
-        Capture, CaptureInfo, Children, End, Epoch, Final, HookInfo, HostInfo, LossInfo, Mode,
-        Observed, ProgramStats, Recorder, SCHEMA, SelfStats, TargetInfo,
+        Account, CaptureInfo, Children, End, Epoch, Final, HookInfo, HostInfo, Known, LossInfo,
+        Mode, Observed, ProgramStats, Recorder, SelfStats, TakenBack, TargetInfo,
     },
     view::{LiveLine, live_header, replaced, table},
 };
@@ -59,7 +60,19 @@ pub struct Capturing<'a> {
     sampling_bound: Option<u64>,
     started_at: SystemTime,
     last_line: Option<(u64, i64)>,
-    earlier: Vec<Epoch>,
+    /// All epochs that have ended were complete.
+    complete: bool,
+    journal: Option<Writing<'a>>,
+}
+
+/// A capture that has ended.
+pub struct Ended {
+    /// The last epoch.
+    pub last: Account,
+    /// Whether nothing was lost, and nothing is unexplained, in any epoch.
+    pub complete: bool,
+    /// Why the journal stopped before the capture's end, if it did.
+    pub stopped: Option<FileError>,
 }
 
 /// What was compared, and with what.
@@ -70,13 +83,14 @@ struct Comparison {
 }
 
 impl<'a> Capturing<'a> {
-    /// Begins with the epoch that the session is in.
+    /// Begins with the epoch that the session is in, and writes what happens to `journal`.
     pub fn begin(
         session: &'a mut Session,
         sampler: Sampler,
         target: Target,
         out: &'a mut Out,
         options: &'a Options,
+        journal: Option<&'a mut JournalFile>,
     ) -> Result<Self, ProbeError> {
         let host = session.host();
         let host = HostInfo {
@@ -113,14 +127,22 @@ impl<'a> Capturing<'a> {
             sampling_bound: None,
             started_at: SystemTime::now(),
             last_line: None,
-            earlier: Vec::new(),
+            complete: true,
+            journal: None,
         };
-        capturing.recorder = capturing.begin_epoch(first);
+        capturing.recorder = capturing.begin_epoch(&first);
+        if let Some(file) = journal {
+            let opening = capturing.opening(&first);
+            let blind = capturing.blind(&first);
+            let writing = Writing::begin(file, &capturing.host, &opening, blind);
+            capturing.journal = Some(writing);
+        }
         capturing.headline();
         Ok(capturing)
     }
 
-    fn begin_epoch(&mut self, first: Reading) -> Recorder {
+    fn begin_epoch(&mut self, first: &Reading) -> Recorder {
+        let first = first.clone();
         let recorder = match self.session.mode() {
             Mode::Exact => Recorder::new(self.host.page_size, self.count_faults, first),
             Mode::Approximate => {
@@ -132,7 +154,18 @@ impl<'a> Capturing<'a> {
                 Recorder::sampled(self.host.page_size, self.count_faults, first, start)
             }
         };
-        recorder.keeping(self.options.json.is_some())
+        // All of them are in the journal, where there is one.
+        recorder.keeping(false)
+    }
+
+    /// What is known when an epoch begins.
+    fn opening(&self, first: &Reading) -> Account {
+        Account {
+            target: self.target_info(),
+            capture: self.capture_info(first, 0, None, None, End::Interrupted),
+            summary: self.recorder.opening(self.sampling_bound),
+            verdict: None,
+        }
     }
 
     /// RSS by kind, for the approximate mode.
@@ -154,6 +187,12 @@ impl<'a> Capturing<'a> {
     #[must_use]
     pub const fn reader_gone(&self) -> bool {
         self.out.closed()
+    }
+
+    /// Whether the journal could not be written on.
+    #[must_use]
+    pub fn journal_stopped(&self) -> bool {
+        self.journal.as_ref().is_some_and(Writing::is_stopped)
     }
 
     /// Whether the target has been stopped: a demo's workload that is done.
@@ -283,7 +322,11 @@ impl<'a> Capturing<'a> {
             hooked: &hooked,
         };
         let start = self.recorder.rss_start_bytes();
+        let known = self.known(reading, &names)?;
         let tick = self.recorder.tick(now, reading, &names, observed);
+        if let Some((journal, known)) = self.journal.as_mut().zip(known) {
+            journal.tick(tick, known);
+        }
         // The closing tick often comes right after a regular one, and has nothing to add to its line.
         let repeats = self.last_line.is_some_and(|(t_ns, rss)| {
             let since = Duration::from_nanos(tick.t_ns.saturating_sub(t_ns));
@@ -301,6 +344,39 @@ impl<'a> Capturing<'a> {
         }
         self.last_line = Some((tick.t_ns, tick.rss_bytes));
         Ok(())
+    }
+
+    /// What the journal is to know; `None` where there is none.
+    fn known(&mut self, reading: &Reading, names: &Names<'_>) -> Result<Option<Known>, ProbeError> {
+        let is_first = self.last_line.is_none();
+        let blind = self.blind(reading);
+        let changed = self
+            .journal
+            .as_ref()
+            .is_some_and(|journal| journal.blind != blind);
+        let hooks = changed.then(|| self.hook_info(reading));
+        // A program often renames itself when it starts.
+        let target = is_first.then(|| self.target_info());
+        let children = self.children(reading);
+        let Some(journal) = &mut self.journal else {
+            return Ok(None);
+        };
+        journal.blind = blind;
+        let failed = reading
+            .calls
+            .iter()
+            .fold(0, |sum: u64, call| sum.wrapping_add(call.failed));
+        let errnos = journal.errnos(failed, || self.session.errnos(self.number))?;
+        let names = Names { errnos, ..*names };
+        Ok(Some(Known {
+            causes: self.recorder.rows(reading, &names),
+            faults: self.recorder.faults(reading),
+            losses: losses(reading, None),
+            children,
+            sampling_bound_bytes: self.sampling_bound,
+            hooks,
+            target,
+        }))
     }
 
     /// Takes note of the ends of epochs; `true` once the target has ended.
@@ -321,24 +397,29 @@ impl<'a> Capturing<'a> {
 
     /// The process has replaced its program: reports on the old one, and goes on with the new one.
     fn next_epoch(&mut self) -> Result<(), ProbeError> {
-        let epoch = self.close(End::Exec)?;
+        let (epoch, taken_back) = self.close(End::Exec)?;
         self.print(&epoch);
         self.session.drained(self.number)?;
         self.sampler.renew();
-        // Without a file to write, all that is asked of them is whether one was incomplete.
-        let to_file = self.options.json.is_some();
-        if to_file || (self.earlier.is_empty() && !epoch.is_complete()) {
-            self.earlier.push(epoch);
-        }
+        self.complete &= epoch.is_complete();
         self.number += 1;
         let first = self.session.read(self.number)?;
-        self.recorder = self.begin_epoch(first);
+        self.recorder = self.begin_epoch(&first);
         self.started_at = SystemTime::now();
         self.last_line = None;
         self.target.renew();
         // What was read is this epoch's only where the next one has not begun.
         let is_current = self.session.epoch()? == self.number;
         self.class = self.target.class.filter(|_| is_current);
+        if self.journal.is_some() {
+            let ended = epoch.into_account();
+            let opening = self.opening(&first);
+            let blind = self.blind(&first);
+            if let Some(journal) = &mut self.journal {
+                journal.ended(&ended, taken_back, Some(&opening));
+                journal.blind = blind;
+            }
+        }
         self.out.line("");
         self.out.line(&replaced(self.target.pid, &self.target.comm));
         self.headline();
@@ -367,20 +448,26 @@ impl<'a> Capturing<'a> {
     }
 
     /// Ends the capture.
-    pub fn finish(mut self, mut end: End) -> Result<Capture, ProbeError> {
+    pub fn finish(mut self, mut end: End) -> Result<Ended, ProbeError> {
         // Without a ledger there is nothing that could belong to the old program.
         let has_ledger = self.session.mode() == Mode::Exact;
         if has_ledger && end != End::TargetExited && self.let_exec_pass()? {
             end = End::TargetExited;
         }
-        let epoch = self.close(end)?;
+        let (epoch, taken_back) = self.close(end)?;
         self.print(&epoch);
-        Ok(Capture {
-            schema: SCHEMA.to_owned(),
-            memtrace_version: env!("CARGO_PKG_VERSION").to_owned(),
-            host: self.host,
-            epoch,
-            earlier_epochs: self.earlier,
+        let complete = self.complete && epoch.is_complete();
+        let last = epoch.into_account();
+        // One that memtrace could not write to its end is to be read as interrupted.
+        if let Some(journal) = &mut self.journal
+            && end != End::Interrupted
+        {
+            journal.ended(&last, taken_back, None);
+        }
+        Ok(Ended {
+            last,
+            complete,
+            stopped: self.journal.and_then(Writing::into_stopped),
         })
     }
 
@@ -390,10 +477,11 @@ impl<'a> Capturing<'a> {
         self.out.line(report.trim_end());
     }
 
-    /// The report of the current epoch.
-    fn close(&mut self, end: End) -> Result<Epoch, ProbeError> {
+    /// The report of the current epoch, and the ticks of which something is taken back.
+    fn close(&mut self, end: End) -> Result<(Epoch, Option<TakenBack>), ProbeError> {
+        let mut taken_back = None;
         if end == End::Exec {
-            self.recorder.ended_by_exec();
+            taken_back = self.recorder.ended_by_exec();
         } else {
             self.target.refresh();
         }
@@ -442,30 +530,54 @@ impl<'a> Capturing<'a> {
         let begun = self.recorder.begin_ns();
         let empty = Recorder::new(self.host.page_size, self.count_faults, Reading::default());
         let ticks = std::mem::replace(&mut self.recorder, empty).into_ticks();
-        let losses = self.losses(&reading);
-        Ok(Epoch {
+        let epoch = Epoch {
             target: self.target_info(),
-            capture: CaptureInfo {
-                started_at: OffsetDateTime::from(self.started_at)
-                    .format(&Rfc3339)
-                    .unwrap_or_default(),
-                duration_ns: ended.saturating_sub(begun),
-                interval_ns: u64::try_from(self.options.interval.as_nanos()).unwrap_or(u64::MAX),
-                mode: self.session.mode(),
-                mode_note: self.mode_note(),
-                hooks: self.hook_info(&reading),
-                lost_events: losses.total(),
-                losses,
-                self_stats: self.options.self_stats.then(|| self.self_stats()),
-                children: hooked.contains(&"fork").then_some(Children {
-                    forked: reading.forks,
-                    last_pid: (reading.last_child > 0).then_some(reading.last_child),
-                }),
+            capture: self.capture_info(
+                &reading,
+                ended.saturating_sub(begun),
+                self.session.skipped_runs(),
+                self.options.self_stats.then(|| self.self_stats()),
                 end,
-            },
+            ),
             summary,
             timeline: ticks,
             verdict: None,
+        };
+        Ok((epoch, taken_back))
+    }
+
+    fn capture_info(
+        &self,
+        reading: &Reading,
+        duration_ns: u64,
+        skipped_runs: Option<u64>,
+        self_stats: Option<SelfStats>,
+        end: End,
+    ) -> CaptureInfo {
+        let losses = losses(reading, skipped_runs);
+        CaptureInfo {
+            started_at: OffsetDateTime::from(self.started_at)
+                .format(&Rfc3339)
+                .unwrap_or_default(),
+            duration_ns,
+            interval_ns: u64::try_from(self.options.interval.as_nanos()).unwrap_or(u64::MAX),
+            mode: self.session.mode(),
+            mode_note: self.mode_note(),
+            hooks: self.hook_info(reading),
+            lost_events: losses.total(),
+            losses,
+            self_stats,
+            children: self.children(reading),
+            end,
+        }
+    }
+
+    fn children(&self, reading: &Reading) -> Option<Children> {
+        let mut hooks = self.session.hooks().iter();
+        let is_hooked = hooks.any(|hook| hook.name == "fork" && hook.kind.is_some());
+        is_hooked.then_some(Children {
+            forked: reading.forks,
+            last_pid: (reading.last_child > 0).then_some(reading.last_child),
         })
     }
 
@@ -586,18 +698,6 @@ impl<'a> Capturing<'a> {
         Ok((last, comparison))
     }
 
-    fn losses(&self, reading: &Reading) -> LossInfo {
-        let losses = reading.losses;
-        LossInfo {
-            ring_buffer: losses.events,
-            calls: losses.calls,
-            errnos: losses.errnos,
-            counter_reads: losses.reads,
-            epochs: losses.epochs,
-            skipped_runs: self.session.skipped_runs(),
-        }
-    }
-
     fn self_stats(&self) -> SelfStats {
         let own = own();
         let programs = self.session.program_runs().into_iter();
@@ -674,5 +774,18 @@ impl<'a> Capturing<'a> {
             .filter(|hook| hook.kind.is_some() && !(blind && hook.is_call()))
             .map(|hook| hook.name)
             .collect()
+    }
+}
+
+/// What was not counted. The kernel is asked for skipped runs once, at the end: that reads a file per program.
+const fn losses(reading: &Reading, skipped_runs: Option<u64>) -> LossInfo {
+    let losses = reading.losses;
+    LossInfo {
+        ring_buffer: losses.events,
+        calls: losses.calls,
+        errnos: losses.errnos,
+        counter_reads: losses.reads,
+        epochs: losses.epochs,
+        skipped_runs,
     }
 }

@@ -4,6 +4,7 @@ mod args;
 mod capture;
 mod demo;
 mod doctor;
+mod journal;
 mod output;
 mod privileges;
 mod report;

@@ -15,7 +15,8 @@ use super::{
     output::{self, Out},
 };
 use crate::{
-    timeline::{Capture, ReadError, read_closing},
+    export::journal::is_being_written,
+    timeline::{Capture, Loaded, ReadError, Unassembled, load as read},
     view::{
         format::{BOLD, paint, untrusted},
         replaced, table,
@@ -32,8 +33,8 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     for path in &files {
         let name = path.to_string_lossy();
         // Nothing of a file is printed before all of it has been checked.
-        let capture = match load(path) {
-            Ok(capture) => capture,
+        let (Loaded { capture, journal }, busy) = match load(path) {
+            Ok(loaded) => loaded,
             Err(error) => {
                 failed = true;
                 let text = untrusted(&format!("cannot read {name}: {error:#}"), 2000);
@@ -45,6 +46,9 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
         let headline = (files.len() > 1).then(|| headline(&name, &capture));
         print(&mut out, separator, headline, &capture)
             .context("cannot write to standard output")?;
+        if let Some(journal) = journal {
+            about(&name, journal, busy);
+        }
         printed = true;
         incomplete |= !capture.is_complete();
         if out.closed() {
@@ -60,15 +64,18 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn load(path: &Path) -> anyhow::Result<Capture> {
+/// Also says whether it is written to at this moment.
+fn load(path: &Path) -> anyhow::Result<(Loaded, bool)> {
     if path == Path::new("-") {
-        return Ok(read_closing(io::stdin().lock())?);
+        return Ok((read(io::stdin().lock())?, false));
     }
-    match File::open(path)
-        .map_err(ReadError::Io)
-        .and_then(read_closing)
-    {
-        Ok(capture) => Ok(capture),
+    let loaded = File::open(path).map_err(ReadError::Io).and_then(|file| {
+        let loaded = read(&file)?;
+        let busy = loaded.journal.is_some() && is_being_written(&file);
+        Ok((loaded, busy))
+    });
+    match loaded {
+        Ok(loaded) => Ok(loaded),
         Err(ReadError::Io(error)) if error.kind() == ErrorKind::IsADirectory => {
             bail!("it is a folder; give the name of a capture file in it")
         }
@@ -76,6 +83,28 @@ fn load(path: &Path) -> anyhow::Result<Capture> {
             bail!("there is no such file; `memtrace --json FILE` writes one")
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// What is to be said of a journal beside its table.
+fn about(name: &str, journal: Unassembled, busy: bool) {
+    let name = untrusted(name, 200);
+    if busy {
+        output::say(&format!(
+            "memtrace: {name}: memtrace is still writing it; this is as at its last line"
+        ));
+        return;
+    }
+    if journal.cut_bytes > 0 {
+        output::say(&format!(
+            "memtrace: {name}: its last line was cut, and is left out ({} bytes)",
+            journal.cut_bytes
+        ));
+    }
+    if journal.ended {
+        output::say(&format!(
+            "memtrace: {name}: the capture came to its end, and is whole; memtrace could not write the capture file"
+        ));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    io,
+    io::{self, BufWriter},
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::process::ExitStatusExt,
@@ -22,18 +22,21 @@ use tokio::{
 
 use super::{
     args::{Cli, Options, TraceArgs, WantedMode},
-    capture::Capturing,
+    capture::{Capturing, Ended},
     exit,
     output::{self, Out},
     privileges,
 };
 use crate::{
-    export::{file::Pending, json},
+    export::{
+        file::{FileError, Pending},
+        journal::JournalFile,
+    },
     privilege,
     probe::{self, Session},
     sample::Sampler,
     target::{Held, Rights, Spawned, Target, invoker},
-    timeline::{Capture, End},
+    timeline::{End, assemble},
 };
 
 /// How long the kernel's own note of an exit may come after the process's end.
@@ -75,20 +78,23 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
     }
     let sampler = sampler.context("the process ended while memtrace was attaching")?;
     privileges::shed(&session, &sampler, &mut sink, None)?;
-    let ended = runtime()?.block_on(async {
-        let mut stop = Stop::new()?;
-        capture(
-            &mut session,
-            sampler,
-            target,
-            &mut out,
-            options,
-            &mut stop,
-            false,
-        )
-        .await
-    })?;
-    let code = report(&out, sink, &ended);
+    let (ended, _) = runtime()?
+        .block_on(async {
+            let mut stop = Stop::new()?;
+            capture(
+                &mut session,
+                sampler,
+                target,
+                &mut out,
+                options,
+                sink.journal(),
+                &mut stop,
+                false,
+            )
+            .await
+        })
+        .map_err(|error| sink.so_far(error))?;
+    let code = report(&out, sink, ended);
     // Last, since the kernel takes its time, up to 0.1 s for each tracepoint.
     drop(session);
     code
@@ -128,17 +134,19 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
         let sampler =
             Sampler::open(pid).context("the program ended before it could be looked at")?;
         privileges::shed(&session, &sampler, &mut sink, Some(&spawned))?;
-        let (capture, signalled) = capture(
+        let (ended, signalled) = capture(
             &mut session,
             sampler,
             target,
             &mut out,
             options,
+            sink.journal(),
             &mut stop,
             demo,
         )
-        .await?;
-        let code = report(&out, sink, &(capture, signalled));
+        .await
+        .map_err(|error| sink.so_far(error))?;
+        let code = report(&out, sink, ended);
         // Nothing stays attached while the program goes on. After the report, since the kernel takes its time.
         drop(session);
         if demo {
@@ -184,31 +192,56 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("cannot start the event loop")
 }
 
-/// Where the capture file goes, if anywhere.
+/// Where the capture file goes, if anywhere, and its journal.
 pub(super) enum Sink {
     None,
-    Stdout,
-    File(Pending),
+    Stdout(JournalFile),
+    File(Pending, JournalFile),
 }
 
 impl Sink {
     fn open(options: &Options) -> anyhow::Result<Self> {
         Ok(match options.json.as_deref() {
             None => Self::None,
-            Some(path) if path == Path::new("-") => Self::Stdout,
-            Some(path) => Self::File(Pending::create(path, invoker())?),
+            Some(path) if path == Path::new("-") => {
+                Self::Stdout(JournalFile::unnamed(invoker().as_ref())?)
+            }
+            Some(path) => {
+                let (pending, journal) = Pending::create(path, invoker())?;
+                Self::File(pending, journal)
+            }
         })
     }
 
     const fn is_stdout(&self) -> bool {
-        matches!(self, Self::Stdout)
+        matches!(self, Self::Stdout(_))
+    }
+
+    const fn journal(&mut self) -> Option<&mut JournalFile> {
+        match self {
+            Self::None => None,
+            Self::Stdout(journal) | Self::File(_, journal) => Some(journal),
+        }
+    }
+
+    /// An error in mid-trace, with where everything up to it is.
+    fn so_far(&mut self, error: anyhow::Error) -> anyhow::Error {
+        let journal = self.journal().filter(|journal| journal.has_ticks());
+        match journal.and_then(|journal| journal.path()) {
+            Some(path) => error.context(format!(
+                "the capture ends too early; `memtrace report {}` shows it up to here",
+                path.display()
+            )),
+            None => error,
+        }
     }
 
     /// Whether the capture could be written with the privileges of this moment.
     pub(super) fn can_finish(&mut self) -> bool {
         match self {
-            Self::None | Self::Stdout => true,
-            Self::File(pending) => pending.can_finish(),
+            Self::None | Self::Stdout(_) => true,
+            // Who may give a file its name there may also remove its own journal.
+            Self::File(pending, _) => pending.can_finish(),
         }
     }
 }
@@ -265,9 +298,10 @@ async fn capture(
     target: Target,
     out: &mut Out,
     options: &Options,
+    journal: Option<&mut JournalFile>,
     stop: &mut Stop,
     until_stopped: bool,
-) -> anyhow::Result<(Capture, Option<i32>)> {
+) -> anyhow::Result<(Ended, Option<i32>)> {
     give_memory_back();
     let watch = "cannot watch a file descriptor";
     let events = watched(session.events_fd().context(watch)?)?;
@@ -284,8 +318,11 @@ async fn capture(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut grace = None;
     let mut signalled = None;
-    let mut capturing = Capturing::begin(session, sampler, target, out, options)?;
+    let mut capturing = Capturing::begin(session, sampler, target, out, options, journal)?;
     let end = loop {
+        if capturing.journal_stopped() {
+            break End::Interrupted;
+        }
         tokio::select! {
             biased;
             signal = stop.next() => {
@@ -345,20 +382,56 @@ async fn flush(log: &mut Option<AsyncFd<probe::KernelLog>>) {
 }
 
 /// Writes the capture file; the exit code says whether the capture is whole.
-fn report(out: &Out, sink: Sink, ended: &(Capture, Option<i32>)) -> anyhow::Result<ExitCode> {
-    let (capture, _) = ended;
-    match sink {
-        Sink::None => {}
-        Sink::Stdout => json::write(capture, io::stdout().lock())
-            .context("cannot write the capture to standard output")?,
-        Sink::File(pending) => pending.write(|file| json::write(capture, file))?,
+fn report(out: &Out, sink: Sink, ended: Ended) -> anyhow::Result<ExitCode> {
+    let Ended {
+        last,
+        complete,
+        stopped,
+    } = ended;
+    match (sink, stopped) {
+        (Sink::None, _) => {}
+        (Sink::Stdout(journal), stopped) => {
+            // Of a journal that could be written no further, nothing is left but what is written now.
+            assemble(
+                journal.contents(),
+                &last,
+                BufWriter::new(io::stdout().lock()),
+            )
+            .context("cannot write the capture to standard output")?;
+            stopped.map_or(Ok(()), Err)?;
+        }
+        (Sink::File(pending, journal), Some(stopped)) => {
+            if journal.path().is_none() {
+                pending.write(|file| assemble(journal.contents(), &last, file))?;
+            }
+            return Err(stopped.into());
+        }
+        (Sink::File(pending, journal), None) => {
+            let written = pending.write(|file| assemble(journal.contents(), &last, file));
+            match (&written, journal.path()) {
+                (Ok(()) | Err(FileError::NotNamed { .. }), _) => {
+                    if let Err(error) = journal.remove() {
+                        output::say(&format!("memtrace: {error}"));
+                    }
+                    written?;
+                }
+                (Err(_), Some(path)) => {
+                    let kept = format!(
+                        "the capture is kept whole as {0}; to see it, type: memtrace report {0}",
+                        path.display()
+                    );
+                    written.map_err(|error| anyhow::anyhow!("{error}; {kept}"))?;
+                }
+                (Err(_), None) => written?,
+            }
+        }
     }
     if out.closed() {
         bail!(
             "standard output was closed, so the capture ended; --quiet with --json FILE needs no reader"
         );
     }
-    Ok(if capture.is_complete() {
+    Ok(if complete {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(exit::INCOMPLETE)

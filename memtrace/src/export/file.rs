@@ -20,7 +20,10 @@ use nix::{
     unistd::{Uid, UnlinkatFlags, fchown, linkat, unlinkat},
 };
 
-use super::folder::{self, FolderError};
+use super::{
+    folder::{self, FolderError},
+    journal::JournalFile,
+};
 use crate::{privilege::as_invoker, target::Invoker};
 
 /// Why a file cannot be written. Each says what was found, what is needed, and what to type.
@@ -108,13 +111,81 @@ pub enum FileError {
     },
     /// No room.
     #[error(
-        "cannot write {path}: {reason}; there is no such file now, or the old one: make room in {dir}, or give a file elsewhere"
+        "cannot write {path}: {reason}; there is no such file now, or the old one: make room in {dir}"
     )]
     Full {
         /// The file.
         path: String,
         /// Its folder.
         dir: String,
+        /// What the kernel said.
+        reason: String,
+    },
+    /// A journal that nobody writes.
+    #[error(
+        "cannot write {path}: a memtrace that did not come to its end has left {partial}; to see what it holds, type: memtrace report {partial}; then remove it, or give another name"
+    )]
+    Left {
+        /// The file.
+        path: String,
+        /// The journal.
+        partial: String,
+    },
+    /// A journal that another memtrace writes.
+    #[error(
+        "cannot write {path}: another memtrace, which still runs, is writing {partial}; give another name, or wait for its end"
+    )]
+    InUse {
+        /// The file.
+        path: String,
+        /// The journal.
+        partial: String,
+    },
+    /// Something else has the journal's name.
+    #[error(
+        "cannot write {path}: memtrace writes to {partial} first, and something is there already that is not its own; remove it, or give another name"
+    )]
+    InTheWay {
+        /// The file.
+        path: String,
+        /// The journal.
+        partial: String,
+    },
+    /// No place for a journal without a name.
+    #[error(
+        "cannot keep the capture while it lasts: no file can be made there ({reasons}); set TMPDIR to a folder with room, or give --json FILE"
+    )]
+    NoTemporary {
+        /// Each folder, with its reason.
+        reasons: String,
+    },
+    /// The journal could not be written on.
+    #[error(
+        "cannot write {path}: {reason}; the capture ends here, and what was written stays: make room in {dir}, and to see it, type: memtrace report {path}"
+    )]
+    Stopped {
+        /// The journal.
+        path: String,
+        /// Its folder.
+        dir: String,
+        /// What the kernel said.
+        reason: String,
+    },
+    /// The same of one without a name.
+    #[error(
+        "cannot keep more of the capture in {path}: {reason}; it ends here: make room, set TMPDIR to another folder, or give --json FILE"
+    )]
+    StoppedUnnamed {
+        /// The folder.
+        path: String,
+        /// What the kernel said.
+        reason: String,
+    },
+    /// The journal could not be removed.
+    #[error("cannot remove {path}, which is not needed any more: {reason}")]
+    NotRemoved {
+        /// The journal.
+        path: String,
         /// What the kernel said.
         reason: String,
     },
@@ -143,22 +214,23 @@ enum Kind {
 
 impl Pending {
     /// Makes sure that `path` can be written, before anything is traced, by who started memtrace: `invoker` where that is another
-    /// one than the present user.
+    /// one than the present user. Also makes the journal that the file will come from.
     ///
     /// # Errors
     ///
-    /// Where it cannot.
-    pub fn create(path: &Path, invoker: Option<Invoker>) -> Result<Self, FileError> {
+    /// Where it cannot, or there is a journal already.
+    pub fn create(path: &Path, invoker: Option<Invoker>) -> Result<(Self, JournalFile), FileError> {
         let invoker = invoker.as_ref();
         let made = as_invoker(invoker, || Self::open(path, invoker));
         match (made, invoker) {
             (Ok(Err(FileError::Denied { .. })) | Err(_), Some(invoker)) => {
-                let pending = Self::open(path, Some(invoker))?;
+                let (pending, journal) = Self::open(path, Some(invoker))?;
                 if let Kind::Regular(beside) = &pending.kind {
                     fchown(&beside.file, Some(invoker.uid), Some(invoker.gid))
                         .map_err(|errno| io_error(path, errno))?;
+                    journal.give(invoker)?;
                 }
-                Ok(pending)
+                Ok((pending, journal))
             }
             (Ok(made), _) => made,
             (Err(error), None) => Err(io_error(path, error)),
@@ -166,7 +238,7 @@ impl Pending {
     }
 
     /// By the present thread's user.
-    fn open(path: &Path, invoker: Option<&Invoker>) -> Result<Self, FileError> {
+    fn open(path: &Path, invoker: Option<&Invoker>) -> Result<(Self, JournalFile), FileError> {
         let uid = Uid::effective();
         let trusted = |owner: Uid| {
             owner.is_root() || owner == uid || invoker.is_some_and(|invoker| owner == invoker.uid)
@@ -219,10 +291,11 @@ impl Pending {
                     }
                     errno => failed(errno),
                 })?;
-                Ok(Self {
+                let pending = Self {
                     path: path.to_owned(),
                     kind: Kind::Special(file),
-                })
+                };
+                Ok((pending, JournalFile::unnamed(invoker)?))
             }
             _ => {
                 if let Some(owner) = owner {
@@ -236,11 +309,13 @@ impl Pending {
                         });
                     }
                 }
+                let journal = JournalFile::beside(path, &folder, trusted)?;
                 let beside = Beside::create(folder).map_err(failed)?;
-                Ok(Self {
+                let pending = Self {
                     path: path.to_owned(),
                     kind: Kind::Regular(beside),
-                })
+                };
+                Ok((pending, journal))
             }
         }
     }
@@ -398,11 +473,7 @@ impl Beside {
     }
 
     fn is_here(&self, name: &Path) -> bool {
-        let found = fstatat(&self.folder, name, AtFlags::AT_SYMLINK_NOFOLLOW);
-        match (fstat(&self.file), found) {
-            (Ok(own), Ok(found)) => (own.st_dev, own.st_ino) == (found.st_dev, found.st_ino),
-            _ => false,
-        }
+        is_here(&self.file, &self.folder, name)
     }
 
     /// Leaves it where it is: under this name, if it has got one.
@@ -421,8 +492,17 @@ impl Drop for Beside {
     }
 }
 
+/// Whether the file has this name.
+pub(super) fn is_here(file: &File, folder: &OwnedFd, name: &Path) -> bool {
+    let found = fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+    match (fstat(file), found) {
+        (Ok(own), Ok(found)) => (own.st_dev, own.st_ino) == (found.st_dev, found.st_ino),
+        _ => false,
+    }
+}
+
 /// As any program makes its files: the umask and the folder's own rules decide.
-const MODE: Mode = Mode::from_bits_truncate(0o666);
+pub(super) const MODE: Mode = Mode::from_bits_truncate(0o666);
 
 fn unnamed(folder: &OwnedFd) -> Result<File, Errno> {
     let flags = OFlag::O_RDWR | OFlag::O_TMPFILE | OFlag::O_CLOEXEC;
@@ -449,7 +529,7 @@ fn link(file: &File, folder: &OwnedFd, name: &Path) -> Result<(), Errno> {
 }
 
 /// Makes something under a name that nothing else in the folder has.
-fn fresh<T>(make: impl Fn(&Path) -> Result<T, Errno>) -> Result<(OsString, T), Errno> {
+pub(super) fn fresh<T>(make: impl Fn(&Path) -> Result<T, Errno>) -> Result<(OsString, T), Errno> {
     loop {
         let name = fresh_name();
         match make(Path::new(&name)) {
@@ -485,11 +565,11 @@ fn special(folder: impl AsFd, name: &Path) -> Result<File, Errno> {
     Ok(File::from(file))
 }
 
-const fn kind_of(stat: &FileStat) -> SFlag {
+pub(super) const fn kind_of(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
 }
 
-fn failure(path: &Path, uid: Uid, errno: Errno) -> FileError {
+pub(super) fn failure(path: &Path, uid: Uid, errno: Errno) -> FileError {
     match errno {
         Errno::EACCES | Errno::EPERM => FileError::Denied {
             path: text(path),
@@ -500,7 +580,7 @@ fn failure(path: &Path, uid: Uid, errno: Errno) -> FileError {
     }
 }
 
-fn io_error(path: &Path, error: impl Into<io::Error>) -> FileError {
+pub(super) fn io_error(path: &Path, error: impl Into<io::Error>) -> FileError {
     let error = error.into();
     let (path_text, reason) = (text(path), error.to_string());
     match error.kind() {
@@ -516,14 +596,14 @@ fn io_error(path: &Path, error: impl Into<io::Error>) -> FileError {
     }
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(super) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     }
 }
 
-fn text(path: &Path) -> String {
+pub(super) fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
@@ -533,6 +613,11 @@ mod tests {
 
     use super::*;
 
+    /// Without its journal, of which nothing is left.
+    fn create(path: &Path) -> Result<Pending, FileError> {
+        Pending::create(path, None).map(|(pending, _)| pending)
+    }
+
     fn write(pending: Pending, text: &str) -> Result<(), FileError> {
         pending.write(|out| out.write_all(text.as_bytes()))
     }
@@ -541,7 +626,7 @@ mod tests {
     fn the_file_is_whole_or_absent() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("capture.json");
-        let pending = Pending::create(&path, None).unwrap();
+        let pending = create(&path).unwrap();
         assert!(!path.exists());
         if matches!(&pending.kind, Kind::Regular(beside) if beside.name.is_none()) {
             // Nothing could be left over, should this be its end.
@@ -553,7 +638,7 @@ mod tests {
         });
         assert!(failed.unwrap_err().to_string().contains("the disk is full"));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
-        write(Pending::create(&path, None).unwrap(), "whole").unwrap();
+        write(create(&path).unwrap(), "whole").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "whole");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
@@ -610,7 +695,7 @@ mod tests {
     fn what_cannot_be_linked_is_copied() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("capture.json");
-        let pending = Pending::create(&path, None).unwrap();
+        let pending = create(&path).unwrap();
         if let Kind::Regular(beside) = &pending.kind
             && beside.name.is_none()
         {
@@ -627,12 +712,12 @@ mod tests {
     fn trying_the_name_leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("capture.json");
-        let mut pending = Pending::create(&path, None).unwrap();
+        let mut pending = create(&path).unwrap();
         assert!(pending.can_finish());
         write(pending, "whole").unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         fs::remove_file(&path).unwrap();
-        drop(Pending::create(&path, None).unwrap());
+        drop(create(&path).unwrap());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
@@ -643,7 +728,7 @@ mod tests {
         fs::write(&victim, "precious").unwrap();
         let link = dir.path().join("capture.json");
         std::os::unix::fs::symlink(&victim, &link).unwrap();
-        let Err(error) = Pending::create(&link, None) else {
+        let Err(error) = create(&link) else {
             panic!("it must be refused")
         };
         assert!(error.to_string().contains("symbolic link"));
@@ -656,7 +741,7 @@ mod tests {
         let victim = dir.path().join("victim");
         fs::write(&victim, "precious").unwrap();
         let path = dir.path().join("capture.json");
-        let pending = Pending::create(&path, None).unwrap();
+        let pending = create(&path).unwrap();
         std::os::unix::fs::symlink(&victim, &path).unwrap();
         write(pending, "capture").unwrap();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
@@ -665,7 +750,7 @@ mod tests {
 
     #[test]
     fn a_device_stays_a_device() {
-        let pending = Pending::create(Path::new("/dev/null"), None).unwrap();
+        let pending = create(Path::new("/dev/null")).unwrap();
         write(pending, "gone").unwrap();
         assert!(
             fs::metadata("/dev/null")
@@ -679,11 +764,11 @@ mod tests {
     fn missing_folders_and_folders_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let missing = dir.path().join("a/b/capture.json");
-        let Err(error) = Pending::create(&missing, None) else {
+        let Err(error) = create(&missing) else {
             panic!("it must be refused")
         };
         assert!(error.to_string().contains("mkdir -p"));
-        let Err(error) = Pending::create(dir.path(), None) else {
+        let Err(error) = create(dir.path()) else {
             panic!("it must be refused")
         };
         assert!(error.to_string().contains("is a folder"));

@@ -2,4 +2,5 @@
 
 pub mod file;
 mod folder;
+pub mod journal;
 pub mod json;

@@ -98,6 +98,8 @@ pub struct Calls {
 /// One cause, with what it moved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
+    /// Number of the cell that it is made of: rows stand in this order.
+    pub cell: u32,
     /// The cause.
     pub cause: Cause,
     /// The advice, by the kernel's name, or by its number where it has none.
@@ -149,6 +151,7 @@ fn row(reading: &Reading, names: &Names<'_>, index: u32) -> Option<Row> {
                 .collect(),
         });
     Some(Row {
+        cell: index,
         cause,
         advice,
         task,

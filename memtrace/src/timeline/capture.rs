@@ -57,12 +57,63 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// Whether nothing was lost, and nothing is unexplained beyond the stated bound.
+    /// Whether it came to its end, nothing was lost, and nothing is unexplained beyond the stated bound.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         let unexplained = self.summary.unexplained_bytes;
-        self.capture.lost_events == 0 && unexplained.is_none_or(|bytes| bytes == 0)
+        self.capture.end != End::Interrupted
+            && self.capture.lost_events == 0
+            && unexplained.is_none_or(|bytes| bytes == 0)
     }
+
+    /// Puts the two parts of an epoch together.
+    #[must_use]
+    pub fn of(account: Account, timeline: Vec<Tick>) -> Self {
+        let Account {
+            target,
+            capture,
+            summary,
+            verdict,
+        } = account;
+        Self {
+            target,
+            capture,
+            summary,
+            timeline,
+            verdict,
+        }
+    }
+
+    /// The epoch without its ticks.
+    #[must_use]
+    pub fn into_account(self) -> Account {
+        let Self {
+            target,
+            capture,
+            summary,
+            timeline: _,
+            verdict,
+        } = self;
+        Account {
+            target,
+            capture,
+            summary,
+            verdict,
+        }
+    }
+}
+
+/// An epoch without its ticks: what a journal holds of its beginning and of its end.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Account {
+    /// The process.
+    pub target: TargetInfo,
+    /// How it was captured.
+    pub capture: CaptureInfo,
+    /// The ledger.
+    pub summary: Summary,
+    /// The answer.
+    pub verdict: Option<serde_json::Value>,
 }
 
 /// The process. `comm`, `exe` and `cmdline` are what the process chose to call itself.
@@ -107,6 +158,8 @@ pub enum End {
     TargetExited,
     /// The process replaced its program.
     Exec,
+    /// memtrace did not end it itself: it was killed, or could not go on writing. Everything is as at the last tick.
+    Interrupted,
 }
 
 /// How the epoch was captured.
@@ -198,7 +251,13 @@ impl LossInfo {
             Some(runs) => *runs,
             None => 0,
         };
-        *ring_buffer + *calls + *errnos + *counter_reads + *epochs + skipped
+        // A file may hold any numbers.
+        ring_buffer
+            .saturating_add(*calls)
+            .saturating_add(*errnos)
+            .saturating_add(*counter_reads)
+            .saturating_add(*epochs)
+            .saturating_add(skipped)
     }
 }
 
@@ -393,6 +452,17 @@ pub struct Tick {
     pub causes: Vec<TickCause>,
     /// Go's own figures. `null`: this version does not look.
     pub go: Option<serde_json::Value>,
+}
+
+impl Tick {
+    /// Takes back what it found unexplained: it was of the next program already.
+    pub(super) fn take_back(&mut self) {
+        if self.unexplained_bytes.is_some_and(|bytes| bytes != 0) {
+            self.vm_bytes = None;
+            self.unexplained_bytes = None;
+            self.unexplained_bound_bytes = None;
+        }
+    }
 }
 
 /// What one cause did since the last tick.

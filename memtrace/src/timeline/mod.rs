@@ -2,14 +2,21 @@
 //!
 //! Pure: readings and samples in, the types of the capture file out; and a capture file's bytes in. `docs/schema.md` documents every field.
 
+mod assemble;
 mod capture;
+mod journal;
 mod read;
+mod read_journal;
 mod recorder;
 
 pub use crate::probe::Mode;
+pub use assemble::assemble;
 pub use capture::{
-    Bytes4, Capture, CaptureInfo, CauseRow, Children, End, Epoch, ErrnoCount, Faults, HookInfo,
-    HostInfo, LossInfo, ProgramStats, SCHEMA, SelfStats, Summary, TargetInfo, Tick, TickCause,
+    Account, Bytes4, Capture, CaptureInfo, CauseRow, Children, End, Epoch, ErrnoCount, Faults,
+    HookInfo, HostInfo, LossInfo, ProgramStats, SCHEMA, SelfStats, Summary, TargetInfo, Tick,
+    TickCause,
 };
-pub use read::{Position, ReadError, read, read_closing};
+pub use journal::{Journal, Known, TakenBack};
+pub use read::{Position, ReadError, load, read, read_closing};
+pub use read_journal::{Loaded, Unassembled};
 pub use recorder::{Final, Observed, Recorder};

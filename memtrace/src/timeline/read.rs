@@ -13,13 +13,16 @@ use serde::{
 };
 use serde_json::error::Category;
 
-use super::{Capture, CaptureInfo, Epoch, HostInfo, SCHEMA, Summary, TargetInfo, Tick};
+use super::{
+    Capture, CaptureInfo, Epoch, HostInfo, SCHEMA, Summary, TargetInfo, Tick,
+    read_journal::{self, Loaded},
+};
 use crate::view::format::{size, untrusted};
 
 /// Most bytes in which the field `schema` must come. memtrace writes it first, tools that sort the fields of an object late.
 const MOST_BEFORE_SCHEMA: usize = 64 << 20;
 /// Characters of a foreign text in an error.
-const QUOTED: usize = 200;
+pub(super) const QUOTED: usize = 200;
 
 /// Why a file is no capture that this version can read.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +70,18 @@ pub enum ReadError {
         /// Its schema.
         schema: String,
         /// The version that wrote it.
+        version: String,
+    },
+    /// It is a journal, and a line of it is not what memtrace writes.
+    #[error("its journal is broken, at {at}{}: {what}{}", inside(.path), written_by(.version))]
+    Line {
+        /// Where.
+        at: Position,
+        /// In which field.
+        path: String,
+        /// What is wrong there.
+        what: String,
+        /// The version that wrote the file.
         version: String,
     },
     /// It is a capture, and a field of it is wrong.
@@ -125,13 +140,13 @@ impl fmt::Display for Position {
     }
 }
 
-/// Reads a capture.
+/// Reads a capture, or a journal as at its last whole line.
 ///
 /// # Errors
 ///
-/// Where it cannot be read, or is not a whole capture of this version's schema.
+/// Where it cannot be read, or is not a whole capture of this version's schema, nor the beginning of a journal.
 pub fn read(source: impl Read) -> Result<Capture, ReadError> {
-    parse::<Vec<Tick>>(source)
+    parse::<Vec<Tick>>(source, true).map(|loaded| loaded.capture)
 }
 
 /// Reads a capture for its table. Every tick is checked, and none is kept but the last one, and the last one that has seen
@@ -141,37 +156,73 @@ pub fn read(source: impl Read) -> Result<Capture, ReadError> {
 ///
 /// As [`read`].
 pub fn read_closing(source: impl Read) -> Result<Capture, ReadError> {
-    parse::<Closing>(source)
+    load(source).map(|loaded| loaded.capture)
+}
+
+/// As [`read_closing`], and says whether it was a journal.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn load(source: impl Read) -> Result<Loaded, ReadError> {
+    parse::<Closing>(source, false)
 }
 
 fn parse<T: DeserializeOwned + Into<Vec<Tick>>>(
     mut source: impl Read,
-) -> Result<Capture, ReadError> {
+    all: bool,
+) -> Result<Loaded, ReadError> {
     // What was read to find the schema is read again, for everything.
     let mut seen = Vec::new();
-    let version = look(&mut source, &mut seen, MOST_BEFORE_SCHEMA)?;
+    let Found { version, journal } = look(&mut source, &mut seen, MOST_BEFORE_SCHEMA)?;
     let again = BufReader::new(Cursor::new(seen).chain(source));
+    if journal {
+        return read_journal::read(again, version, all);
+    }
     let mut json = serde_json::Deserializer::from_reader(again);
     let flat: Flat<T> = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         wrong(error.into_inner(), &path, &version)
     })?;
     json.end().map_err(|error| wrong(error, "", &version))?;
-    Ok(flat.into())
+    Ok(Loaded {
+        capture: flat.into(),
+        journal: None,
+    })
 }
 
-/// Reads until it knows the schema, and keeps what it has read. The version that wrote the file.
-fn look(source: impl Read, seen: &mut Vec<u8>, most: usize) -> Result<String, ReadError> {
+/// What is known of a file that this version can read.
+struct Found {
+    /// The version that wrote it.
+    version: String,
+    journal: bool,
+}
+
+/// Reads until it knows the schema, and keeps what it has read.
+fn look(source: impl Read, seen: &mut Vec<u8>, most: usize) -> Result<Found, ReadError> {
     let mut head = Head::default();
     let recorded = Recorded { source, seen, most };
     let mut json = serde_json::Deserializer::from_reader(BufReader::new(recorded));
     // It stops at the schema, which the parser takes for an error.
     let stopped = json.deserialize_map(Look(&mut head));
     drop(json);
-    let Head { schema, version } = head;
+    let Head {
+        schema,
+        version,
+        journal,
+    } = head;
     let version = untrusted(version.as_deref().unwrap_or("unknown"), 40);
     match (schema, stopped) {
-        (Some(schema), _) if schema == SCHEMA => Ok(version),
+        (Some(schema), _) if schema == SCHEMA => match journal {
+            Some(format) if format > read_journal::NEWEST => Err(ReadError::Later {
+                schema: format!("{SCHEMA}, journal {format}"),
+                version,
+            }),
+            journal => Ok(Found {
+                version,
+                journal: journal.is_some(),
+            }),
+        },
         (Some(schema), stopped) => Err(other_schema(&schema, version, stopped.err())),
         (None, Err(error)) if seen.iter().all(u8::is_ascii_whitespace) && error.is_eof() => {
             Err(ReadError::Empty(Position::of(&error)))
@@ -223,7 +274,7 @@ fn wrong(error: serde_json::Error, path: &str, version: &str) -> ReadError {
 }
 
 /// What the parser says, without the position that it puts behind it: it may quote the file, at any length.
-fn what(error: &serde_json::Error) -> String {
+pub(super) fn what(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());
     untrusted(text.strip_suffix(&position).unwrap_or(&text), QUOTED)
@@ -255,9 +306,10 @@ impl<R: Read> Read for Recorded<'_, R> {
 struct Head {
     schema: Option<String>,
     version: Option<String>,
+    journal: Option<u64>,
 }
 
-/// Looks for the schema, and for the version, which stands before it or right behind it.
+/// Looks for the schema, and for what stands before it or right behind it: the version, and whether it is a journal.
 struct Look<'a>(&'a mut Head);
 
 impl<'de> Visitor<'de> for Look<'_> {
@@ -269,17 +321,14 @@ impl<'de> Visitor<'de> for Look<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<String>()? {
-            let found = self.0.schema.is_some();
             match key.as_str() {
                 "schema" => self.0.schema = Some(map.next_value()?),
                 "memtrace_version" => self.0.version = Some(map.next_value()?),
-                _ if found => return Ok(()),
+                "journal" => self.0.journal = Some(map.next_value()?),
+                _ if self.0.schema.is_some() => return Ok(()),
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
-            }
-            if found {
-                return Ok(());
             }
         }
         match self.0.schema {

@@ -1,11 +1,13 @@
 //! From readings and samples to ticks and a summary.
 
+use std::collections::BTreeMap;
+
 use memtrace_common::{
     cell::{MEMBER_ANON, MEMBER_FILE, MEMBER_SHMEM, MEMBER_SWAP},
     layout::Pages,
 };
 
-use super::{Bytes4, CauseRow, Faults, Summary, Tick, TickCause, capture::ErrnoCount};
+use super::{Bytes4, CauseRow, Faults, Summary, TakenBack, Tick, TickCause, capture::ErrnoCount};
 use crate::{
     ledger::{Check, Names, Reading, Row, rows, rss_of},
     probe::Mode,
@@ -60,6 +62,10 @@ pub struct Recorder {
     last: Reading,
     ticks: Vec<Tick>,
     keeps_all: bool,
+    /// Ticks noted.
+    noted: u64,
+    /// The first one that found something unexplained, and since which none was confirmed to be of this program.
+    suspect: Option<u64>,
     highest: i64,
     rss_start: i64,
     figures: Figures,
@@ -72,6 +78,7 @@ impl Recorder {
         let page_size = page_size as i64;
         let start = Reading {
             start: first.start,
+            unsettled: first.unsettled,
             ..Reading::default()
         };
         Self {
@@ -83,6 +90,8 @@ impl Recorder {
             last: start,
             ticks: Vec::new(),
             keeps_all: true,
+            noted: 0,
+            suspect: None,
             figures: Figures::Ledger,
         }
     }
@@ -170,6 +179,12 @@ impl Recorder {
                 .collect(),
             go: None,
         };
+        match (tick.unexplained_bytes, tick.unexplained_bound_bytes) {
+            (Some(0), Some(0)) => self.suspect = None,
+            (None | Some(0), _) => {}
+            _ => self.suspect = self.suspect.or(Some(self.noted)),
+        }
+        self.noted += 1;
         self.highest = self.highest.max(tick.rss_bytes);
         self.last = reading.clone();
         if !self.keeps_all {
@@ -186,8 +201,6 @@ impl Recorder {
     #[must_use]
     pub fn summary(&self, reading: &Reading, names: &Names<'_>, closing: Final) -> Summary {
         let end = reading.end.unwrap_or_else(|| reading.now());
-        let faults = reading.faults;
-        let counted = |count: u64| self.count_faults.then_some(count);
         let (start, end_bytes) = match self.figures {
             Figures::Ledger => (self.bytes(&reading.start), self.bytes(&end)),
             Figures::Sampled { first, .. } if closing.gone => (first, Bytes4::default()),
@@ -211,36 +224,66 @@ impl Recorder {
             end: end_bytes,
             lazyfree_bytes: closing.lazyfree_bytes,
             lazyfree_missing: closing.lazyfree_missing,
-            causes: rows(reading, names)
-                .into_iter()
-                .map(|row| self.cause(row))
-                .collect(),
-            faults: Faults {
-                user: counted(faults.user()),
-                kernel: counted(faults.kernel()),
-                user_read: counted(faults.user_read),
-                user_write: counted(faults.user_write),
-                user_exec: counted(faults.user_exec),
-                kernel_read: counted(faults.kernel_read),
-                kernel_write: counted(faults.kernel_write),
-            },
+            causes: self.rows(reading, names).into_values().collect(),
+            faults: self.faults(reading),
         }
     }
 
-    /// At an exec: takes back what the last ticks found unexplained. A process has its new memory while its old one is still
-    /// torn down, so `statm` was the new program's already.
-    pub fn ended_by_exec(&mut self) {
+    /// The summary at the beginning, before the first tick: nothing has moved yet.
+    #[must_use]
+    pub fn opening(&self, sampling_bound_bytes: Option<u64>) -> Summary {
+        let closing = Final {
+            sampling_bound_bytes,
+            ..Final::default()
+        };
+        self.summary(&self.last, &Names::default(), closing)
+    }
+
+    /// What each cause did since the epoch began, by the number of its cell.
+    #[must_use]
+    pub fn rows(&self, reading: &Reading, names: &Names<'_>) -> BTreeMap<u32, CauseRow> {
+        rows(reading, names)
+            .into_iter()
+            .map(|row| (row.cell, self.cause(row)))
+            .collect()
+    }
+
+    /// Page faults since the epoch began.
+    #[must_use]
+    pub fn faults(&self, reading: &Reading) -> Faults {
+        let faults = reading.faults;
+        let counted = |count: u64| self.count_faults.then_some(count);
+        Faults {
+            user: counted(faults.user()),
+            kernel: counted(faults.kernel()),
+            user_read: counted(faults.user_read),
+            user_write: counted(faults.user_write),
+            user_exec: counted(faults.user_exec),
+            kernel_read: counted(faults.kernel_read),
+            kernel_write: counted(faults.kernel_write),
+        }
+    }
+
+    /// At an exec: takes back what the last ticks found unexplained, and says which ticks those are, also where they were not
+    /// kept. A process has its new memory while its old one is still torn down, so `statm` was the new program's already.
+    pub fn ended_by_exec(&mut self) -> Option<TakenBack> {
         for tick in self.ticks.iter_mut().rev() {
             match (tick.unexplained_bytes, tick.unexplained_bound_bytes) {
                 (Some(0), Some(0)) => break,
-                (None | Some(0), _) => {}
-                _ => {
-                    tick.vm_bytes = None;
-                    tick.unexplained_bytes = None;
-                    tick.unexplained_bound_bytes = None;
-                }
+                _ => tick.take_back(),
             }
         }
+        let from = self.suspect.take()?;
+        Some(TakenBack {
+            from,
+            until: self.noted,
+        })
+    }
+
+    /// How many ticks are kept: what memory grows with.
+    #[must_use]
+    pub const fn kept(&self) -> usize {
+        self.ticks.len()
     }
 
     /// The ticks that were kept, oldest first.
@@ -421,7 +464,10 @@ mod tests {
             };
             recorder.tick(at, &reading(0, 0), &Names::default(), &observed);
         }
-        recorder.ended_by_exec();
+        assert_eq!(
+            recorder.ended_by_exec(),
+            Some(TakenBack { from: 3, until: 6 })
+        );
         let left: Vec<_> = recorder
             .into_ticks()
             .iter()

@@ -52,6 +52,7 @@ fn head(text: &mut String, host: &HostInfo, epoch: &Epoch, width: usize) {
         End::Signal => "stopped by hand",
         End::TargetExited => "the process ended",
         End::Exec => "the process replaced its program",
+        End::Interrupted => "interrupted",
     };
     let title = format!(
         "process {} ({}), {}: {end}",
@@ -453,9 +454,19 @@ fn notes(text: &mut String, epoch: &Epoch, width: usize) {
             children.forked
         );
     }
+    let interrupted = capture.end == End::Interrupted;
     if capture.losses.skipped_runs.is_none() {
-        let line = "skipped runs of memtrace's own programs: not known; kernels tell since 5.12";
-        wrap(text, line, width);
+        let why = if interrupted {
+            "they are asked for at the end"
+        } else {
+            "kernels tell since 5.12"
+        };
+        let line = format!("skipped runs of memtrace's own programs: not known; {why}");
+        wrap(text, &line, width);
+    }
+    if interrupted {
+        let line = "incomplete: memtrace did not end this capture itself; at most what came after the last tick is missing";
+        let _ = writeln!(text, "{}", paint(BAD, line));
     }
     if capture.lost_events > 0 {
         let losses = &capture.losses;

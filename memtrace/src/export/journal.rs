@@ -1,0 +1,311 @@
+//! The journal's file: beside the capture file, under its name with `.partial` behind it, or without a name where the capture
+//! goes to a pipe.
+//!
+//! What lies there is never overwritten: it is what a memtrace that was killed has left, or another one writes it. Which of the
+//! two, a lock tells, which the kernel takes back with the process.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    fs::{File, TryLockError},
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::FileExt,
+    },
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{AtFlags, OFlag, openat},
+    sys::stat::{Mode, SFlag, fstat, fstatat},
+    unistd::{Uid, UnlinkatFlags, unlinkat},
+};
+
+use super::{
+    file::{FileError, MODE, failure, folder_of, fresh, io_error, is_here, kind_of, text},
+    folder,
+};
+use crate::{privilege::as_invoker, target::Invoker};
+
+/// What is put behind the capture file's name.
+const SUFFIX: &str = ".partial";
+/// Where files without a name are made, unless `TMPDIR` says otherwise. The first is on a disk on most hosts.
+const TEMPORARY: [&str; 2] = ["/var/tmp", "/tmp"];
+/// How often it is tried again where somebody else was faster.
+const TRIES: u32 = 20;
+
+/// A journal that is being written. One in which no tick has been noted goes with this value; any other one stays until
+/// [`Self::remove`].
+#[derive(Debug)]
+pub struct JournalFile {
+    file: File,
+    /// As it is said to people.
+    path: PathBuf,
+    /// Its folder and its name there, if it has one.
+    place: Option<(OwnedFd, OsString)>,
+    /// Bytes of whole lines.
+    length: u64,
+    lines: u64,
+}
+
+impl JournalFile {
+    /// Makes the journal of the capture file `path`, whose folder is held open, by the present thread's user. Only what belongs
+    /// to somebody whom `trusted` knows is looked into.
+    pub(super) fn beside(
+        path: &Path,
+        folder: &OwnedFd,
+        trusted: impl Fn(Uid) -> bool,
+    ) -> Result<Self, FileError> {
+        let behind = |name: &OsStr| {
+            let mut name = name.to_owned();
+            name.push(SUFFIX);
+            name
+        };
+        let name = behind(path.file_name().unwrap_or_default());
+        let partial = path.with_file_name(&name);
+        for _ in 0..TRIES {
+            match made(folder, Path::new(&name)) {
+                Ok(file) => {
+                    // Where the file system knows no locks, it goes without.
+                    let taken = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+                    // Another one may have taken it for an empty one that was left.
+                    if taken || !is_here(&file, folder, Path::new(&name)) {
+                        continue;
+                    }
+                    let folder = folder
+                        .try_clone()
+                        .map_err(|error| io_error(&partial, error))?;
+                    return Ok(Self {
+                        file,
+                        path: partial,
+                        place: Some((folder, name)),
+                        length: 0,
+                        lines: 0,
+                    });
+                }
+                Err(Errno::EEXIST) => {
+                    clear(path, &partial, folder, Path::new(&name), &trusted)?;
+                }
+                Err(errno) => return Err(failure(&partial, Uid::effective(), errno)),
+            }
+        }
+        Err(io_error(&partial, Errno::EBUSY))
+    }
+
+    /// Makes a journal without a name in a temporary folder, by who started memtrace. Nothing is left over of it, however
+    /// memtrace ends.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no folder for it.
+    pub fn unnamed(invoker: Option<&Invoker>) -> Result<Self, FileError> {
+        let chosen = env::var_os("TMPDIR").filter(|dir| !dir.is_empty());
+        let dirs = chosen
+            .map(PathBuf::from)
+            .into_iter()
+            .chain(TEMPORARY.map(PathBuf::from));
+        let mut reasons = Vec::new();
+        for dir in dirs {
+            let trusted = |owner: Uid| {
+                owner.is_root()
+                    || owner == Uid::effective()
+                    || invoker.is_some_and(|invoker| owner == invoker.uid)
+            };
+            let make = || {
+                let folder = folder::open(&dir, trusted)?;
+                nameless(&folder).map_err(folder::FolderError::from)
+            };
+            // Root in a container may be unable to become somebody else.
+            let file = as_invoker(invoker, make).unwrap_or_else(|_| make());
+            match file {
+                Ok(file) => {
+                    return Ok(Self {
+                        file,
+                        path: dir,
+                        place: None,
+                        length: 0,
+                        lines: 0,
+                    });
+                }
+                Err(folder::FolderError::Kernel(errno)) => {
+                    reasons.push(format!("{}: {}", text(&dir), errno.desc()));
+                }
+                Err(folder::FolderError::ForeignLink { owner, .. }) => {
+                    reasons.push(format!("{}: a link of user {owner}", text(&dir)));
+                }
+            }
+        }
+        Err(FileError::NoTemporary {
+            reasons: reasons.join("; "),
+        })
+    }
+
+    /// Where it lies; `None` where it has no name (any more).
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        let (folder, name) = self.place.as_ref()?;
+        is_here(&self.file, folder, Path::new(name)).then_some(&*self.path)
+    }
+
+    /// Whether it holds more than its first line.
+    #[must_use]
+    pub const fn has_ticks(&self) -> bool {
+        self.lines > 1
+    }
+
+    /// Puts a line behind the others, with one call. What is written of a line that does not fit is taken back.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be written; all lines before are there.
+    pub fn append(&mut self, line: &[u8]) -> Result<(), FileError> {
+        if let Err(error) = self.file.write_all_at(line, self.length) {
+            // Where even that fails, a reader leaves the half of a line out.
+            let _ = self.file.set_len(self.length);
+            return Err(self.stopped(&error));
+        }
+        self.length += line.len() as u64;
+        self.lines += 1;
+        Ok(())
+    }
+
+    fn stopped(&self, error: &io::Error) -> FileError {
+        let reason = error.to_string();
+        match self.path() {
+            // Without a tick in it, it does not stay.
+            Some(path) if !self.has_ticks() => {
+                let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+                io_error(path, errno)
+            }
+            Some(path) => FileError::Stopped {
+                path: text(path),
+                dir: text(folder_of(path)),
+                reason,
+            },
+            None => FileError::StoppedUnnamed {
+                path: text(&self.path),
+                reason,
+            },
+        }
+    }
+
+    /// What was written.
+    #[must_use]
+    pub const fn contents(&self) -> &File {
+        &self.file
+    }
+
+    /// Gives it to somebody else.
+    pub(super) fn give(&self, invoker: &Invoker) -> Result<(), FileError> {
+        nix::unistd::fchown(&self.file, Some(invoker.uid), Some(invoker.gid))
+            .map_err(|errno| io_error(&self.path, errno))
+    }
+
+    /// Removes it: everything that it holds is elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// Where it stays.
+    pub fn remove(mut self) -> Result<(), FileError> {
+        self.unlink().map_err(|errno| FileError::NotRemoved {
+            path: text(&self.path),
+            reason: errno.desc().to_owned(),
+        })
+    }
+
+    fn unlink(&mut self) -> Result<(), Errno> {
+        match self.place.take() {
+            // What somebody put in its place is not ours.
+            Some((folder, name)) if is_here(&self.file, &folder, Path::new(&name)) => {
+                unlinkat(&folder, Path::new(&name), UnlinkatFlags::NoRemoveDir)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for JournalFile {
+    fn drop(&mut self) {
+        if !self.has_ticks() {
+            let _ = self.unlink();
+        }
+    }
+}
+
+/// Whether another process writes this journal.
+#[must_use]
+pub fn is_being_written(file: &File) -> bool {
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+fn made(folder: &OwnedFd, name: &Path) -> Result<File, Errno> {
+    let flags =
+        OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(folder, name, flags, MODE).map(File::from)
+}
+
+fn nameless(folder: &OwnedFd) -> Result<File, Errno> {
+    let private = Mode::S_IRUSR | Mode::S_IWUSR;
+    // With O_EXCL nobody can give it a name.
+    let flags = OFlag::O_RDWR | OFlag::O_TMPFILE | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    match openat(folder, ".", flags, private) {
+        Ok(file) => Ok(File::from(file)),
+        // Not every file system knows them, and each says so in its own way.
+        Err(_) => {
+            let (name, file) = fresh(|name| made(folder, name))?;
+            unlinkat(folder, Path::new(&name), UnlinkatFlags::NoRemoveDir)?;
+            Ok(file)
+        }
+    }
+}
+
+/// What has the journal's name already: says what it is, or removes it where it is an empty one that nobody writes. A memtrace
+/// that was ended while it attached has left that.
+fn clear(
+    path: &Path,
+    partial: &Path,
+    folder: &OwnedFd,
+    name: &Path,
+    trusted: impl Fn(Uid) -> bool,
+) -> Result<(), FileError> {
+    let in_the_way = || FileError::InTheWay {
+        path: text(path),
+        partial: text(partial),
+    };
+    let found = match fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(found) => found,
+        // It went meanwhile.
+        Err(Errno::ENOENT) => return Ok(()),
+        Err(errno) => return Err(failure(partial, Uid::effective(), errno)),
+    };
+    if kind_of(&found) != SFlag::S_IFREG || !trusted(Uid::from_raw(found.st_uid)) {
+        return Err(in_the_way());
+    }
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = match openat(folder, name, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::ENOENT) => return Ok(()),
+        Err(_) => return Err(in_the_way()),
+    };
+    // A reader's lock, which lasts for a moment, is no writer's.
+    if is_being_written(&file) {
+        return Err(FileError::InUse {
+            path: text(path),
+            partial: text(partial),
+        });
+    }
+    let is_empty = fstat(&file).is_ok_and(|found| found.st_size == 0);
+    if is_empty && file.try_lock().is_ok() && is_here(&file, folder, name) {
+        return unlinkat(folder.as_fd(), name, UnlinkatFlags::NoRemoveDir)
+            .map_err(|errno| failure(partial, Uid::effective(), errno));
+    }
+    if is_empty {
+        return Ok(());
+    }
+    Err(FileError::Left {
+        path: text(path),
+        partial: text(partial),
+    })
+}

@@ -1,0 +1,288 @@
+//! The journal of a capture that is still going on: JSON Lines, one line per event, each written as soon as it has happened.
+//!
+//! Whatever ends memtrace, everything up to the last whole line is there. At the end, the capture file is put together from it
+//! (`assemble`), so a capture's memory does not grow with its time. `docs/schema.md` has the lines field by field.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Account, CauseRow, Children, End, Faults, HookInfo, HostInfo, LossInfo, SCHEMA, TargetInfo,
+    Tick,
+};
+
+/// The value of `journal` in the first line.
+pub const FORMAT: u32 = 1;
+
+/// Ticks of an epoch, counted from 0, whose comparison was with the next program's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenBack {
+    /// The first one.
+    pub from: u64,
+    /// The first one behind them.
+    pub until: u64,
+}
+
+impl TakenBack {
+    /// Whether it is about the tick of this number.
+    #[must_use]
+    pub const fn concerns(&self, number: u64) -> bool {
+        self.from <= number && number < self.until
+    }
+}
+
+/// What is known at a tick beside the tick itself: since the epoch began, not since the last tick.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// What each cause did, by the number of its cell.
+    pub causes: BTreeMap<u32, CauseRow>,
+    /// Page faults.
+    pub faults: Faults,
+    /// What was not counted.
+    pub losses: LossInfo,
+    /// Child processes.
+    pub children: Option<Children>,
+    /// How far sampled figures may be off, bytes.
+    pub sampling_bound_bytes: Option<u64>,
+    /// The hooks, where they have changed.
+    pub hooks: Option<Vec<HookInfo>>,
+    /// The process, where it has changed.
+    pub target: Option<TargetInfo>,
+}
+
+/// The first line.
+#[derive(Serialize)]
+struct Head<'a> {
+    schema: &'a str,
+    journal: u32,
+    memtrace_version: &'a str,
+    host: &'a HostInfo,
+    epoch: &'a Account,
+}
+
+/// A tick's line: the tick, and what has changed of what is known.
+#[derive(Serialize)]
+struct TickLine<'a> {
+    tick: &'a Tick,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    causes: BTreeMap<u32, &'a CauseRow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    faults: Option<Faults>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    losses: Option<LossInfo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    children: Option<Children>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rss_sampling_bound_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hooks: Option<&'a [HookInfo]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'a TargetInfo>,
+}
+
+/// The line at the end of an epoch. `ended` comes first: by that the line is known without being parsed.
+#[derive(Serialize)]
+struct EndLine<'a> {
+    ended: &'a Account,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    taken_back: Option<TakenBack>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<&'a Account>,
+}
+
+/// How the line at the end of an epoch begins.
+pub(super) const ENDED: &[u8] = br#"{"ended":"#;
+
+/// Makes the lines, each with its line's end. It keeps what the last one said, and no tick.
+#[derive(Debug)]
+pub struct Journal {
+    last: Known,
+    line: Vec<u8>,
+}
+
+impl Journal {
+    /// Begins with what is known of the first epoch.
+    #[must_use]
+    pub fn begin(host: &HostInfo, epoch: &Account) -> Self {
+        let mut journal = Self {
+            last: known(epoch),
+            line: Vec::new(),
+        };
+        journal.put(&Head {
+            schema: SCHEMA,
+            journal: FORMAT,
+            memtrace_version: env!("CARGO_PKG_VERSION"),
+            host,
+            epoch,
+        });
+        journal
+    }
+
+    /// The last line made; the first one, right after the beginning.
+    #[must_use]
+    pub fn line(&self) -> &[u8] {
+        &self.line
+    }
+
+    /// Rows that are kept to see what has changed: never more than there are cells.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.last.causes.len()
+    }
+
+    /// The line of a tick.
+    pub fn tick(&mut self, tick: &Tick, known: Known) -> &[u8] {
+        let before = std::mem::take(&mut self.last);
+        let now = known;
+        let causes = now
+            .causes
+            .iter()
+            .filter(|(cell, row)| before.causes.get(cell) != Some(row))
+            .map(|(cell, row)| (*cell, row))
+            .collect();
+        self.put(&TickLine {
+            tick,
+            causes,
+            faults: changed(&now.faults, &before.faults),
+            losses: changed(&now.losses, &before.losses),
+            children: now.children.filter(|_| now.children != before.children),
+            rss_sampling_bound_bytes: now
+                .sampling_bound_bytes
+                .filter(|_| now.sampling_bound_bytes != before.sampling_bound_bytes),
+            hooks: now.hooks.as_deref(),
+            target: now.target.as_ref(),
+        });
+        self.last = now;
+        &self.line
+    }
+
+    /// The line of the end of an epoch, and of the beginning of the next one, if there is one.
+    pub fn ended(
+        &mut self,
+        ended: &Account,
+        taken_back: Option<TakenBack>,
+        next: Option<&Account>,
+    ) -> &[u8] {
+        self.put(&EndLine {
+            ended,
+            taken_back,
+            next,
+        });
+        self.last = next.map(known).unwrap_or_default();
+        &self.line
+    }
+
+    fn put(&mut self, line: &impl Serialize) {
+        self.line.clear();
+        // These types have string keys only, and memory takes everything.
+        if serde_json::to_writer(&mut self.line, line).is_ok() {
+            self.line.push(b'\n');
+        }
+    }
+}
+
+fn changed<T: Copy + PartialEq>(now: &T, before: &T) -> Option<T> {
+    (now != before).then_some(*now)
+}
+
+/// What the beginning of an epoch has said.
+fn known(epoch: &Account) -> Known {
+    Known {
+        faults: epoch.summary.faults,
+        losses: epoch.capture.losses,
+        children: epoch.capture.children,
+        sampling_bound_bytes: epoch.summary.rss_sampling_bound_bytes,
+        ..Known::default()
+    }
+}
+
+/// An epoch as far as a journal tells of it.
+#[derive(Clone, Debug)]
+pub(super) struct Unfinished {
+    account: Account,
+    causes: BTreeMap<u32, CauseRow>,
+}
+
+impl Unfinished {
+    /// From the beginning of an epoch.
+    pub(super) const fn new(account: Account) -> Self {
+        Self {
+            account,
+            causes: BTreeMap::new(),
+        }
+    }
+
+    /// Takes note of a tick's line.
+    pub(super) fn tick(&mut self, tick: &Tick, line: Changes) {
+        let Changes {
+            causes,
+            faults,
+            losses,
+            children,
+            rss_sampling_bound_bytes,
+            hooks,
+            target,
+        } = line;
+        self.causes.extend(causes);
+        let Account {
+            target: old_target,
+            capture,
+            summary,
+            verdict: _,
+        } = &mut self.account;
+        if let Some(target) = target {
+            *old_target = target;
+        }
+        if let Some(hooks) = hooks {
+            capture.hooks = hooks;
+        }
+        if let Some(losses) = losses {
+            capture.losses = losses;
+            capture.lost_events = losses.total();
+        }
+        capture.children = children.or(capture.children);
+        capture.duration_ns = tick.t_ns;
+        summary.faults = faults.unwrap_or(summary.faults);
+        summary.rss_sampling_bound_bytes =
+            rss_sampling_bound_bytes.or(summary.rss_sampling_bound_bytes);
+        summary.rss_highest_seen_bytes = summary.rss_highest_seen_bytes.max(tick.rss_bytes);
+        let unexplained = tick.unexplained_bytes;
+        summary.rss_end_bytes = tick.rss_bytes.saturating_add(unexplained.unwrap_or(0));
+        summary.unexplained_bytes = unexplained;
+        summary.unexplained_bound_bytes = tick.unexplained_bound_bytes;
+        summary.compared_with = unexplained.map(|_| "statm".to_owned());
+        summary.end.anon_bytes = tick.anon_bytes;
+        summary.end.file_bytes = tick.file_bytes;
+        summary.end.shmem_bytes = tick.shmem_bytes;
+        summary.end.swap_bytes = tick.swap_bytes;
+        summary.lazyfree_bytes = tick.lazyfree_bytes;
+    }
+
+    /// The epoch as at its last tick.
+    pub(super) fn into_account(self) -> Account {
+        let Self {
+            mut account,
+            causes,
+        } = self;
+        account.capture.end = End::Interrupted;
+        account.summary.causes = causes.into_values().collect();
+        if account.summary.lazyfree_bytes.is_none() {
+            account.summary.lazyfree_missing =
+                Some("it was not read at the last tick before the interruption".to_owned());
+        }
+        account
+    }
+}
+
+/// What a tick's line says beside the tick.
+#[derive(Default)]
+pub(super) struct Changes {
+    pub(super) causes: BTreeMap<u32, CauseRow>,
+    pub(super) faults: Option<Faults>,
+    pub(super) losses: Option<LossInfo>,
+    pub(super) children: Option<Children>,
+    pub(super) rss_sampling_bound_bytes: Option<u64>,
+    pub(super) hooks: Option<Vec<HookInfo>>,
+    pub(super) target: Option<TargetInfo>,
+}

@@ -1,0 +1,358 @@
+//! Reading a journal: the capture as at its last whole line, or an error with the number of the line.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, Read},
+};
+
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::error::Category;
+
+use super::{
+    Account, Capture, CauseRow, Children, Epoch, Faults, HookInfo, HostInfo, LossInfo, Position,
+    ReadError, SCHEMA, TakenBack, TargetInfo, Tick,
+    journal::{Changes, FORMAT, Unfinished},
+    read::{QUOTED, what},
+};
+use crate::view::format::{size, untrusted};
+
+/// The newest journal that this version reads.
+pub(super) const NEWEST: u64 = FORMAT as u64;
+/// Most bytes of a line.
+const MOST: u64 = 64 << 20;
+
+/// A capture, and what it was read from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The capture.
+    pub capture: Capture,
+    /// `None`: a capture file. Otherwise it was a journal.
+    pub journal: Option<Unassembled>,
+}
+
+/// A journal that no capture file was made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unassembled {
+    /// memtrace has ended the capture: nothing is missing.
+    pub ended: bool,
+    /// Bytes of a last line that was cut, and is left out.
+    pub cut_bytes: u64,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    memtrace_version: String,
+    host: HostInfo,
+    epoch: Account,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    tick: Option<Tick>,
+    #[serde(default)]
+    causes: BTreeMap<u32, CauseRow>,
+    faults: Option<Faults>,
+    losses: Option<LossInfo>,
+    children: Option<Children>,
+    rss_sampling_bound_bytes: Option<u64>,
+    hooks: Option<Vec<HookInfo>>,
+    target: Option<TargetInfo>,
+    ended: Option<Account>,
+    taken_back: Option<TakenBack>,
+    next: Option<Account>,
+}
+
+/// Reads a journal from its first line. Keeps `all` ticks, or those that a table needs.
+pub(super) fn read(source: impl BufRead, version: String, all: bool) -> Result<Loaded, ReadError> {
+    let mut lines = Lines {
+        source,
+        version,
+        bytes: Vec::new(),
+        number: 0,
+    };
+    lines.next()?;
+    let Head {
+        memtrace_version,
+        host,
+        epoch,
+    } = match lines.parsed() {
+        Err(Bad::Cut(at)) => {
+            return Err(ReadError::Cut {
+                at,
+                path: "the first line of a journal".to_owned(),
+            });
+        }
+        parsed => parsed.map_err(Bad::into_error)?,
+    };
+    let mut epochs = Epochs {
+        all,
+        earlier: Vec::new(),
+        current: Some(Unfinished::new(epoch)),
+        kept: Kept::new(all),
+        last: None,
+    };
+    let mut cut_bytes = 0;
+    while lines.next()? {
+        match lines.parsed::<Line>() {
+            Ok(line) => epochs.take(line).map_err(|what| lines.wrong(what))?,
+            Err(Bad::Cut(_)) => cut_bytes = lines.bytes.len() as u64,
+            Err(bad) => return Err(bad.into_error()),
+        }
+    }
+    let ended = epochs.current.is_none();
+    let (epoch, earlier_epochs) = epochs.into_epochs().map_err(|what| lines.wrong(what))?;
+    Ok(Loaded {
+        capture: Capture {
+            schema: SCHEMA.to_owned(),
+            memtrace_version,
+            host,
+            epoch,
+            earlier_epochs,
+        },
+        journal: Some(Unassembled { ended, cut_bytes }),
+    })
+}
+
+/// What the lines have told so far.
+struct Epochs {
+    all: bool,
+    earlier: Vec<Epoch>,
+    /// The one that goes on; none once the last one has ended.
+    current: Option<Unfinished>,
+    kept: Kept,
+    last: Option<Epoch>,
+}
+
+impl Epochs {
+    fn take(&mut self, line: Line) -> Result<(), &'static str> {
+        let Line {
+            tick,
+            causes,
+            faults,
+            losses,
+            children,
+            rss_sampling_bound_bytes,
+            hooks,
+            target,
+            ended,
+            taken_back,
+            next,
+        } = line;
+        let Some(current) = &mut self.current else {
+            return Err("a line behind the end of the capture");
+        };
+        match (tick, ended) {
+            (Some(tick), None) => {
+                let changes = Changes {
+                    causes,
+                    faults,
+                    losses,
+                    children,
+                    rss_sampling_bound_bytes,
+                    hooks,
+                    target,
+                };
+                current.tick(&tick, changes);
+                self.kept.push(tick);
+                Ok(())
+            }
+            (None, Some(ended)) => {
+                let mut kept = std::mem::replace(&mut self.kept, Kept::new(self.all));
+                if let Some(taken_back) = taken_back {
+                    kept.take_back(taken_back);
+                }
+                let epoch = Epoch::of(ended, kept.into_ticks());
+                match next {
+                    Some(_) => self.earlier.push(epoch),
+                    None => self.last = Some(epoch),
+                }
+                self.current = next.map(Unfinished::new);
+                Ok(())
+            }
+            _ => Err("a line is either a `tick` or what has `ended`"),
+        }
+    }
+
+    /// The last epoch, and those before it.
+    fn into_epochs(self) -> Result<(Epoch, Vec<Epoch>), &'static str> {
+        let last = match (self.current, self.last) {
+            (Some(current), _) => Epoch::of(current.into_account(), self.kept.into_ticks()),
+            (None, Some(last)) => last,
+            (None, None) => return Err("it tells of no epoch"),
+        };
+        Ok((last, self.earlier))
+    }
+}
+
+/// The ticks of an epoch, with their numbers.
+enum Kept {
+    All(Vec<Tick>),
+    Closing {
+        count: u64,
+        with_lazyfree: Option<(u64, Tick)>,
+        last: Option<(u64, Tick)>,
+    },
+}
+
+impl Kept {
+    const fn new(all: bool) -> Self {
+        if all {
+            Self::All(Vec::new())
+        } else {
+            Self::Closing {
+                count: 0,
+                with_lazyfree: None,
+                last: None,
+            }
+        }
+    }
+
+    fn push(&mut self, tick: Tick) {
+        match self {
+            Self::All(ticks) => ticks.push(tick),
+            Self::Closing {
+                count,
+                with_lazyfree,
+                last,
+            } => {
+                if let Some(before) = last.replace((*count, tick))
+                    && before.1.lazyfree_bytes.is_some()
+                {
+                    *with_lazyfree = Some(before);
+                }
+                *count += 1;
+            }
+        }
+    }
+
+    fn take_back(&mut self, taken: TakenBack) {
+        let back = |number: u64, tick: &mut Tick| {
+            if taken.concerns(number) {
+                tick.take_back();
+            }
+        };
+        match self {
+            Self::All(ticks) => (0..)
+                .zip(ticks)
+                .for_each(|(number, tick)| back(number, tick)),
+            Self::Closing {
+                with_lazyfree,
+                last,
+                ..
+            } => {
+                for (number, tick) in with_lazyfree.iter_mut().chain(last) {
+                    back(*number, tick);
+                }
+            }
+        }
+    }
+
+    fn into_ticks(self) -> Vec<Tick> {
+        match self {
+            Self::All(ticks) => ticks,
+            Self::Closing {
+                with_lazyfree,
+                last,
+                ..
+            } => with_lazyfree
+                .into_iter()
+                .chain(last)
+                .map(|(_, tick)| tick)
+                .collect(),
+        }
+    }
+}
+
+/// Why a line could not be understood.
+enum Bad {
+    /// It is the last one, and ends in its middle.
+    Cut(Position),
+    Wrong(ReadError),
+}
+
+impl Bad {
+    fn into_error(self) -> ReadError {
+        match self {
+            Self::Cut(at) => ReadError::Cut {
+                at,
+                path: String::new(),
+            },
+            Self::Wrong(error) => error,
+        }
+    }
+}
+
+struct Lines<R> {
+    source: R,
+    version: String,
+    bytes: Vec<u8>,
+    number: usize,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// Reads the next line, with its end if it has one; `false` where there is none.
+    fn next(&mut self) -> Result<bool, ReadError> {
+        self.bytes.clear();
+        let length = self
+            .source
+            .by_ref()
+            .take(MOST)
+            .read_until(b'\n', &mut self.bytes)
+            .map_err(ReadError::Io)?;
+        self.number += usize::from(length > 0);
+        if length as u64 == MOST && !self.is_whole() {
+            let most = size(MOST);
+            return Err(self.wrong(&format!("the line is longer than {most}")));
+        }
+        Ok(length > 0)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.bytes.last() == Some(&b'\n')
+    }
+
+    fn parsed<T: DeserializeOwned>(&self) -> Result<T, Bad> {
+        let mut json = serde_json::Deserializer::from_slice(&self.bytes);
+        let (error, path) = match serde_path_to_error::deserialize(&mut json) {
+            Ok(parsed) => match json.end() {
+                Ok(()) => return Ok(parsed),
+                Err(error) => (error, String::new()),
+            },
+            Err(error) => {
+                let path = error.path().to_string();
+                (error.into_inner(), path)
+            }
+        };
+        // Within a line the parser counts from 1, and takes its end for the beginning of the next one.
+        let column = if error.line() == 1 {
+            error.column()
+        } else {
+            self.bytes.len()
+        };
+        let at = Position {
+            line: self.number,
+            column,
+        };
+        if !self.is_whole() && error.classify() != Category::Data {
+            return Err(Bad::Cut(at));
+        }
+        Err(Bad::Wrong(ReadError::Line {
+            at,
+            path: untrusted(&path, QUOTED),
+            what: what(&error),
+            version: self.version.clone(),
+        }))
+    }
+
+    fn wrong(&self, what: &str) -> ReadError {
+        ReadError::Line {
+            at: Position {
+                line: self.number,
+                column: 1,
+            },
+            path: String::new(),
+            what: what.to_owned(),
+            version: self.version.clone(),
+        }
+    }
+}
