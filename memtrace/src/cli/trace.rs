@@ -80,7 +80,7 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
     privileges::shed(&session, &sampler, &mut sink, None)?;
     let (ended, _) = runtime()?
         .block_on(async {
-            let mut stop = Stop::new()?;
+            let mut until = Until::new(false)?;
             capture(
                 &mut session,
                 sampler,
@@ -88,8 +88,7 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
                 &mut out,
                 options,
                 sink.journal(),
-                &mut stop,
-                false,
+                &mut until,
             )
             .await
         })
@@ -111,7 +110,7 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
     let mut target = Target::find(pid)?;
     let mut session = Session::attach(&probe_options(pid, options, true))?;
     runtime()?.block_on(async {
-        let mut stop = Stop::new()?;
+        let mut until = Until::new(demo)?;
         let mut spawned = held.release()?;
         if !session.started()? {
             let missing = session
@@ -141,8 +140,7 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
             &mut out,
             options,
             sink.journal(),
-            &mut stop,
-            demo,
+            &mut until,
         )
         .await
         .map_err(|error| sink.so_far(error))?;
@@ -159,7 +157,7 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
         if code != ExitCode::SUCCESS {
             output::say("memtrace: the capture is incomplete; the exit code is the command's own");
         }
-        let status = wait(&mut spawned, pid, signalled, &mut stop).await?;
+        let status = wait(&mut spawned, pid, signalled, &mut until.stop).await?;
         Ok(ExitCode::from(shell_code(status)))
     })
 }
@@ -252,6 +250,20 @@ struct Stop {
     terminate: Signal,
 }
 
+/// What ends a capture, beside its target and its time.
+struct Until {
+    stop: Stop,
+    /// The target has been stopped: a demo.
+    target_stops: bool,
+}
+
+impl Until {
+    fn new(target_stops: bool) -> anyhow::Result<Self> {
+        let stop = Stop::new()?;
+        Ok(Self { stop, target_stops })
+    }
+}
+
 impl Stop {
     fn new() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
@@ -299,8 +311,7 @@ async fn capture(
     out: &mut Out,
     options: &Options,
     journal: Option<&mut JournalFile>,
-    stop: &mut Stop,
-    until_stopped: bool,
+    until: &mut Until,
 ) -> anyhow::Result<(Ended, Option<i32>)> {
     give_memory_back();
     let watch = "cannot watch a file descriptor";
@@ -325,7 +336,7 @@ async fn capture(
         }
         tokio::select! {
             biased;
-            signal = stop.next() => {
+            signal = until.stop.next() => {
                 signalled = Some(signal);
                 break End::Signal;
             }
@@ -350,7 +361,7 @@ async fn capture(
                     break End::TargetExited;
                 }
                 capturing.tick()?;
-                if until_stopped && capturing.is_stopped() {
+                if until.target_stops && capturing.is_stopped() {
                     break End::Duration;
                 }
                 if capturing.reader_gone() {

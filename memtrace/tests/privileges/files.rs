@@ -59,7 +59,10 @@ fn tidy(folder: &Path) {
         .unwrap()
         .flatten()
         .map(|entry| entry.file_name())
-        .filter(|name| name.to_string_lossy().starts_with(".memtrace-"))
+        .filter(|name| {
+            let name = name.to_string_lossy();
+            name.starts_with(".memtrace-") || name.ends_with(".partial")
+        })
         .collect();
     assert!(left.is_empty(), "{left:?}");
 }
@@ -143,6 +146,8 @@ fn root_keeps_the_right_to_write_only_where_who_typed_it_has_none() {
         for Held { permitted, .. } in running.threads() {
             assert_eq!(permitted, kept | needed_for_reading());
         }
+        let journal = fs::symlink_metadata(folder.join("capture.json.partial")).unwrap();
+        assert_eq!((journal.uid(), journal.gid()), (ALICE, ALICE));
         running.end();
         assert_eq!(fs::metadata(&file).unwrap().uid(), ALICE);
         tidy(folder);
@@ -176,6 +181,69 @@ fn the_umask_decides_who_may_read_it() {
             mode
         );
     }
+}
+
+#[test]
+fn the_journal_is_made_by_the_same_rules_as_the_file() {
+    if needs_root() {
+        return;
+    }
+    let installed = Installed::new();
+    let folder = installed.folder_of("alice", ALICE, 0o700);
+    let shared = installed.folder_of("shared", 0, 0o1777);
+    let target = user(ALICE).sleeper();
+    let partial = |folder: &Path| folder.join("capture.json.partial");
+    let script = format!(
+        "umask 077; exec {} -p {} -o {}",
+        env!("CARGO_BIN_EXE_memtrace"),
+        target.0.id(),
+        folder.join("capture.json").display()
+    );
+    let mut command = root().command("/bin/sh");
+    command
+        .args(["-c", &script])
+        .env("SUDO_UID", ALICE.to_string())
+        .env("SUDO_GID", ALICE.to_string());
+    let running = Running::start(&mut command);
+    let found = fs::symlink_metadata(partial(&folder)).unwrap();
+    assert_eq!(found.permissions().mode() & 0o777, 0o600);
+    assert_eq!((found.uid(), found.gid()), (ALICE, ALICE));
+    running.end();
+    tidy(&folder);
+    // What Bob has put there leads nowhere, and what he has left is neither read nor removed.
+    let victim = folder.join("victim");
+    fs::write(&victim, PRECIOUS).unwrap();
+    symlink(&victim, partial(&shared)).unwrap();
+    for typed_by in [Some(ALICE), None] {
+        let output = trace_into(
+            &mut sudo_as(typed_by),
+            &target,
+            &shared.join("capture.json"),
+        );
+        fails_with(&output, &["capture.json.partial", "not its own"]);
+    }
+    fs::remove_file(partial(&shared)).unwrap();
+    fs::write(partial(&shared), "").unwrap();
+    chown(partial(&shared), Some(BOB), Some(BOB)).unwrap();
+    for typed_by in [Some(ALICE), None] {
+        let output = trace_into(
+            &mut sudo_as(typed_by),
+            &target,
+            &shared.join("capture.json"),
+        );
+        fails_with(&output, &["capture.json.partial", "not its own"]);
+    }
+    assert_eq!(fs::metadata(partial(&shared)).unwrap().uid(), BOB);
+    assert_eq!(fs::read_to_string(&victim).unwrap(), PRECIOUS);
+    // Her own one she may replace, where it is empty.
+    chown(partial(&shared), Some(ALICE), Some(ALICE)).unwrap();
+    let output = trace_into(
+        &mut sudo_as(Some(ALICE)),
+        &target,
+        &shared.join("capture.json"),
+    );
+    written(&output, &shared.join("capture.json"), ALICE);
+    tidy(&shared);
 }
 
 #[test]
@@ -402,7 +470,8 @@ fn a_capture_that_cannot_get_its_name_is_not_lost() {
     whole(&serde_json::from_slice::<Value>(&fs::read(whole_name).unwrap()).unwrap());
     assert_eq!(fs::read_to_string(&name).unwrap(), PRECIOUS);
     fs::remove_file(whole_name).unwrap();
-    // While it runs nothing lies there that Bob could take away, as he may in a folder without the sticky bit.
+    tidy(&shared);
+    // While it runs Bob may take the journal away, in a folder without the sticky bit. It is written and read all the same.
     let open = installed.folder_of("open", 0, 0o777);
     let name = open.join("capture.json");
     let mut command = sudo_as(Some(ALICE));
@@ -410,7 +479,8 @@ fn a_capture_that_cannot_get_its_name_is_not_lost() {
         .args(["--pid", &target.0.id().to_string(), "-d", "1s", "-o"])
         .arg(&name);
     let running = Running::start(&mut command);
-    assert_eq!(fs::read_dir(&open).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(&open).unwrap().count(), 1);
+    fs::remove_file(open.join("capture.json.partial")).unwrap();
     running.end();
     whole(&serde_json::from_slice::<Value>(&fs::read(&name).unwrap()).unwrap());
     assert_eq!(fs::read_dir(&open).unwrap().count(), 1);

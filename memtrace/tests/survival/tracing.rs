@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
@@ -201,6 +201,28 @@ impl Drop for Tracing {
 pub fn state_of(pid: u32) -> char {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
+}
+
+/// What `memtrace report` says of a file.
+pub struct Reported {
+    pub code: Option<i32>,
+    pub text: String,
+    pub error: String,
+    /// What it has read.
+    pub capture: memtrace::timeline::Capture,
+}
+
+/// Reads a capture file or a journal, in both ways.
+#[track_caller]
+pub fn report_of(file: &Path) -> Reported {
+    let output = memtrace().arg("report").arg(file).output().unwrap();
+    let bytes = fs::read(file).unwrap();
+    Reported {
+        code: output.status.code(),
+        text: text(&output.stdout),
+        error: text(&output.stderr),
+        capture: memtrace::timeline::read(&bytes[..]).expect("what memtrace wrote can be read"),
+    }
 }
 
 /// The names in a folder, hidden ones too.

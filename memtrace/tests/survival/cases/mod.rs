@@ -3,6 +3,7 @@
 mod compat;
 mod crowds;
 mod ends;
+mod journal;
 mod lookup;
 mod losses;
 mod names;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Trial> {
         compat::CASES,
         names::CASES,
         output::CASES,
+        journal::CASES,
     ]
     .concat();
     let together = together.into_iter().map(|(name, case)| {

@@ -8,31 +8,41 @@ use tempfile::TempDir;
 use super::{Case, Outcome};
 use crate::{
     common::{memtrace, nothing_left, programs_of, run, sleeper, text},
-    tracing::{names_in, wait_for},
+    tracing::{names_in, report_of, wait_for},
 };
 
 pub const CASES: &[Case] = &[
-    ("a_disk_that_is_full_has_no_half_of_a_capture", disk_full),
+    ("a_disk_that_is_full_keeps_what_was_captured", disk_full),
     ("a_disk_that_is_full_keeps_the_old_file", disk_full_with_old),
+    (
+        "a_disk_that_is_full_at_the_end_keeps_the_whole_journal",
+        disk_full_at_the_end,
+    ),
+    (
+        "a_full_temporary_folder_still_gives_what_was_captured",
+        temporary_full,
+    ),
+    (
+        "a_folder_for_temporary_files_is_needed_before_the_trace",
+        no_temporary,
+    ),
     ("a_full_standard_output", stdout_full),
     ("a_folder_that_goes_away", folder_gone),
 ];
 
-/// A file system of 16 KiB, which no capture of some hundred ticks fits into.
+/// A small file system.
 struct Small(TempDir);
 
 impl Small {
+    /// Of 16 KiB, which no journal of some hundred ticks fits into.
     fn new() -> Self {
+        Self::of("size=16k")
+    }
+
+    fn of(size: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let flags = MsFlags::empty();
-        mount(
-            Some("none"),
-            dir.path(),
-            Some("tmpfs"),
-            flags,
-            Some("size=16k"),
-        )
-        .unwrap();
+        mount(Some("none"), dir.path(), Some("tmpfs"), flags, Some(size)).unwrap();
         Self(dir)
     }
 
@@ -49,7 +59,7 @@ impl Drop for Small {
     }
 }
 
-/// Traces something into `file`, where there is no room for it.
+/// Traces something into `file`, where there is no room for it. What there was room for is in its journal.
 #[track_caller]
 fn fills(file: &Path) {
     let target = sleeper();
@@ -68,12 +78,143 @@ fn fills(file: &Path) {
         report.contains("unexplained                 0 B"),
         "{report}"
     );
+    assert!(report.contains(": interrupted"), "{report}");
+    let partial = format!("{file}.partial");
+    assert!(
+        error.contains(&format!("memtrace report {partial}")),
+        "{error}"
+    );
+    let seen = report_of(Path::new(&partial));
+    assert_eq!(seen.code, Some(3), "{}", seen.error);
+    assert_eq!(seen.error, "", "the half of a line is taken back");
+    let ticks = &seen.capture.epoch.timeline;
+    assert!(ticks.len() > 5);
+    assert!(fs::read(&partial).unwrap().ends_with(b"}\n"));
 }
 
 fn disk_full() -> Outcome {
     let small = Small::new();
     fills(&small.path().join("capture.json"));
+    assert_eq!(names_in(small.path().to_owned()), ["capture.json.partial"]);
+    Ok(())
+}
+
+fn disk_full_at_the_end() -> Outcome {
+    let small = Small::of("size=512k");
+    let file = small.path().join("capture.json");
+    let target = sleeper();
+    let mut child = memtrace()
+        .args(["-p", &target.0.id().to_string(), "-i", "10ms", "-o"])
+        .arg(&file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let out = crate::common::attached(&mut child);
+    let partial = small.path().join("capture.json.partial");
+    wait_for("a journal of some length", || {
+        (fs::metadata(&partial).ok()?.len() > 60_000).then_some(())
+    });
+    crate::common::signal(&child, libc::SIGSTOP);
+    wait_for("a stop", || {
+        (crate::tracing::state_of(child.id()) == 'T').then_some(())
+    });
+    // Room for the journal's last lines, and not for the capture file.
+    let free = nix::sys::statvfs::statvfs(small.path()).unwrap();
+    let free = free.blocks_available() * free.fragment_size();
+    fs::write(
+        small.path().join("filler"),
+        vec![1; free as usize - (24 << 10)],
+    )
+    .unwrap();
+    crate::common::signal(&child, libc::SIGTERM);
+    crate::common::signal(&child, libc::SIGCONT);
+    let report = crate::common::rest(out);
+    let output = child.wait_with_output().unwrap();
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    let advice = format!("memtrace report {}", partial.display());
+    for part in [
+        "cannot write",
+        "No space left",
+        "make room",
+        "kept whole",
+        &advice,
+    ] {
+        assert!(error.contains(part), "{part:?} is missing in: {error}");
+    }
+    assert_eq!(
+        names_in(small.path().to_owned()),
+        ["capture.json.partial", "filler"]
+    );
+    let seen = report_of(&partial);
+    assert_eq!(seen.code, Some(0), "{}", seen.error);
+    assert!(
+        seen.error.contains("came to its end, and is whole"),
+        "{}",
+        seen.error
+    );
+    assert!(
+        report.ends_with(&format!("\n\n{}", seen.text)),
+        "{report}\n{}",
+        seen.text
+    );
+    Ok(())
+}
+
+fn temporary_full() -> Outcome {
+    let small = Small::new();
+    let target = sleeper();
+    let pid = target.0.id().to_string();
+    let output = memtrace()
+        .args(["-p", &pid, "-d", "4s", "-i", "10ms", "-q", "-o", "-"])
+        .env("TMPDIR", small.path())
+        .output()
+        .unwrap();
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    let last = error.lines().last().unwrap();
+    for part in ["memtrace: cannot keep more", "No space left", "TMPDIR"] {
+        assert!(last.contains(part), "{part:?} is missing in: {last}");
+    }
+    let capture = crate::common::json(&output);
+    assert_eq!(capture["capture"]["end"], "interrupted");
+    assert!(capture["timeline"].as_array().unwrap().len() > 5);
     assert_eq!(names_in(small.path().to_owned()), [""; 0]);
+    Ok(())
+}
+
+fn no_temporary() -> Outcome {
+    let target = sleeper();
+    let pid = target.0.id().to_string();
+    let empty = tempfile::tempdir().unwrap();
+    // Both of the usual folders are such that no file can be made in them.
+    let script =
+        "mount -t tmpfs -o ro none /var/tmp && mount -t tmpfs -o ro none /tmp && exec \"$@\"";
+    let binary = memtrace().get_program().to_owned();
+    // The build may lie below /tmp.
+    let copy = tempfile::Builder::new().tempdir_in("/dev/shm").unwrap();
+    let copied = copy.path().join("memtrace");
+    fs::copy(&binary, &copied).unwrap();
+    let output = std::process::Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, "sh"])
+        .arg(&copied)
+        .args(["-p", &pid, "-o", "-"])
+        .env("TMPDIR", empty.path().join("none"))
+        .output()
+        .unwrap();
+    crate::common::fails_with(
+        &output,
+        1,
+        &[
+            "no file can be made there",
+            "/var/tmp: Read-only",
+            "set TMPDIR",
+            "--json FILE",
+        ],
+    );
     Ok(())
 }
 
@@ -82,7 +223,10 @@ fn disk_full_with_old() -> Outcome {
     let file = small.path().join("capture.json");
     fs::write(&file, "an old one").unwrap();
     fills(&file);
-    assert_eq!(names_in(small.path().to_owned()), ["capture.json"]);
+    assert_eq!(
+        names_in(small.path().to_owned()),
+        ["capture.json", "capture.json.partial"]
+    );
     assert_eq!(fs::read_to_string(&file).unwrap(), "an old one");
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::{
     common::{nothing_left, programs_of},
     harness::Workload,
     host::alone,
-    tracing::{Ended, Tracing, names_in, state_of, wait_for},
+    tracing::{Ended, Tracing, names_in, report_of, state_of, wait_for},
 };
 
 pub const CASES: &[Case] = &[
@@ -87,8 +87,17 @@ fn killed() -> Outcome {
     let dir = tracing.dir();
     tracing.signal(libc::SIGKILL);
     wait_for("the end", || (state_of(tracing.pid()) == 'Z').then_some(()));
-    // No half of a file, nor what it would have become.
-    assert_eq!(names_in(dir), [""; 0]);
+    // No half of a capture file: its journal, up to the last tick.
+    assert_eq!(names_in(dir.clone()), ["capture.json.partial"]);
+    let seen = report_of(&dir.join("capture.json.partial"));
+    assert_eq!(seen.code, Some(3), "{}", seen.error);
+    assert!(seen.capture.epoch.timeline.len() >= 5);
+    assert!(
+        seen.text.contains("did not end this capture itself"),
+        "{}",
+        seen.text
+    );
+    assert!(seen.text.contains("\nfault "), "{}", seen.text);
     drop(tracing);
     nothing_left(&ids);
     // The target has not noticed, and the next one finds nothing in its way.
