@@ -21,6 +21,9 @@ const LAZY_FREE: &[u8] = include_bytes!("../../fuzz/seeds/capture/lazy-free.json
 /// Two epochs, an unknown advice that fails, a child.
 const EXEC: &[u8] = include_bytes!("../../fuzz/seeds/capture/exec.json");
 
+/// Of a memtrace that was killed: an exec, a call that failed, a child.
+const JOURNAL: &[u8] = include_bytes!("../../fuzz/seeds/capture/exec.partial");
+
 fn seed(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../fuzz/seeds/capture")
@@ -200,6 +203,64 @@ fn the_order_of_fields_and_fields_of_later_versions_do_not_matter() {
     assert_eq!(output.stdout, report_of(EXEC).stdout);
     let spread = serde_json::to_string_pretty(&grown).unwrap();
     assert_eq!(report_of(spread.as_bytes()).stdout, output.stdout);
+}
+
+// --- journals -----------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_journal_is_printed_as_at_its_last_tick() {
+    let output = report(&[seed("exec.partial").to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stderr), "");
+    let printed = text(&output.stdout);
+    for part in [
+        ": the process replaced its program\n",
+        "has replaced its program, and is now python3",
+        ": interrupted\n",
+        "unexplained                 0 B",
+        "failed: madvise 99: 1 × EINVAL\n",
+        "children forked, and not followed: 2",
+        "incomplete: memtrace did not end this capture itself; at most what came after the last tick is missing\n",
+    ] {
+        assert!(printed.contains(part), "{part:?} is missing in: {printed}");
+    }
+    assert_eq!(report_of(JOURNAL).stdout, output.stdout);
+}
+
+#[test]
+fn a_last_line_that_was_cut_is_left_out_and_said() {
+    let lines: Vec<&[u8]> = JOURNAL.split_inclusive(|&byte| byte == b'\n').collect();
+    let whole = lines[..lines.len() - 1].concat();
+    let cut = &JOURNAL[..whole.len() + 30];
+    let output = report_of(cut);
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(output.stdout, report_of(&whole).stdout);
+    assert_eq!(
+        text(&output.stderr),
+        "memtrace: -: its last line was cut, and is left out (30 bytes)\n"
+    );
+}
+
+#[test]
+fn a_journal_that_is_broken_names_the_line() {
+    let lines: Vec<&[u8]> = JOURNAL.split_inclusive(|&byte| byte == b'\n').collect();
+    let mut broken = lines.clone();
+    broken[3] = b"{\"tick\":{\"t_ns\":18446744073709551616}}\n";
+    refused(
+        &report_of(&broken.concat()),
+        &["its journal is broken", "line 4, column", "tick.t_ns"],
+    );
+    broken[3] = b"\x1b[2J\n";
+    refused(&report_of(&broken.concat()), &["line 4, column 1"]);
+    broken.remove(3);
+    refused(
+        &report_of(&lines[1..].concat()),
+        &["not a capture", "missing field `schema`"],
+    );
+    refused(
+        &report_of(&JOURNAL[..100]),
+        &["it ends at line 1, column 100", "first line of a journal"],
+    );
 }
 
 // --- what is no capture -------------------------------------------------------------------------------------------------
@@ -523,6 +584,32 @@ proptest! {
         }
         // The promises are those that the fuzz target asks for.
         fuzz::capture(capture.to_string().as_bytes());
+    }
+
+    /// The same of a journal, cut anywhere.
+    #[test]
+    fn any_value_in_any_line_of_a_journal_gives_a_table_or_an_error(
+        changes in prop::collection::vec((any::<Index>(), any::<Index>(), hostile_value()), 1..8),
+        cut in prop::option::of(any::<Index>()),
+    ) {
+        let mut lines: Vec<Value> = JOURNAL.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).map(value).collect();
+        for (line, at, value) in changes {
+            let line = line.get_mut(&mut lines);
+            let mut paths = Vec::new();
+            leaves(line, "", &mut paths);
+            if let Some(leaf) = line.pointer_mut(&paths[at.index(paths.len())]) {
+                *leaf = value;
+            }
+        }
+        let mut bytes = Vec::new();
+        for line in &lines {
+            bytes.extend_from_slice(line.to_string().as_bytes());
+            bytes.push(b'\n');
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        fuzz::capture(&bytes);
     }
 }
 

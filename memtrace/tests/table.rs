@@ -105,6 +105,26 @@ children forked, and not followed: 2; the last one is 4250
 }
 
 #[test]
+fn a_capture_that_was_interrupted_says_so_and_what_is_missing() {
+    let mut interrupted = capture();
+    interrupted["capture"]["end"] = json!("interrupted");
+    interrupted["capture"]["losses"]["skipped_runs"] = Value::Null;
+    interrupted["summary"]["compared_with"] = json!("statm");
+    interrupted["summary"]["lazyfree_bytes"] = Value::Null;
+    interrupted["summary"]["lazyfree_missing"] = json!("it was not read at the last tick");
+    let report = show(interrupted, 80);
+    for part in [
+        "process 4242 (service), 30.0 s: interrupted\n",
+        "compared with statm\n",
+        "LazyFree: it was not read at the last tick\n",
+        "programs: not known; they are read at the end\n",
+        "incomplete: memtrace did not end this capture itself; at most what came after the last tick is missing\n",
+    ] {
+        assert!(report.contains(part), "{part:?} is missing in: {report}");
+    }
+}
+
+#[test]
 fn a_wide_terminal_gets_the_sum_of_each_row_and_time() {
     let report = show(capture(), 120);
     let header = report

@@ -71,6 +71,9 @@ pub struct Options {
     #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = interval)]
     pub interval: Duration,
     /// Write the capture as JSON to FILE, or to standard output with -
+    ///
+    /// While it lasts, the capture is in FILE.partial, which stays should memtrace be killed: `memtrace report FILE.partial`
+    /// prints it. With -, it is in a file without a name, in TMPDIR, /var/tmp or /tmp.
     #[arg(short = 'o', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub json: Option<PathBuf>,
     /// Print no line per interval, only the table at the end
@@ -182,7 +185,7 @@ pub struct DemoArgs {
 #[derive(Debug, Args)]
 #[command(after_help = REPORT_CODES)]
 pub struct ReportArgs {
-    /// Capture files, as --json writes them; - is standard input
+    /// Capture files, as --json writes them, and what a killed memtrace left of one (FILE.partial); - is standard input
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
     /// Use colours

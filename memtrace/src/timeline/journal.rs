@@ -95,7 +95,7 @@ struct EndLine<'a> {
 pub(super) const ENDED: &[u8] = br#"{"ended":"#;
 
 /// Makes the lines, each with its line's end. It keeps what the last one said, and no tick.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Journal {
     last: Known,
     line: Vec<u8>,

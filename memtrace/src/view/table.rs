@@ -457,7 +457,7 @@ fn notes(text: &mut String, epoch: &Epoch, width: usize) {
     let interrupted = capture.end == End::Interrupted;
     if capture.losses.skipped_runs.is_none() {
         let why = if interrupted {
-            "they are asked for at the end"
+            "they are read at the end"
         } else {
             "kernels tell since 5.12"
         };

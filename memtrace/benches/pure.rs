@@ -1,0 +1,234 @@
+//! What the pure parts cost: what is done at each tick, and what is done with the capture of a day.
+//!
+//! `cargo bench -p memtrace --bench pure`. Needs neither root nor a kernel.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
+
+use std::{hint::black_box, io::Cursor, time::Duration};
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use memtrace::{
+    export::json,
+    ledger::{Check, Names, Reading, check, rows},
+    sample::Statm,
+    timeline::{
+        Account, Capture, CaptureInfo, End, Epoch, Final, HostInfo, Journal, Known, LossInfo, Mode,
+        Observed, Recorder, SCHEMA, TargetInfo, assemble, read, read_closing,
+    },
+};
+use memtrace_common::cell::{
+    FAULT, MADVISE_BASE, MEMBER_ANON, MEMBER_FILE, MMAP, MUNMAP, call_slot,
+};
+
+const PAGE: u64 = 4096;
+const SECOND: u64 = 1_000_000_000;
+/// Ticks of a day, one a second.
+const DAY: u64 = 86_400;
+/// Where it is only tried whether they run.
+const FEW: u64 = 100;
+const HOOKED: &[&str] = &["mmap", "munmap", "mremap", "brk", "madvise"];
+/// Rows of a busy allocator.
+const BUSY: [u32; 5] = [FAULT, MMAP, MUNMAP, MADVISE_BASE + 4, MADVISE_BASE + 8];
+
+fn names() -> Names<'static> {
+    Names {
+        hooked: HOOKED,
+        ..Names::default()
+    }
+}
+
+/// What a busy target has done by tick `at`.
+fn reading(at: u64) -> Reading {
+    let mut reading = Reading {
+        start: [1000, 50, 0, 0],
+        events: at * 1000,
+        ..Reading::default()
+    };
+    for (number, cell) in (1..).zip(BUSY) {
+        let pages = (at * number) as i64;
+        reading.cells[cell as usize][MEMBER_ANON] = pages;
+        reading.cells[cell as usize][MEMBER_FILE] = -pages;
+        if let Some(slot) = call_slot(cell) {
+            let calls = &mut reading.calls[slot as usize];
+            calls.calls = at * number;
+            calls.requested = at * number * PAGE;
+            calls.time_ns = at * number * 1000;
+        }
+    }
+    reading.faults.user_write = at * 100;
+    reading
+}
+
+fn observed() -> Observed {
+    Observed {
+        statm: Some(Statm {
+            size: 90_000,
+            resident: 1050,
+        }),
+        check: Some(Check::default()),
+        ..Observed::default()
+    }
+}
+
+fn known(recorder: &Recorder, reading: &Reading) -> Known {
+    Known {
+        causes: recorder.rows(reading, &names()),
+        faults: recorder.faults(reading),
+        ..Known::default()
+    }
+}
+
+fn host() -> HostInfo {
+    HostInfo {
+        kernel: "6.18.0".to_owned(),
+        arch: "x86_64".to_owned(),
+        page_size: PAGE,
+        cpus: 2,
+    }
+}
+
+fn account(recorder: &Recorder, reading: &Reading, end: End) -> Account {
+    Account {
+        target: TargetInfo {
+            pid: 4242,
+            comm: "service".to_owned(),
+            exe: Some("/usr/bin/service".to_owned()),
+            cmdline: vec!["service".to_owned()],
+            start_time: Some(1_700_000_000),
+            runtime: None,
+        },
+        capture: CaptureInfo {
+            started_at: "2026-11-23T05:50:00Z".to_owned(),
+            duration_ns: DAY * SECOND,
+            interval_ns: SECOND,
+            mode: Mode::Exact,
+            mode_note: None,
+            hooks: Vec::new(),
+            lost_events: 0,
+            losses: LossInfo::default(),
+            self_stats: None,
+            children: None,
+            end,
+        },
+        summary: recorder.summary(reading, &names(), Final::default()),
+        verdict: None,
+    }
+}
+
+/// A capture of so many ticks, in memory and as a journal.
+fn captured(ticks: u64) -> (Capture, Vec<u8>) {
+    let first = Reading::default();
+    let mut recorder = Recorder::new(PAGE, true, first.clone());
+    let mut lines = Journal::begin(&host(), &account(&recorder, &first, End::Interrupted));
+    let mut journal = lines.line().to_vec();
+    for at in 1..=ticks {
+        let reading = reading(at);
+        let known = known(&recorder, &reading);
+        let tick = recorder.tick(at * SECOND, &reading, &names(), &observed());
+        journal.extend_from_slice(lines.tick(tick, known));
+    }
+    let last = account(&recorder, &reading(ticks), End::Duration);
+    journal.extend_from_slice(lines.ended(&last, None, None));
+    let capture = Capture {
+        schema: SCHEMA.to_owned(),
+        memtrace_version: env!("CARGO_PKG_VERSION").to_owned(),
+        host: host(),
+        epoch: Epoch::of(last, recorder.into_ticks()),
+        earlier_epochs: Vec::new(),
+    };
+    (capture, journal)
+}
+
+/// What is done at each tick.
+fn tick(criterion: &mut Criterion) {
+    let (before, after) = (reading(1000), reading(1001));
+    let since = after.since(&before);
+    criterion.bench_function("Reading::since", |bencher| {
+        bencher.iter(|| black_box(&after).since(black_box(&before)));
+    });
+    criterion.bench_function("rows", |bencher| {
+        bencher.iter(|| rows(black_box(&since), &names()));
+    });
+    criterion.bench_function("check, at rest", |bencher| {
+        bencher.iter(|| check(black_box(&after), 1050, black_box(&after)));
+    });
+    criterion.bench_function("check, busy", |bencher| {
+        bencher.iter(|| check(black_box(&before), 1050, black_box(&after)));
+    });
+    let mut recorder = Recorder::new(PAGE, true, Reading::default()).keeping(false);
+    recorder.tick(SECOND, &before, &names(), &observed());
+    criterion.bench_function("Recorder::tick", |bencher| {
+        bencher.iter_batched(
+            || recorder.clone(),
+            |mut recorder| {
+                recorder.tick(2 * SECOND, black_box(&after), &names(), &observed());
+                recorder
+            },
+            BatchSize::SmallInput,
+        );
+    });
+    criterion.bench_function("Recorder::rows", |bencher| {
+        bencher.iter(|| recorder.rows(black_box(&after), &names()));
+    });
+    let opening = account(&recorder, &before, End::Interrupted);
+    for (name, now) in [("idle", &before), ("busy", &after)] {
+        let tick = recorder
+            .tick(2 * SECOND, now, &names(), &observed())
+            .clone();
+        let mut journal = Journal::begin(&host(), &opening);
+        journal.tick(&tick, known(&recorder, &before));
+        let new = known(&recorder, now);
+        criterion.bench_function(&format!("Journal::tick, {name}"), |bencher| {
+            bencher.iter_batched(
+                || (journal.clone(), new.clone()),
+                |(mut journal, new)| {
+                    journal.tick(&tick, new);
+                    journal
+                },
+                BatchSize::SmallInput,
+            );
+        });
+    }
+}
+
+/// What is done with the capture of a day.
+fn day(criterion: &mut Criterion) {
+    let only_tried = std::env::args().any(|argument| argument == "--test");
+    let (capture, journal) = captured(if only_tried { FEW } else { DAY });
+    let last = capture.epoch.clone().into_account();
+    let mut file = Vec::new();
+    json::write(&capture, &mut file).unwrap();
+    let mut group = criterion.benchmark_group("a day");
+    group
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(5))
+        .throughput(Throughput::Bytes(file.len() as u64));
+    let mut out = Vec::with_capacity(file.len());
+    group.bench_function("json::write", |bencher| {
+        bencher.iter(|| {
+            out.clear();
+            json::write(&capture, &mut out).unwrap();
+        });
+    });
+    group.bench_function("assemble", |bencher| {
+        bencher.iter(|| {
+            out.clear();
+            assemble(Cursor::new(&journal), &last, &mut out).unwrap();
+        });
+    });
+    group.bench_function("read", |bencher| {
+        bencher.iter(|| read(black_box(&file[..])).unwrap());
+    });
+    group.bench_function("read_closing", |bencher| {
+        bencher.iter(|| read_closing(black_box(&file[..])).unwrap());
+    });
+    group.throughput(Throughput::Bytes(journal.len() as u64));
+    group.bench_function("read_closing, of a journal", |bencher| {
+        bencher.iter(|| read_closing(black_box(&journal[..])).unwrap());
+    });
+    group.finish();
+}
+
+criterion_group!(benches, tick, day);
+criterion_main!(benches);
