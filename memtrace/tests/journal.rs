@@ -1,11 +1,7 @@
 //! The journal of a capture: what is written at each event, what is read of it wherever it ends, and the capture file that is made
 //! of it. Needs neither root nor a kernel.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::Cursor;
 

@@ -192,6 +192,7 @@ fn parse<T: DeserializeOwned + Into<Vec<Tick>>>(
 }
 
 /// What is known of a file that this version can read.
+#[derive(Debug)]
 struct Found {
     /// The version that wrote it.
     version: String,

@@ -184,82 +184,44 @@ impl Epochs {
     }
 }
 
-/// The ticks of an epoch, with their numbers.
-enum Kept {
-    All(Vec<Tick>),
-    Closing {
-        count: u64,
-        with_lazyfree: Option<(u64, Tick)>,
-        last: Option<(u64, Tick)>,
-    },
+/// The ticks of an epoch, with their numbers: all, or the last one, and the last one before it that has seen LazyFree.
+struct Kept {
+    all: bool,
+    count: u64,
+    ticks: Vec<(u64, Tick)>,
 }
 
 impl Kept {
     const fn new(all: bool) -> Self {
-        if all {
-            Self::All(Vec::new())
-        } else {
-            Self::Closing {
-                count: 0,
-                with_lazyfree: None,
-                last: None,
-            }
+        Self {
+            all,
+            count: 0,
+            ticks: Vec::new(),
         }
     }
 
     fn push(&mut self, tick: Tick) {
-        match self {
-            Self::All(ticks) => ticks.push(tick),
-            Self::Closing {
-                count,
-                with_lazyfree,
-                last,
-            } => {
-                if let Some(before) = last.replace((*count, tick))
-                    && before.1.lazyfree_bytes.is_some()
-                {
-                    *with_lazyfree = Some(before);
-                }
-                *count += 1;
-            }
+        if !self.all
+            && let Some(before) = self.ticks.pop()
+            && before.1.lazyfree_bytes.is_some()
+        {
+            self.ticks.clear();
+            self.ticks.push(before);
         }
+        self.ticks.push((self.count, tick));
+        self.count += 1;
     }
 
     fn take_back(&mut self, taken: TakenBack) {
-        let back = |number: u64, tick: &mut Tick| {
-            if taken.concerns(number) {
+        for (number, tick) in &mut self.ticks {
+            if taken.concerns(*number) {
                 tick.take_back();
-            }
-        };
-        match self {
-            Self::All(ticks) => (0..)
-                .zip(ticks)
-                .for_each(|(number, tick)| back(number, tick)),
-            Self::Closing {
-                with_lazyfree,
-                last,
-                ..
-            } => {
-                for (number, tick) in with_lazyfree.iter_mut().chain(last) {
-                    back(*number, tick);
-                }
             }
         }
     }
 
     fn into_ticks(self) -> Vec<Tick> {
-        match self {
-            Self::All(ticks) => ticks,
-            Self::Closing {
-                with_lazyfree,
-                last,
-                ..
-            } => with_lazyfree
-                .into_iter()
-                .chain(last)
-                .map(|(_, tick)| tick)
-                .collect(),
-        }
+        self.ticks.into_iter().map(|(_, tick)| tick).collect()
     }
 }
 
