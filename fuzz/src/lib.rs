@@ -2,6 +2,8 @@
 //!
 //! The fuzz targets call them, and so do the property tests in `memtrace/tests/parsers.rs`.
 
+use std::io::{self, Cursor};
+
 use memtrace::{
     export::json,
     probe::{
@@ -9,7 +11,7 @@ use memtrace::{
         offsets,
     },
     proc,
-    timeline::{Capture, read, read_closing},
+    timeline::{Capture, assemble, read, read_closing},
     view::{
         format::{BAD, BOLD, DIM, GOOD, untrusted},
         replaced, table,
@@ -112,7 +114,7 @@ pub fn btf(bytes: &[u8]) {
     assert!(Btf::parse(btf.only(&wanted)).is_ok());
 }
 
-/// A capture file, and the tables that are printed of it.
+/// A capture file or a journal, and the tables that are printed of it.
 pub fn capture(bytes: &[u8]) {
     let whole = match (read(bytes), read_closing(bytes)) {
         (Ok(whole), Ok(closing)) => {
@@ -142,6 +144,9 @@ pub fn capture(bytes: &[u8]) {
         }
         (whole, closing) => panic!("{:?}, and {:?}", whole.err(), closing.err()),
     };
+    // Of a journal that is not memtrace's own, anything may come but a panic.
+    let last = whole.epoch.clone().into_account();
+    let _ = assemble(Cursor::new(bytes), &last, io::sink());
     let mut written = Vec::new();
     json::write(&whole, &mut written).expect("memory takes everything");
     let again = read(&written[..]).expect("what memtrace writes it can read");

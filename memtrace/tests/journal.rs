@@ -160,7 +160,7 @@ impl Run {
             children: children(&self.reading),
             sampling_bound_bytes: None,
             hooks: None,
-            target: None,
+            target: Some(target("worker")),
         };
         let bare = self
             .bare

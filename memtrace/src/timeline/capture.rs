@@ -117,7 +117,7 @@ pub struct Account {
 }
 
 /// The process. `comm`, `exe` and `cmdline` are what the process chose to call itself.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TargetInfo {
     /// Process id.
     pub pid: u32,

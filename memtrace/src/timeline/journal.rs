@@ -47,7 +47,7 @@ pub struct Known {
     pub sampling_bound_bytes: Option<u64>,
     /// The hooks, where they have changed.
     pub hooks: Option<Vec<HookInfo>>,
-    /// The process, where it has changed.
+    /// The process, where it may have changed.
     pub target: Option<TargetInfo>,
 }
 
@@ -151,7 +151,7 @@ impl Journal {
                 .sampling_bound_bytes
                 .filter(|_| now.sampling_bound_bytes != before.sampling_bound_bytes),
             hooks: now.hooks.as_deref(),
-            target: now.target.as_ref(),
+            target: now.target.as_ref().filter(|_| now.target != before.target),
         });
         self.last = now;
         &self.line
@@ -193,6 +193,7 @@ fn known(epoch: &Account) -> Known {
         losses: epoch.capture.losses,
         children: epoch.capture.children,
         sampling_bound_bytes: epoch.summary.rss_sampling_bound_bytes,
+        target: Some(epoch.target.clone()),
         ..Known::default()
     }
 }
