@@ -220,7 +220,7 @@ fn a_journal_is_printed_as_at_its_last_tick() {
         "unexplained                 0 B",
         "failed: madvise 99: 1 × EINVAL\n",
         "children forked, and not followed: 2",
-        "incomplete: memtrace did not end this capture itself; at most what came after the last tick is missing\n",
+        "incomplete: memtrace did not bring this capture to its end; at most what came after the last tick is missing\n",
     ] {
         assert!(printed.contains(part), "{part:?} is missing in: {printed}");
     }

@@ -118,7 +118,7 @@ fn a_capture_that_was_interrupted_says_so_and_what_is_missing() {
         "compared with statm\n",
         "LazyFree: it was not read at the last tick\n",
         "programs: not known; they are read at the end\n",
-        "incomplete: memtrace did not end this capture itself; at most what came after the last tick is missing\n",
+        "incomplete: memtrace did not bring this capture to its end; at most what came after the last tick is missing\n",
     ] {
         assert!(report.contains(part), "{part:?} is missing in: {report}");
     }

@@ -66,7 +66,7 @@ impl JournalFile {
         let name = behind(path.file_name().unwrap_or_default());
         let partial = path.with_file_name(&name);
         for _ in 0..TRIES {
-            match made(folder, Path::new(&name)) {
+            match made(folder, Path::new(&name), MODE) {
                 Ok(file) => {
                     // Where the file system knows no locks, it goes without.
                     let taken = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
@@ -240,10 +240,10 @@ pub fn is_being_written(file: &File) -> bool {
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
-fn made(folder: &OwnedFd, name: &Path) -> Result<File, Errno> {
+fn made(folder: &OwnedFd, name: &Path, mode: Mode) -> Result<File, Errno> {
     let flags =
         OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    openat(folder, name, flags, MODE).map(File::from)
+    openat(folder, name, flags, mode).map(File::from)
 }
 
 fn nameless(folder: &OwnedFd) -> Result<File, Errno> {
@@ -254,7 +254,7 @@ fn nameless(folder: &OwnedFd) -> Result<File, Errno> {
         Ok(file) => Ok(File::from(file)),
         // Not every file system knows them, and each says so in its own way.
         Err(_) => {
-            let (name, file) = fresh(|name| made(folder, name))?;
+            let (name, file) = fresh(|name| made(folder, name, private))?;
             unlinkat(folder, Path::new(&name), UnlinkatFlags::NoRemoveDir)?;
             Ok(file)
         }
@@ -308,4 +308,87 @@ fn clear(
         path: text(path),
         partial: text(partial),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn folder_at(path: &Path) -> OwnedFd {
+        folder::open(path, |_| true).unwrap()
+    }
+
+    fn beside(dir: &Path) -> Result<JournalFile, FileError> {
+        JournalFile::beside(&dir.join("c.json"), &folder_at(dir), |_| true)
+    }
+
+    #[test]
+    fn without_a_tick_it_goes_and_with_one_it_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let partial = dir.path().join("c.json.partial");
+        let mut journal = beside(dir.path()).unwrap();
+        assert_eq!(journal.path(), Some(&*partial));
+        journal.append(b"first\n").unwrap();
+        drop(journal);
+        assert!(!partial.exists());
+        let mut journal = beside(dir.path()).unwrap();
+        journal.append(b"first\n").unwrap();
+        journal.append(b"tick\n").unwrap();
+        drop(journal);
+        assert_eq!(fs::read_to_string(&partial).unwrap(), "first\ntick\n");
+        let said = beside(dir.path()).unwrap_err().to_string();
+        assert!(said.contains("did not come to its end"), "{said}");
+        assert_eq!(fs::read_to_string(&partial).unwrap(), "first\ntick\n");
+    }
+
+    #[test]
+    fn one_that_is_written_is_nobody_elses() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = beside(dir.path()).unwrap();
+        let said = beside(dir.path()).unwrap_err().to_string();
+        assert!(said.contains("which still runs"), "{said}");
+        let file = File::open(dir.path().join("c.json.partial")).unwrap();
+        assert!(is_being_written(&file));
+        journal.remove().unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        // An empty one that was left, and that somebody looks at.
+        fs::write(dir.path().join("c.json.partial"), "").unwrap();
+        assert!(!is_being_written(
+            &File::open(dir.path().join("c.json.partial")).unwrap()
+        ));
+        beside(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn the_half_of_a_line_that_did_not_fit_is_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = beside(dir.path()).unwrap();
+        journal.append(b"first\n").unwrap();
+        journal.append(b"tick\n").unwrap();
+        let partial = dir.path().join("c.json.partial");
+        let writable = std::mem::replace(&mut journal.file, File::open(&partial).unwrap());
+        let said = journal.append(b"more\n").unwrap_err().to_string();
+        assert!(said.contains("memtrace report"), "{said}");
+        journal.file = writable;
+        journal.append(b"more\n").unwrap();
+        assert_eq!(fs::read_to_string(&partial).unwrap(), "first\ntick\nmore\n");
+        // What others put in its place is not removed.
+        fs::remove_file(&partial).unwrap();
+        fs::write(&partial, "mine").unwrap();
+        assert_eq!(journal.path(), None);
+        journal.remove().unwrap();
+        assert_eq!(fs::read_to_string(&partial).unwrap(), "mine");
+    }
+
+    #[test]
+    fn one_without_a_name_is_not_seen() {
+        let mut journal = JournalFile::unnamed(None).unwrap();
+        journal.append(b"first\n").unwrap();
+        assert_eq!(journal.path(), None);
+        let mut text = String::new();
+        io::Read::read_to_string(&mut journal.contents(), &mut text).unwrap();
+        assert_eq!(text, "first\n");
+    }
 }

@@ -465,7 +465,7 @@ fn notes(text: &mut String, epoch: &Epoch, width: usize) {
         wrap(text, &line, width);
     }
     if interrupted {
-        let line = "incomplete: memtrace did not end this capture itself; at most what came after the last tick is missing";
+        let line = "incomplete: memtrace did not bring this capture to its end; at most what came after the last tick is missing";
         let _ = writeln!(text, "{}", paint(BAD, line));
     }
     if capture.lost_events > 0 {

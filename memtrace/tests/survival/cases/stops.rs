@@ -93,7 +93,7 @@ fn killed() -> Outcome {
     assert_eq!(seen.code, Some(3), "{}", seen.error);
     assert!(seen.capture.epoch.timeline.len() >= 5);
     assert!(
-        seen.text.contains("did not end this capture itself"),
+        seen.text.contains("did not bring this capture to its end"),
         "{}",
         seen.text
     );
