@@ -1,5 +1,6 @@
 //! Files. One format, one module.
 
+mod error;
 pub mod file;
 mod folder;
 pub mod journal;
