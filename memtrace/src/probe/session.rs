@@ -127,6 +127,7 @@ pub struct Session {
     hooks: Vec<Hook>,
     host: Host,
     threads_keep_pages: bool,
+    by_helpers: bool,
     /// Why there is no ledger; `None` where there is one.
     no_ledger: Option<String>,
     /// How far the kernel's own RSS figures may be off.
@@ -247,6 +248,7 @@ impl Session {
             hooks,
             host,
             threads_keep_pages: config.task_rss_count != NONE,
+            by_helpers: config.task_type == 0,
             no_ledger,
             sampling,
             attached_ns: monotonic_ns(),
@@ -292,6 +294,13 @@ impl Session {
     #[must_use]
     pub const fn threads_keep_pages(&self) -> bool {
         self.threads_keep_pages
+    }
+
+    /// Whether the kernel side asks the kernel's helpers for the running task, and for the counters. Where it need not (6.2 and later,
+    /// on x86-64), an event costs a third less.
+    #[must_use]
+    pub const fn by_helpers(&self) -> bool {
+        self.by_helpers
     }
 
     /// A descriptor that becomes readable when an epoch ends.

@@ -8,7 +8,7 @@ use memtrace_common::layout::{EPOCH_SLOTS, EpochEnd, MAX_ERRNOS};
 
 use super::{Case, DONTNEED, Outcome, REMOVE, Skip};
 use crate::{
-    harness::{ANON, Traced, Tracer, Workload, anon, wait_for},
+    harness::{ANON, CallsMoved, Traced, Tracer, Workload, anon, kernel_release, wait_for},
     host::Cgroup,
 };
 
@@ -39,6 +39,8 @@ pub const CASES: &[Case] = &[
         "exit_and_exec_seen_by_the_kernels_function",
         ends_by_function,
     ),
+    ("the_running_task_is_found_by_helpers_alone", by_helpers),
+    ("the_running_task_is_found_without_helpers", without_helpers),
 ];
 
 fn fork_child_writes() -> Outcome {
@@ -435,4 +437,46 @@ fn ends_by_function() -> Outcome {
     let (_, last) = traced.tracer.moved_until_end(before);
     assert_eq!(last.end, Some([0; 4]));
     Ok(())
+}
+
+fn by_helpers() -> Outcome {
+    let workload = Workload::start();
+    let options = Options {
+        by_helpers: true,
+        ..Options::new(workload.pid())
+    };
+    let mut traced = Traced::attach_with(workload, options);
+    assert!(traced.tracer.session.by_helpers());
+    exact_in_all_calls(&mut traced);
+    Ok(())
+}
+
+fn without_helpers() -> Outcome {
+    if cfg!(not(target_arch = "x86_64")) || kernel_release() < (6, 2) {
+        return Err(Skip::Absent("bpf_rdonly_cast".into()));
+    }
+    let mut traced = Traced::start();
+    assert!(!traced.tracer.session.by_helpers());
+    exact_in_all_calls(&mut traced);
+    Ok(())
+}
+
+/// What each way of finding the running task, its registers and the counters is asked for.
+fn exact_in_all_calls(traced: &mut Traced) {
+    traced.ok("map a 3000");
+    let moved = traced.measure("write a 0 3000");
+    moved.only(&[("fault", anon(3000))]);
+    assert_eq!(moved.faults, 3000);
+    let moved = traced.measure(&format!("madvise a 0 1000 {DONTNEED}"));
+    moved.only(&[("madvise MADV_DONTNEED", anon(-1000))]);
+    assert_eq!(
+        moved.calls("madvise MADV_DONTNEED"),
+        CallsMoved::done(1, traced.bytes(1000))
+    );
+    traced.measure("fork a 1000 100").only(&[]);
+    traced.measure("reap").only(&[]);
+    traced
+        .measure("unmap a 0 3000")
+        .only(&[("munmap", anon(-2000))]);
+    traced.verify();
 }
