@@ -8,6 +8,7 @@ use std::{
 use anyhow::Result;
 
 use crate::{
+    bench,
     cargo::{USERSPACE, cargo, root, run as run_command},
     fuzz, object, soak, test, vm,
 };
@@ -45,6 +46,7 @@ pub fn run() -> Result<ExitCode> {
         fuzz::run(&[], FUZZ_SECONDS)
     })?;
     step("a soak of a minute", || soak::step(SOAK))?;
+    step("a short benchmark", bench::step)?;
     step("the kernel matrix", vm::matrix)?;
 
     // The last step without a time of its own: the output ends with the sum of the tests.

@@ -1,5 +1,6 @@
 //! memtrace's own chores: building the eBPF object, checking, testing.
 
+mod bench;
 mod cargo;
 mod ci;
 mod demo;
@@ -63,6 +64,13 @@ enum Chore {
         #[arg(long, value_name = "NUMBER")]
         seed: Option<u64>,
     },
+    /// Measures what memtrace costs a process and its neighbours, beside empty programs, bpftrace, perf and strace, and what it takes
+    /// itself; a quarter of an hour on a machine that does nothing else. `-- --help` shows its options.
+    Bench {
+        /// For the benchmark.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Boots real kernels under QEMU, and runs the real-kernel tests in each; needs no root.
     Vm(vm::Options),
     /// Builds memtrace, and runs `memtrace demo` as root.
@@ -92,6 +100,7 @@ fn run() -> anyhow::Result<ExitCode> {
         } => return test::run(require_kernel, &args),
         Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds)?,
         Chore::Soak { time, seed } => return soak::run(time, seed),
+        Chore::Bench { args } => return bench::run(&args),
         Chore::Vm(options) => return vm::run(&options),
         Chore::Demo { args } => demo::run(&args)?,
     }

@@ -317,6 +317,40 @@ fn profile_text() -> String {
 mod tests {
     use super::*;
 
+    /// The loader looks for these in the whole file.
+    #[test]
+    fn what_the_loader_fills_in_is_found_in_programs_and_nowhere_else() {
+        use memtrace_common::config::{CAST, MOVE, NUMBER};
+        use object::{
+            build::elf::{Builder, SectionData},
+            elf::SHF_EXECINSTR,
+        };
+
+        let is_filled_in = |bytes: &[u8; 8]| {
+            let word = u64::from_le_bytes(*bytes);
+            let number = (word >> 32) as u32;
+            word == CAST || (word as u32 & 0xffff_f0ff == MOVE && number >> 16 == NUMBER >> 16)
+        };
+        let count = |bytes: &[u8]| {
+            let words = bytes.as_chunks().0;
+            words.iter().filter(|word| is_filled_in(word)).count()
+        };
+        let object = fs::read(root().unwrap().join(OBJECT)).unwrap();
+        let builder = Builder::read(&*object).unwrap();
+        let programs = builder
+            .sections
+            .iter()
+            .filter(|section| section.sh_flags & u64::from(SHF_EXECINSTR) != 0);
+        let in_programs: usize = programs
+            .map(|section| match &section.data {
+                SectionData::Data(bytes) => count(bytes),
+                _ => 0,
+            })
+            .sum();
+        assert!(in_programs > 0);
+        assert_eq!(count(&object), in_programs);
+    }
+
     #[test]
     fn a_path_of_the_building_machine_is_refused() {
         let remaps = [(PathBuf::from("/somewhere/memtrace"), "/memtrace")];

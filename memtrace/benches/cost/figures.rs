@@ -1,8 +1,8 @@
 //! From single figures to what is told: minima, medians, differences, and who wins.
 
 use crate::{
+    names::{CONTROL, EQUIVALENT, FLOOR, MEMTRACE, NOTHING},
     report::{Operation, Report, Who},
-    tools::{CONTROL, EQUIVALENT, FLOOR, MEMTRACE, NOTHING},
 };
 
 /// One operation under one condition, in ns.

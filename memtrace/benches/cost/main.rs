@@ -1,6 +1,7 @@
 //! What memtrace costs, beside what others cost that see the same: `cargo xtask bench`. Needs root.
 
 mod figures;
+mod names;
 mod own;
 mod report;
 mod rounds;

@@ -5,6 +5,7 @@ use std::{collections::HashMap, path::Path};
 use anyhow::{Context as _, Result};
 
 use crate::{
+    names::{CONTROL, FLOOR, NOTHING},
     report::{Condition, Operation, ROWS, Report, Sample, Who},
     tools::{Place, TOOLS, Tool},
     worker::Worker,
@@ -28,11 +29,7 @@ pub fn run(
     let chosen: Vec<&Tool> = TOOLS
         .iter()
         .filter(|tool| {
-            let needed = [
-                crate::tools::NOTHING,
-                crate::tools::FLOOR,
-                crate::tools::CONTROL,
-            ];
+            let needed = [NOTHING, FLOOR, CONTROL];
             tool.is_there(place)
                 && (needed.contains(&tool.name) || only.is_none_or(|only| tool.name.contains(only)))
         })

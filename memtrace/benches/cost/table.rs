@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use crate::{
     figures::{Figure, figure, max, median, min, noise, targets, winners},
+    names::NOTHING,
     report::{ROWS, Report, Who},
-    tools::NOTHING,
 };
 
 const MIB: f64 = (1 << 20) as f64;

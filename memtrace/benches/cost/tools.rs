@@ -15,7 +15,10 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::report::Condition;
+use crate::{
+    names::{CONTROL, EQUIVALENT, FLOOR, MEMTRACE, NOTHING},
+    report::Condition,
+};
 
 /// Longer than any of them needs to attach, or to end.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -87,17 +90,6 @@ const fn tool(
         note,
     }
 }
-
-/// The name of the condition that everything is compared with.
-pub const NOTHING: &str = "nothing";
-/// The same once more: what differs between the two is noise.
-pub const CONTROL: &str = "nothing, again";
-/// Empty programs on the same hooks.
-pub const FLOOR: &str = "empty programs";
-/// memtrace as it comes.
-pub const MEMTRACE: &str = "memtrace";
-/// The equivalent script.
-pub const EQUIVALENT: &str = "bpftrace, same columns";
 
 /// All of them, in the order in which they take turns.
 pub const TOOLS: [Tool; 16] = [

@@ -73,3 +73,63 @@ impl std::ops::Deref for Words {
         unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * 8) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use memtrace_common::config::Config;
+
+    use super::*;
+    use crate::probe::offsets::{Host, approximate};
+
+    fn config() -> Config {
+        let host = Host {
+            tgid: 4242,
+            pid_namespace: None,
+            wait_for_exec: false,
+            possible_cpus: 2,
+            online_cpus: 2,
+            anon_orders: 1,
+        };
+        Config {
+            task_mm: 1234,
+            ..approximate(None, host)
+        }
+    }
+
+    fn words(bytes: &[u8]) -> impl Iterator<Item = u64> {
+        let words = bytes.as_chunks().0.iter();
+        words.map(|bytes| u64::from_le_bytes(*bytes))
+    }
+
+    #[test]
+    fn each_number_of_the_configuration_is_put_in_where_it_is_asked_for() {
+        let offset = std::mem::offset_of!(Config, task_mm);
+        let object = configured(&config(), None);
+        assert_eq!(object.len(), OBJECT.len().next_multiple_of(8));
+        let mut asked = 0;
+        for (before, after) in words(OBJECT).zip(words(&object)) {
+            if field(before) == Some(offset) {
+                asked += 1;
+                // The instruction and its register stay.
+                assert_eq!(before as u32, after as u32);
+                assert_eq!(after >> 32, 1234);
+            } else if field(before).is_none() && before != CAST {
+                assert_eq!(before, after);
+            }
+        }
+        assert!(asked > 0);
+        assert!(words(&object).all(|word| field(word).is_none()));
+    }
+
+    #[test]
+    fn the_kernels_function_is_called_where_there_is_one() {
+        let count = |bytes: &[u8], word| words(bytes).filter(|&found| found == word).count();
+        let calls = count(OBJECT, CAST);
+        assert!(calls > 0);
+        for (id, word) in [(Some(123_456), 0x0001_e240_0000_2085), (None, NO_CAST)] {
+            let object = configured(&config(), id);
+            assert_eq!(count(&object, CAST), 0);
+            assert_eq!(count(&object, word), count(OBJECT, word) + calls);
+        }
+    }
+}
