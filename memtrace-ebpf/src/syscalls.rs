@@ -198,7 +198,7 @@ fn bytes<A: Arguments>(cell: u32, args: A, old_brk: u64) -> Bytes {
             let asked = args.arg::<0>();
             (old_brk, if asked == 0 { old_brk } else { asked })
         }
-        PROCESS_MADVISE_BASE..TASK_BASE => (0, iovec_bytes(args.arg::<1>(), args.arg::<2>())),
+        PROCESS_MADVISE_BASE..TASK_BASE => (0, iovec_bytes::<A>(args.arg::<1>(), args.arg::<2>())),
         _ => (0, args.arg::<1>()),
     };
     Bytes {
@@ -228,14 +228,14 @@ unsafe extern "C" fn add_iovec(index: u64, context: *mut core::ffi::c_void) -> i
 }
 
 /// Sum of the lengths of an iovec array in the target's memory: `struct iovec { void *base; size_t len; }`.
-#[inline(never)]
-fn iovec_bytes(base: u64, count: u64) -> u64 {
+#[inline(always)]
+fn iovec_bytes<A: Arguments>(base: u64, count: u64) -> u64 {
     if count > MAX_IOVECS {
         return 0;
     }
-    // Where the counters are per CPU, the kernel has `bpf_loop`: since 5.17. The verifier goes through the loop below turn by turn,
-    // for as long as for all other programs together.
-    if config!(rss_kind) == RSS_PERCPU {
+    // Where the counters are per CPU, the kernel has `bpf_loop`: since 5.17. The verifier goes through a loop turn by turn, for as
+    // long as for all other programs together. Kernels before 5.13 refuse a program that has a callback anywhere in it.
+    if A::FETCHES && config!(rss_kind) == RSS_PERCPU {
         let mut iovecs = Iovecs { base, total: 0 };
         // SAFETY: `add_iovec` takes such a context.
         unsafe {
@@ -248,6 +248,11 @@ fn iovec_bytes(base: u64, count: u64) -> u64 {
         }
         return iovecs.total;
     }
+    iovec_bytes_in_turns(base, count)
+}
+
+#[inline(never)]
+fn iovec_bytes_in_turns(base: u64, count: u64) -> u64 {
     let mut total = 0u64;
     let mut index = 0;
     while index < MAX_IOVECS {
