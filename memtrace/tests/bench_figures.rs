@@ -19,7 +19,7 @@ mod report;
 mod table;
 
 use figures::{figure, median, noise, targets, winners};
-use names::{CONTROL, EQUIVALENT, FLOOR, MEMTRACE, NOTHING};
+use names::{CONTROL, EQUIVALENT, FLOOR, MEMTRACE, NOTHING, RAW, STRACE};
 use report::{Condition, Host, Operation, Own, Pauses, Report, SCHEMA, Sample, Startup, Who};
 
 /// A report in which each condition's rounds took so many ns for a fault of the target.
@@ -128,6 +128,9 @@ fn who_cannot_be_told_from_the_best_wins_too_and_parts_of_memtrace_do_not_compet
         ("memtrace --no-faults", &[1020.0]),
         ("bpftrace, sums", &[1100.0]),
         ("perf record", &[1900.0]),
+        // Which sees no faults.
+        (STRACE, &[1000.0]),
+        (RAW, &[1000.0]),
     ]);
     assert_eq!(
         winners(&report, Who::Target, Operation::Fault4k),

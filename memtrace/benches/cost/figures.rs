@@ -1,7 +1,7 @@
 //! From single figures to what is told: minima, medians, differences, and who wins.
 
 use crate::{
-    names::{CONTROL, EQUIVALENT, FLOOR, MEMTRACE, NOTHING},
+    names::{CONTROL, EQUIVALENT, FLOOR, MEMTRACE, NOTHING, RAW, STRACE},
     report::{Operation, Report, Who},
 };
 
@@ -81,7 +81,7 @@ pub fn winners(report: &Report, who: Who, operation: Operation) -> Vec<String> {
     let rivals: Vec<(String, f64)> = report
         .conditions
         .iter()
-        .filter(|condition| is_rival(&condition.name))
+        .filter(|condition| sees(&condition.name, operation))
         .filter_map(|condition| {
             let figure = figure(report, &condition.name, who, operation)?;
             Some((condition.name.clone(), figure.added))
@@ -99,13 +99,16 @@ pub fn winners(report: &Report, who: Who, operation: Operation) -> Vec<String> {
         .collect()
 }
 
-/// Whether it is a tool that one could use: not a part of memtrace, and not an empty program.
-fn is_rival(name: &str) -> bool {
-    name == MEMTRACE
-        || !(name == NOTHING
-            || name == CONTROL
-            || name.starts_with("empty")
-            || name.starts_with(MEMTRACE))
+/// Whether it is a tool that one could use for this: memtrace as it comes, or another that sees such an operation.
+fn sees(name: &str, operation: Operation) -> bool {
+    let is_fault = matches!(operation, Operation::Fault4k | Operation::FaultThp);
+    match name {
+        MEMTRACE => true,
+        NOTHING | CONTROL | RAW => false,
+        // It sees system calls alone.
+        STRACE => !is_fault,
+        _ => !name.starts_with("empty") && !name.starts_with(MEMTRACE),
+    }
 }
 
 /// What was promised, and what was measured.

@@ -10,3 +10,7 @@ pub const FLOOR: &str = "empty programs";
 pub const MEMTRACE: &str = "memtrace";
 /// The script that sees the same as memtrace, but for the ledger.
 pub const EQUIVALENT: &str = "bpftrace, same columns";
+/// What hooking all system calls at once would cost.
+pub const RAW: &str = "bpftrace, raw tracepoints";
+/// The tool that people know best.
+pub const STRACE: &str = "strace -c";

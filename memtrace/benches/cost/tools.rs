@@ -16,7 +16,7 @@ use nix::{
 };
 
 use crate::{
-    names::{CONTROL, EQUIVALENT, FLOOR, MEMTRACE, NOTHING},
+    names::{CONTROL, EQUIVALENT, FLOOR, MEMTRACE, NOTHING, RAW, STRACE},
     report::Condition,
 };
 
@@ -49,6 +49,12 @@ tracepoint:syscalls:sys_enter_mmap /pid == PID/ { @mmap = sum(args->len); }
 tracepoint:syscalls:sys_enter_munmap /pid == PID/ { @munmap = sum(args->len); }
 tracepoint:syscalls:sys_enter_brk /pid == PID/ { @brk = count(); }
 tracepoint:syscalls:sys_enter_mremap /pid == PID/ { @mremap = sum(args->new_len); }
+";
+
+/// What hooking all system calls at once would cost, instead of those that matter.
+const ALL_CALLS: &str = "\
+rawtracepoint:sys_enter /pid == PID/ { @entered = count(); }
+rawtracepoint:sys_exit /pid == PID/ { @left = count(); }
 ";
 
 /// The events of perf record and perf stat: what memtrace hooks.
@@ -92,7 +98,7 @@ const fn tool(
 }
 
 /// All of them, in the order in which they take turns.
-pub const TOOLS: [Tool; 16] = [
+pub const TOOLS: [Tool; 17] = [
     tool(
         NOTHING,
         Kind::Nothing,
@@ -161,6 +167,12 @@ pub const TOOLS: [Tool; 16] = [
         "bytes by call and advice at entry, and faults; no ledger",
     ),
     tool(
+        RAW,
+        Kind::Bpftrace,
+        &[ALL_CALLS],
+        "two programs for all system calls of everybody: a way that memtrace does not take",
+    ),
+    tool(
         "perf stat",
         Kind::PerfStat,
         &[],
@@ -179,7 +191,7 @@ pub const TOOLS: [Tool; 16] = [
         "a line per call and fault",
     ),
     tool(
-        "strace -c",
+        STRACE,
         Kind::Strace,
         &[],
         "numbers and times of memory calls; no faults",
