@@ -9,12 +9,13 @@ use crate::vm::{
 };
 
 /// What a test may miss, and the kernel since which it may not. Whatever else a test misses is missing in the guest.
-const YOUNG: [(&str, [u32; 2]); 7] = [
+const YOUNG: [(&str, [u32; 2]); 8] = [
     ("what a ledger rests on", [5, 15]),
     ("MADV_POPULATE_READ", [5, 14]),
     ("MADV_POPULATE_WRITE", [5, 14]),
     ("MADV_DONTNEED_LOCKED", [5, 18]),
     ("MADV_COLLAPSE", [6, 1]),
+    ("bpf_rdonly_cast", [6, 2]),
     ("MADV_GUARD_INSTALL", [6, 13]),
     ("process_madvise of MADV_DONTNEED on oneself", [6, 13]),
 ];
