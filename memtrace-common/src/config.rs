@@ -1,7 +1,8 @@
-//! What the loader finds out about the running kernel, and hands to the kernel side as a read-only global.
+//! What the loader finds out about the running kernel, and hands to the kernel side: numbers in its instructions, and wider ones as a
+//! read-only global.
 //!
-//! The verifier knows the values of a frozen read-only map, so a branch that a configuration rules out is removed before
-//! the program is compiled: what is not used costs nothing.
+//! The verifier knows the values of both, so a branch that a configuration rules out is removed before the program is compiled: what
+//! is not used costs nothing.
 
 /// Name of the global.
 pub const CONFIG: &str = "CONFIG";

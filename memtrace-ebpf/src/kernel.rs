@@ -21,7 +21,8 @@ impl Task {
         Self(unsafe { bpf_get_current_task_btf() }.cast())
     }
 
-    /// The same, found by this CPU's cells, without a helper where that can be: each function call costs as much as all the rest of a short program.
+    /// The same, found by this CPU's cells, without a helper where that can be: a function call costs as much as all the rest of a
+    /// short program.
     #[inline(always)]
     pub fn running(cells: *const CpuCells) -> Self {
         if config!(task_type) == 0 {
@@ -29,7 +30,7 @@ impl Task {
         }
         // SAFETY: a field of this CPU's cells.
         let current = unsafe { load(&raw const (*cells).current) };
-        Self(cast(word(current), config!(task_type)))
+        Self(cast(peek(current), config!(task_type)))
     }
 
     /// The task's address.
@@ -242,18 +243,12 @@ pub fn local(address: u64) -> Option<i32> {
     if address == 0 {
         return None;
     }
-    Some(number(address))
+    Some(peek(address))
 }
 
-/// Reads 64 bits of the kernel's memory, by [`cast`].
+/// Reads up to 64 bits of the kernel's memory, by [`cast`]. The verifier wants to see a field of a structure; the `count` of a counter is as wide as is needed.
 #[inline(always)]
-fn word(address: u64) -> u64 {
-    number(address)
-}
-
-/// Reads up to 64 bits. The verifier wants to see a field of a structure; the `count` of a counter is as wide as is needed.
-#[inline(always)]
-fn number<T: Copy>(address: u64) -> T {
+fn peek<T: Copy>(address: u64) -> T {
     let offset = config!(counter_count);
     let counter = cast(
         address.wrapping_sub(u64::from(offset)),
