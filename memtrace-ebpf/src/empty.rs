@@ -38,6 +38,8 @@ tracepoints!(
     empty_fork "sched_process_fork",
     empty_fault_user "page_fault_user",
     empty_fault_kern "page_fault_kernel",
+    empty_raw_enter "sys_enter",
+    empty_raw_exit "sys_exit",
 );
 
 calls!(

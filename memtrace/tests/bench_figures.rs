@@ -18,8 +18,8 @@ mod report;
 #[path = "../benches/cost/table.rs"]
 mod table;
 
-use figures::{figure, median, noise, targets, winners};
-use names::{CONTROL, EQUIVALENT, FLOOR, MEMTRACE, NOTHING, RAW, STRACE};
+use figures::{cheaper, figure, median, noise, targets, winners};
+use names::{CONTROL, EQUIVALENT, FLOOR, MEMTRACE, NOTHING, PERF_RECORD, PERF_STAT, STRACE, SUMS};
 use report::{Condition, Host, Operation, Own, Pauses, Report, SCHEMA, Sample, Startup, Who};
 
 /// A report in which each condition's rounds took so many ns for a fault of the target.
@@ -39,7 +39,7 @@ fn report(conditions: &[(&str, &[f64])]) -> Report {
         binary_bytes: 1 << 20,
         object_bytes: 1 << 10,
         rounds: 0,
-        batches: 2,
+        millis: 2,
         conditions: Vec::new(),
         samples: Vec::new(),
         startup: Vec::new(),
@@ -119,22 +119,28 @@ fn noise_is_what_equal_conditions_differ_by_and_never_below_a_hundredth() {
 }
 
 #[test]
-fn who_cannot_be_told_from_the_best_wins_too_and_parts_of_memtrace_do_not_compete() {
+fn who_cannot_be_told_from_the_best_wins_too_and_who_sees_less_does_not_compete() {
     let report = report(&[
         (NOTHING, &[1000.0]),
         (CONTROL, &[1010.0]),
         (FLOOR, &[1050.0]),
         (MEMTRACE, &[1105.0]),
         ("memtrace --no-faults", &[1020.0]),
-        ("bpftrace, sums", &[1100.0]),
-        ("perf record", &[1900.0]),
-        // Which sees no faults.
+        (EQUIVALENT, &[1100.0]),
+        (PERF_RECORD, &[1900.0]),
+        (PERF_STAT, &[1050.0]),
+        // Within the noise.
+        (SUMS, &[1100.0]),
+        // It sees no faults.
         (STRACE, &[1000.0]),
-        (RAW, &[1000.0]),
     ]);
     assert_eq!(
         winners(&report, Who::Target, Operation::Fault4k),
-        [MEMTRACE, "bpftrace, sums"]
+        [MEMTRACE, EQUIVALENT]
+    );
+    assert_eq!(
+        cheaper(&report, Who::Target, Operation::Fault4k),
+        [PERF_STAT]
     );
     assert!(winners(&report, Who::Bystander, Operation::Fault4k).is_empty());
 }
@@ -197,22 +203,22 @@ fn the_tables_name_what_is_missing_and_the_rows_of_which_two_runs_disagree() {
     let mut first = report(&[
         (NOTHING, &[1000.0]),
         (MEMTRACE, &[1100.0]),
-        ("perf stat", &[1500.0]),
+        (PERF_RECORD, &[1500.0]),
     ]);
     let second = report(&[
         (NOTHING, &[1000.0]),
         (MEMTRACE, &[1900.0]),
-        ("perf stat", &[1500.0]),
+        (PERF_RECORD, &[1500.0]),
     ]);
     assert!(table::agreement(&first, &first).contains("fault_4k     yes"));
     let disagreement = table::agreement(&first, &second);
     assert!(
-        disagreement.contains("fault_4k     NO: memtrace and perf stat"),
+        disagreement.contains("fault_4k     NO: memtrace and perf record"),
         "{disagreement}"
     );
     first.conditions[2].missing = Some("perf is not installed".to_owned());
     let text = table::all(&first);
-    assert!(text.contains("perf stat"), "{text}");
+    assert!(text.contains(PERF_RECORD), "{text}");
     assert!(text.contains("perf is not installed"), "{text}");
     assert!(text.contains("+100"), "{text}");
 }

@@ -1,7 +1,7 @@
 //! From single figures to what is told: minima, medians, differences, and who wins.
 
 use crate::{
-    names::{CONTROL, EQUIVALENT, FLOOR, MEMTRACE, NOTHING, RAW, STRACE},
+    names::{CONTROL, EQUIVALENT, FLOOR, LESSER, MEMTRACE, NOTHING, PEERS, STRACE},
     report::{Operation, Report, Who},
 };
 
@@ -76,39 +76,49 @@ pub fn noise(report: &Report, who: Who, operation: Operation) -> f64 {
     control.map_or(0.0, |control| control.added.abs().max(control.min * 0.01))
 }
 
-/// Those whose added cost is the least among memtrace and the tools, and all who cannot be told from them.
+/// Those whose added cost is the least among the tools that see what memtrace sees, but for its ledger, and all that cannot be told
+/// from them.
 pub fn winners(report: &Report, who: Who, operation: Operation) -> Vec<String> {
-    let rivals: Vec<(String, f64)> = report
-        .conditions
-        .iter()
-        .filter(|condition| sees(&condition.name, operation))
-        .filter_map(|condition| {
-            let figure = figure(report, &condition.name, who, operation)?;
-            Some((condition.name.clone(), figure.added))
-        })
-        .collect();
-    let added: Vec<f64> = rivals.iter().map(|(_, added)| *added).collect();
-    let Some(best) = min(&added) else {
+    let rivals = added(report, who, operation, |name| PEERS.contains(&name));
+    let costs: Vec<f64> = rivals.iter().map(|(_, added)| *added).collect();
+    let Some(best) = min(&costs) else {
         return Vec::new();
     };
     let limit = best + noise(report, who, operation);
-    rivals
-        .into_iter()
-        .filter(|(_, added)| *added <= limit)
+    let all = rivals.into_iter().filter(|(_, added)| *added <= limit);
+    all.map(|(name, _)| name).collect()
+}
+
+/// Those that cost less than memtrace by more than the noise, and see less.
+pub fn cheaper(report: &Report, who: Who, operation: Operation) -> Vec<String> {
+    let is_fault = matches!(operation, Operation::Fault4k | Operation::FaultThp);
+    // strace sees calls alone.
+    let sees = |name: &str| LESSER.contains(&name) && !(name == STRACE && is_fault);
+    let Some(own) = figure(report, MEMTRACE, who, operation) else {
+        return Vec::new();
+    };
+    let limit = own.added - noise(report, who, operation);
+    let all = added(report, who, operation, sees).into_iter();
+    all.filter(|(_, added)| *added < limit)
         .map(|(name, _)| name)
         .collect()
 }
 
-/// Whether it is a tool that one could use for this: memtrace as it comes, or another that sees such an operation.
-fn sees(name: &str, operation: Operation) -> bool {
-    let is_fault = matches!(operation, Operation::Fault4k | Operation::FaultThp);
-    match name {
-        MEMTRACE => true,
-        NOTHING | CONTROL | RAW => false,
-        // It sees system calls alone.
-        STRACE => !is_fault,
-        _ => !name.starts_with("empty") && !name.starts_with(MEMTRACE),
-    }
+/// What each of the conditions that are `wanted` adds.
+fn added(
+    report: &Report,
+    who: Who,
+    operation: Operation,
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<(String, f64)> {
+    let conditions = report.conditions.iter();
+    conditions
+        .filter(|condition| wanted(&condition.name))
+        .filter_map(|condition| {
+            let figure = figure(report, &condition.name, who, operation)?;
+            Some((condition.name.clone(), figure.added))
+        })
+        .collect()
 }
 
 /// What was promised, and what was measured.

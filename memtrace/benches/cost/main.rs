@@ -34,7 +34,7 @@ struct Arguments {
     #[command(subcommand)]
     mode: Option<Mode>,
     /// Rounds in which all conditions take turns
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Two rounds, and little of everything else: to see that it runs
     #[arg(long)]
@@ -48,9 +48,9 @@ struct Arguments {
     /// Another memtrace program, to compare this one with
     #[arg(long, value_name = "FILE")]
     also: Option<PathBuf>,
-    /// Batches of each operation in each visit
-    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..))]
-    batches: u32,
+    /// How long each operation is repeated in each visit, in ms
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    millis: u32,
     /// Leave out what memtrace itself takes, and the pauses
     #[arg(long)]
     no_own: bool,
@@ -79,6 +79,8 @@ enum Mode {
         pid: u32,
         #[arg(long)]
         no_syscalls: bool,
+        #[arg(long)]
+        raw: bool,
     },
 }
 
@@ -98,18 +100,27 @@ fn run(args: Arguments) -> Result<()> {
             cpu.map_or(Ok(()), work::pin)?;
             work::run()
         }
-        Some(Mode::Floor { pid, no_syscalls }) => floor(pid, no_syscalls),
+        Some(Mode::Floor {
+            pid,
+            no_syscalls,
+            raw,
+        }) => floor(pid, no_syscalls, raw),
         None if !args.from.is_empty() => again(&args.from),
         None => bench(&args),
     }
 }
 
 /// Attaches empty programs, says so, and waits for a signal.
-fn floor(pid: u32, no_syscalls: bool) -> Result<()> {
-    let floor = Floor::attach(&Options {
+fn floor(pid: u32, no_syscalls: bool, raw: bool) -> Result<()> {
+    let options = Options {
         syscalls: !no_syscalls,
         ..Options::new(pid)
-    })?;
+    };
+    let floor = if raw {
+        Floor::attach_raw(&options)?
+    } else {
+        Floor::attach(&options)?
+    };
     for hook in floor.hooks() {
         if let Some(error) = &hook.error {
             bail!("{}: {error}", hook.name);
@@ -160,10 +171,10 @@ fn measure(args: &Arguments) -> Result<()> {
         bench: env::current_exe()?,
         folder: folder.0.clone(),
     };
-    let (rounds, effort) = if args.quick {
-        (2, Effort::QUICK)
+    let (rounds, millis, effort) = if args.quick {
+        (2, 10, Effort::QUICK)
     } else {
-        (args.rounds, Effort::WHOLE)
+        (args.rounds, args.millis, Effort::WHOLE)
     };
     let mut report = Report {
         schema: SCHEMA.to_owned(),
@@ -172,7 +183,7 @@ fn measure(args: &Arguments) -> Result<()> {
         binary_bytes: rounds::bytes_of(&place.memtrace)?,
         object_bytes: OBJECT.len() as u64,
         rounds,
-        batches: args.batches,
+        millis,
         conditions: Vec::new(),
         samples: Vec::new(),
         startup: Vec::new(),

@@ -21,6 +21,8 @@ use crate::{
 const GIB: u64 = 1 << 30;
 const SIZES: [u64; 3] = [GIB, 10 * GIB, 20 * GIB];
 const THREADS: [usize; 3] = [1, 8, 64];
+/// How long a reading of smaps_rollup takes about, for each GiB of small pages.
+const SMAPS_PER_GIB: Duration = Duration::from_micros(8_500);
 /// What is left to everybody else.
 const SPARE: u64 = GIB;
 
@@ -40,10 +42,20 @@ impl Effort {
         starts: 10,
         second_ticks: 20,
         short_ticks: 600,
-        pause_rounds: 3,
+        pause_rounds: 2,
         pause_millis: 15_000,
         largest: 20 * GIB,
     };
+    /// Ticks of a second in which smaps_rollup is read once: it may take a thousandth of the time. Shorter ones would show none of it, or
+    /// too much.
+    fn period(self, interval: Duration, bytes: u64) -> u32 {
+        if interval < Duration::from_secs(1) || self.largest == Self::QUICK.largest {
+            return 0;
+        }
+        let seconds = (SMAPS_PER_GIB * gib(bytes) * 1001).as_secs();
+        u32::try_from(seconds).unwrap_or(0)
+    }
+
     pub const QUICK: Self = Self {
         starts: 2,
         second_ticks: 3,
@@ -52,6 +64,10 @@ impl Effort {
         pause_millis: 1_500,
         largest: GIB,
     };
+}
+
+fn gib(bytes: u64) -> u32 {
+    u32::try_from(bytes / GIB).unwrap_or(0)
 }
 
 /// Times of starting and ending.
@@ -81,7 +97,10 @@ pub fn ticks(place: &Place, effort: Effort, report: &mut Report) -> Result<()> {
         ("10ms", Duration::from_millis(10), effort.short_ticks),
     ];
     for (bytes, threads) in targets {
-        if bytes > effort.largest || bytes + SPARE > available()? {
+        if bytes > effort.largest {
+            continue;
+        }
+        if bytes + SPARE > available()? {
             eprintln!(
                 "\r\x1b[Kno target of {} GiB: this host has not the memory to spare",
                 bytes / GIB
@@ -101,8 +120,9 @@ pub fn ticks(place: &Place, effort: Effort, report: &mut Report) -> Result<()> {
         }
         for (name, interval, ticks) in intervals {
             let mut memtrace = Memtrace::start(place, worker.pid(), &["-i", name])?;
-            // What it does at its start is not a tick.
-            thread::sleep(Duration::from_millis(300));
+            // What it does at its start is not a tick, nor is the first reading of smaps_rollup, which comes with the first one.
+            thread::sleep(Duration::from_millis(300) + interval + SMAPS_PER_GIB * gib(bytes));
+            let ticks = ticks.max(effort.period(interval, bytes));
             let begun = Instant::now();
             let before = memtrace.cpu_ns()?;
             thread::sleep(interval * ticks);

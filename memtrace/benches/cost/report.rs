@@ -15,8 +15,8 @@ pub struct Report {
     pub binary_bytes: u64,
     pub object_bytes: u64,
     pub rounds: u32,
-    /// Of each operation, in each visit.
-    pub batches: u32,
+    /// How long each operation was repeated in each visit, in batches.
+    pub millis: u32,
     pub conditions: Vec<Condition>,
     pub samples: Vec<Sample>,
     pub startup: Vec<Startup>,

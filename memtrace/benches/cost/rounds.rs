@@ -18,7 +18,7 @@ pub fn run(
     row: Option<&str>,
     report: &mut Report,
 ) -> Result<()> {
-    let (rounds, batches) = (report.rounds, report.batches);
+    let (rounds, millis) = (report.rounds, report.millis);
     let rows: Vec<_> = ROWS
         .into_iter()
         .filter(|(_, operation)| row.is_none_or(|row| operation.name().contains(row)))
@@ -47,7 +47,7 @@ pub fn run(
                 continue;
             }
             eprint!("\r\x1b[Kround {} of {rounds}: {}", round + 1, tool.name);
-            let visited = visit(place, tool, &rows, batches, &mut target, &mut bystander);
+            let visited = visit(place, tool, &rows, millis, &mut target, &mut bystander);
             match visited {
                 Ok(samples) => report
                     .samples
@@ -78,7 +78,7 @@ fn visit(
     place: &Place,
     tool: &Tool,
     rows: &[(Who, Operation)],
-    batches: u32,
+    millis: u32,
     target: &mut Worker,
     bystander: &mut Worker,
 ) -> Result<Vec<Sample>> {
@@ -89,7 +89,7 @@ fn visit(
             Who::Target => &mut *target,
             Who::Bystander => &mut *bystander,
         };
-        match worker.ask(&format!("measure {} {batches}", operation.name())) {
+        match worker.ask(&format!("measure {} {millis}", operation.name())) {
             Ok(ns) => samples.push(Sample {
                 round: 0,
                 condition: tool.name.to_owned(),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::{
-    figures::{Figure, figure, max, median, min, noise, targets, winners},
+    figures::{Figure, cheaper, figure, max, median, min, noise, targets, winners},
     names::NOTHING,
     report::{ROWS, Report, Who},
 };
@@ -24,7 +24,7 @@ fn head(text: &mut String, report: &Report) {
     let host = &report.host;
     let _ = writeln!(
         text,
-        "memtrace {}, {} {}, {} x {}, {:.1} GiB, THP {}, load {}\n{} rounds; in each, each figure is the least of {} batches\n",
+        "memtrace {}, {} {}, {} x {}, {:.1} GiB, THP {}, load {}\n{} rounds; in each, each figure is the least of the batches of {} ms\n",
         report.memtrace_version,
         host.kernel,
         host.arch,
@@ -34,7 +34,7 @@ fn head(text: &mut String, report: &Report) {
         host.thp,
         host.load,
         report.rounds,
-        report.batches,
+        report.millis,
     );
 }
 
@@ -78,7 +78,7 @@ fn costs(text: &mut String, report: &Report) {
         for condition in report.conditions.iter().filter(|one| one.name != NOTHING) {
             match &condition.missing {
                 Some(why) => {
-                    let _ = writeln!(text, "  {:24}{why}", condition.name);
+                    let _ = writeln!(text, "  {:24} {why}", condition.name);
                 }
                 None => row(
                     text,
@@ -98,15 +98,16 @@ fn costs(text: &mut String, report: &Report) {
     text.push('\n');
     let _ = writeln!(
         text,
-        "\nThe least added cost (those within the noise of it count too):"
+        "\nThe least added cost among those that see the bytes, by call and advice (within the noise, all win); cheaper, and seeing less:"
     );
     for (who, operation) in ROWS {
         let _ = writeln!(
             text,
-            "  {:10} {:12} {}",
+            "  {:10} {:12} {:40} {}",
             name(who),
             operation.name(),
-            winners(report, who, operation).join(" = ")
+            winners(report, who, operation).join(" = "),
+            cheaper(report, who, operation).join(", ")
         );
     }
     text.push('\n');

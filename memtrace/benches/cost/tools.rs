@@ -16,7 +16,10 @@ use nix::{
 };
 
 use crate::{
-    names::{CONTROL, EQUIVALENT, FLOOR, MEMTRACE, NOTHING, RAW, STRACE},
+    names::{
+        CONTROL, EQUIVALENT, FLOOR, MEMTRACE, NOTHING, PERF_RECORD, PERF_STAT, PERF_TRACE, STRACE,
+        SUMS,
+    },
     report::Condition,
 };
 
@@ -42,7 +45,7 @@ tracepoint:syscalls:sys_exit_mremap /@t[tid]/ { @mremap = count(); @mremap_ns = 
 ";
 
 /// The least that is of use: bytes asked for by advice, by mmap and munmap, and the number of faults.
-const SUMS: &str = "\
+const ENTRIES: &str = "\
 tracepoint:exceptions:page_fault_user /pid == PID/ { @faults = count(); }
 tracepoint:syscalls:sys_enter_madvise /pid == PID/ { @bytes[args->behavior] = sum(args->len_in); }
 tracepoint:syscalls:sys_enter_mmap /pid == PID/ { @mmap = sum(args->len); }
@@ -51,15 +54,11 @@ tracepoint:syscalls:sys_enter_brk /pid == PID/ { @brk = count(); }
 tracepoint:syscalls:sys_enter_mremap /pid == PID/ { @mremap = sum(args->new_len); }
 ";
 
-/// What hooking all system calls at once would cost, instead of those that matter.
-const ALL_CALLS: &str = "\
-rawtracepoint:sys_enter /pid == PID/ { @entered = count(); }
-rawtracepoint:sys_exit /pid == PID/ { @left = count(); }
-";
-
 /// The events of perf record and perf stat: what memtrace hooks.
 const EVENTS: &str = "kmem:rss_stat,exceptions:page_fault_user,syscalls:sys_enter_madvise,syscalls:sys_enter_mmap,\
-syscalls:sys_enter_munmap,syscalls:sys_enter_brk,syscalls:sys_enter_mremap,syscalls:sys_enter_process_madvise";
+syscalls:sys_enter_munmap,syscalls:sys_enter_brk,syscalls:sys_enter_mremap,syscalls:sys_enter_process_madvise,\
+syscalls:sys_exit_madvise,syscalls:sys_exit_mmap,syscalls:sys_exit_munmap,syscalls:sys_exit_brk,syscalls:sys_exit_mremap,\
+syscalls:sys_exit_process_madvise";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -161,31 +160,26 @@ pub const TOOLS: [Tool; 17] = [
         "calls, bytes, failures and time of each call, and faults; no ledger",
     ),
     tool(
-        "bpftrace, sums",
+        SUMS,
         Kind::Bpftrace,
-        &[SUMS],
+        &[ENTRIES],
         "bytes by call and advice at entry, and faults; no ledger",
     ),
     tool(
-        RAW,
-        Kind::Bpftrace,
-        &[ALL_CALLS],
-        "two programs for all system calls of everybody: a way that memtrace does not take",
+        "empty, raw tracepoints",
+        Kind::Floor,
+        &["--raw"],
+        "a way that memtrace does not take: sys_enter and sys_exit of all system calls",
     ),
     tool(
-        "perf stat",
+        PERF_STAT,
         Kind::PerfStat,
         &[],
         "numbers of events; no bytes",
     ),
+    tool(PERF_RECORD, Kind::PerfRecord, &[], "each event into a file"),
     tool(
-        "perf record",
-        Kind::PerfRecord,
-        &[],
-        "each event into a file",
-    ),
-    tool(
-        "perf trace",
+        PERF_TRACE,
         Kind::PerfTrace,
         &[],
         "a line per call and fault",

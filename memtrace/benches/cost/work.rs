@@ -27,9 +27,9 @@ pub fn run() -> Result<()> {
         let line = line?;
         let words: Vec<_> = line.split_whitespace().collect();
         let answer = match words.as_slice() {
-            ["measure", name, batches] => {
+            ["measure", name, millis] => {
                 let operation = Operation::named(name).context("no such operation")?;
-                measure(operation, batches.parse()?)
+                measure(operation, Duration::from_millis(millis.parse()?))
             }
             ["hold", bytes] => hold(bytes.parse()?).map(|()| "true".to_owned()),
             ["storm", threads] => {
@@ -58,8 +58,11 @@ pub fn pin(cpu: usize) -> Result<()> {
         .with_context(|| format!("cannot run on CPU {cpu} alone"))
 }
 
-/// ns per operation, of each batch.
-fn measure(operation: Operation, batches: usize) -> Result<String> {
+/// Batches that there are at least, however long one takes.
+const FEWEST: usize = 3;
+
+/// ns per operation, of each batch that begins within so much time.
+fn measure(operation: Operation, time: Duration) -> Result<String> {
     let mut batch: Box<dyn FnMut() -> Result<f64>> = match operation {
         Operation::Fault4k => {
             let area = Area::map(256 * PAGE, PAGE)?;
@@ -127,7 +130,11 @@ fn measure(operation: Operation, batches: usize) -> Result<String> {
     };
     // The first one warms up.
     batch()?;
-    let figures: Vec<f64> = (0..batches).map(|_| batch()).collect::<Result<_>>()?;
+    let begun = Instant::now();
+    let mut figures = Vec::new();
+    while figures.len() < FEWEST || begun.elapsed() < time {
+        figures.push(batch()?);
+    }
     Ok(serde_json::to_string(&figures)?)
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use aya::Ebpf;
+use aya::{Btf as AyaBtf, Ebpf};
 
 use super::{
     Hook, HookKind, Host, ProbeError,
@@ -20,9 +20,16 @@ const TRACEPOINTS: [(&str, &str, &str); 6] = [
     ("faults_kernel", "empty_fault_kern", "page_fault_kernel"),
 ];
 
+/// The empty programs of all system calls.
+pub(super) const RAW: [(&str, &str, &str); 2] = [
+    ("all_calls_enter", "empty_raw_enter", "sys_enter"),
+    ("all_calls_exit", "empty_raw_exit", "sys_exit"),
+];
+
 /// Empty programs, attached for as long as this lives. For benchmarks: no tool on the same hooks can cost less.
 pub struct Floor {
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
+    btf: Option<AyaBtf>,
     hooks: Vec<Hook>,
 }
 
@@ -51,7 +58,36 @@ impl Floor {
             hooks.extend(attach_calls(&mut parts, Some(&btf), &EMPTY, &never));
         }
         drop(parts);
-        Ok(Self { _ebpf: ebpf, hooks })
+        Ok(Self {
+            ebpf,
+            btf: Some(btf),
+            hooks,
+        })
+    }
+
+    /// The same, with two programs that run for every system call of every process, in place of those on the calls that matter.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::attach`].
+    pub fn attach_raw(options: &Options) -> Result<Self, ProbeError> {
+        let mut floor = Self::attach(&Options {
+            syscalls: false,
+            ..*options
+        })?;
+        let btf = floor.btf.take();
+        let mut parts = programs(&mut floor.ebpf);
+        for (name, program, tracepoint) in RAW {
+            let attached = btf.as_ref().map_or_else(
+                || Err("no BTF".to_owned()),
+                |btf| attach_btf(&mut parts, btf, program, tracepoint),
+            );
+            floor.hooks.push(match attached {
+                Ok(()) => Hook::attached(name, HookKind::TpBtf),
+                Err(reason) => Hook::missing(name, reason),
+            });
+        }
+        Ok(floor)
     }
 
     /// The hooks, attached or not.

@@ -9,6 +9,7 @@ use super::{
     ProbeError,
     btf::{Btf, Named},
     error::chain,
+    floor::RAW,
     hooks::{CALLS, ITERATOR, TRACEPOINTS, function},
 };
 
@@ -33,9 +34,12 @@ pub(super) fn for_aya(reduced: &[u8]) -> Result<AyaBtf, ProbeError> {
 
 /// Everything that a program of memtrace's may be attached to through BTF.
 fn names() -> Vec<(Named, String)> {
+    let all_calls = RAW.iter().map(|(_, _, name)| *name);
     let tracepoints = TRACEPOINTS
         .iter()
-        .map(|(_, name)| (Named::Typedef, format!("btf_trace_{name}")));
+        .map(|(_, name)| *name)
+        .chain(all_calls)
+        .map(|name| (Named::Typedef, format!("btf_trace_{name}")));
     // The kernel before 6.1 has the function for which there is a tracepoint later.
     let functions = TRACEPOINTS.iter().map(|(_, name)| (*name).to_owned());
     let calls = CALLS.iter().map(|call| function(call.name));
