@@ -114,6 +114,12 @@ fn medians_of_even_numbers_lie_between_the_middle_two() {
 fn noise_is_what_equal_conditions_differ_by_and_never_below_a_hundredth() {
     let loud = report(&[(NOTHING, &[1000.0]), (CONTROL, &[960.0])]);
     assert_eq!(noise(&loud, Who::Target, Operation::Fault4k), 40.0);
+    // The best rounds agree, and the others do not.
+    let unsteady = report(&[
+        (NOTHING, &[1000.0, 1100.0, 1200.0]),
+        (CONTROL, &[1000.0, 1180.0, 1400.0]),
+    ]);
+    assert_eq!(noise(&unsteady, Who::Target, Operation::Fault4k), 80.0);
     let quiet = report(&[(NOTHING, &[1000.0]), (CONTROL, &[1000.0])]);
     assert_eq!(noise(&quiet, Who::Target, Operation::Fault4k), 10.0);
 }

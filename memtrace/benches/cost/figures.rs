@@ -70,10 +70,13 @@ pub fn median(values: &[f64]) -> Option<f64> {
     Some((upper + sorted.get(middle.checked_sub(1)?)?) / 2.0)
 }
 
-/// What two equal conditions differ by, in ns; at least 1 % of the operation itself.
+/// What two equal conditions differ by, in ns, by minima or by medians, whichever is more; at least 1 % of the operation itself.
 pub fn noise(report: &Report, who: Who, operation: Operation) -> f64 {
     let control = figure(report, CONTROL, who, operation);
-    control.map_or(0.0, |control| control.added.abs().max(control.min * 0.01))
+    control.map_or(0.0, |control| {
+        let differs = control.added.abs().max(control.added_median.abs());
+        differs.max(control.min * 0.01)
+    })
 }
 
 /// Those whose added cost is the least among the tools that see what memtrace sees, but for its ledger, and all that cannot be told
