@@ -36,6 +36,7 @@ fn report(conditions: &[(&str, &[f64])]) -> Report {
             thp: "madvise".to_owned(),
             load: "0".to_owned(),
         },
+        debug_build: false,
         binary_bytes: 1 << 20,
         object_bytes: 1 << 10,
         rounds: 0,
@@ -227,6 +228,9 @@ fn the_tables_name_what_is_missing_and_the_rows_of_which_two_runs_disagree() {
     assert!(text.contains(PERF_RECORD), "{text}");
     assert!(text.contains("perf is not installed"), "{text}");
     assert!(text.contains("+100"), "{text}");
+    assert!(!text.contains("debug build"), "{text}");
+    first.debug_build = true;
+    assert!(table::all(&first).contains("A debug build"));
 }
 
 #[test]

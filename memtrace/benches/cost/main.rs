@@ -180,6 +180,7 @@ fn measure(args: &Arguments) -> Result<()> {
         schema: SCHEMA.to_owned(),
         memtrace_version: env!("CARGO_PKG_VERSION").to_owned(),
         host: host()?,
+        debug_build: cfg!(debug_assertions),
         binary_bytes: rounds::bytes_of(&place.memtrace)?,
         object_bytes: OBJECT.len() as u64,
         rounds,

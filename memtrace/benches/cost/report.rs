@@ -11,6 +11,9 @@ pub struct Report {
     pub schema: String,
     pub memtrace_version: String,
     pub host: Host,
+    /// Not optimised: memtrace's own figures are then not those of what is shipped.
+    #[serde(default)]
+    pub debug_build: bool,
     /// Bytes of the memtrace program, and of the eBPF object in it.
     pub binary_bytes: u64,
     pub object_bytes: u64,

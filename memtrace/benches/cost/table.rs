@@ -36,7 +36,13 @@ fn head(text: &mut String, report: &Report) {
         report.rounds,
         report.millis,
     );
+    if report.debug_build {
+        text.push_str(DEBUG);
+    }
 }
+
+/// Said where figures and targets do not fit each other.
+const DEBUG: &str = "A debug build: what memtrace itself takes is not what a release takes, and no target is for it.\n\n";
 
 fn columns(text: &mut String, first: &str) {
     let _ = write!(text, "{first:26}");
