@@ -36,18 +36,10 @@ fn report(conditions: &[(&str, &[f64])]) -> Report {
             thp: "madvise".to_owned(),
             load: "0".to_owned(),
         },
-        debug_build: false,
         binary_bytes: 1 << 20,
         object_bytes: 1 << 10,
-        rounds: 0,
         millis: 2,
-        conditions: Vec::new(),
-        samples: Vec::new(),
-        startup: Vec::new(),
-        own: Vec::new(),
-        size: Vec::new(),
-        pauses_rss_bytes: 0,
-        pauses: Vec::new(),
+        ..Report::default()
     };
     for (name, rounds) in conditions {
         report.conditions.push(Condition {

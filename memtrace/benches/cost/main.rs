@@ -185,13 +185,7 @@ fn measure(args: &Arguments) -> Result<()> {
         object_bytes: OBJECT.len() as u64,
         rounds,
         millis,
-        conditions: Vec::new(),
-        samples: Vec::new(),
-        startup: Vec::new(),
-        own: Vec::new(),
-        size: Vec::new(),
-        pauses_rss_bytes: 0,
-        pauses: Vec::new(),
+        ..Report::default()
     };
     rounds::run(
         &place,

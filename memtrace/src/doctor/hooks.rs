@@ -182,7 +182,7 @@ fn own_fentry(hooks: &[Hook]) -> Check {
 }
 
 const TRACEPOINT_COST: &str = "no column. While a trace runs, every system call of every process on the host takes \
-                               some 40 ns longer";
+                               some 50 ns longer";
 const TRACEPOINT_ADVICE: &str =
     "--no-syscalls spares the host that, without calls, failed, requested";
 
