@@ -65,7 +65,8 @@ enum Chore {
         seed: Option<u64>,
     },
     /// Measures what memtrace costs a process and its neighbours, beside empty programs, bpftrace, perf and strace, and what it takes
-    /// itself; a quarter of an hour on a machine that does nothing else. `-- --help` shows its options.
+    /// itself; a quarter of an hour on a machine that does nothing else. `--help` is answered by the benchmark.
+    #[command(disable_help_flag = true)]
     Bench {
         /// For the benchmark.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
