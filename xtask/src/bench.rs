@@ -16,7 +16,8 @@ use crate::cargo::{artifacts, as_root, cargo, root, run as run_command, target_d
 /// its own.
 pub fn run(args: &[OsString]) -> Result<ExitCode> {
     let mut command = command("bench")?;
-    if !args.iter().any(|arg| arg == "--json") {
+    let names_its_files = |arg: &OsString| arg == "--json" || arg == "--from";
+    if !args.iter().any(names_its_files) {
         command.arg("--json").arg(figures("bench.json")?);
     }
     let error = command.args(args).exec();
