@@ -65,8 +65,9 @@ struct Head<'a> {
 #[derive(Serialize)]
 struct TickLine<'a> {
     tick: &'a Tick,
+    /// `None`: a row is back where nothing has happened.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    causes: BTreeMap<u32, &'a CauseRow>,
+    causes: BTreeMap<u32, Option<&'a CauseRow>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     faults: Option<Faults>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -135,11 +136,17 @@ impl Journal {
     pub fn tick(&mut self, tick: &Tick, known: Known) -> &[u8] {
         let before = std::mem::take(&mut self.last);
         let now = known;
+        let gone = before
+            .causes
+            .keys()
+            .filter(|cell| !now.causes.contains_key(cell))
+            .map(|cell| (*cell, None));
         let causes = now
             .causes
             .iter()
             .filter(|(cell, row)| before.causes.get(cell) != Some(row))
-            .map(|(cell, row)| (*cell, row))
+            .map(|(cell, row)| (*cell, Some(row)))
+            .chain(gone)
             .collect();
         self.put(&TickLine {
             tick,
@@ -225,7 +232,12 @@ impl Unfinished {
             hooks,
             target,
         } = line;
-        self.causes.extend(causes);
+        for (cell, row) in causes {
+            match row {
+                Some(row) => self.causes.insert(cell, row),
+                None => self.causes.remove(&cell),
+            };
+        }
         let Account {
             target: old_target,
             capture,
@@ -279,7 +291,7 @@ impl Unfinished {
 /// What a tick's line says beside the tick.
 #[derive(Default)]
 pub(super) struct Changes {
-    pub(super) causes: BTreeMap<u32, CauseRow>,
+    pub(super) causes: BTreeMap<u32, Option<CauseRow>>,
     pub(super) faults: Option<Faults>,
     pub(super) losses: Option<LossInfo>,
     pub(super) children: Option<Children>,

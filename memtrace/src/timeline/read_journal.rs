@@ -50,7 +50,7 @@ struct Head {
 struct Line {
     tick: Option<Tick>,
     #[serde(default)]
-    causes: BTreeMap<u32, CauseRow>,
+    causes: BTreeMap<u32, Option<CauseRow>>,
     faults: Option<Faults>,
     losses: Option<LossInfo>,
     children: Option<Children>,
