@@ -246,7 +246,8 @@ pub fn local(address: u64) -> Option<i32> {
     Some(peek(address))
 }
 
-/// Reads up to 64 bits of the kernel's memory, by [`cast`]. The verifier wants to see a field of a structure; the `count` of a counter is as wide as is needed.
+/// Reads up to 64 bits of the kernel's memory, by [`cast`]. The verifier wants to see a field of a structure; the `count` of a counter
+/// is as wide as is needed.
 #[inline(always)]
 fn peek<T: Copy>(address: u64) -> T {
     let offset = config!(counter_count);

@@ -56,8 +56,6 @@ enum Kind {
     Composite,
     Enum,
     Alias,
-    Function,
-    Variable,
     Other,
 }
 
@@ -258,13 +256,12 @@ impl Btf {
             6 => (Kind::Enum, count * 8),
             // Typedef, volatile, const, restrict, type tag.
             8..=11 | 18 => (Kind::Alias, 0),
-            // Forward.
-            7 => (Kind::Other, 0),
-            12 => (Kind::Function, 0),
+            // Forward, function.
+            7 | 12 => (Kind::Other, 0),
             // Function prototype.
             13 => (Kind::Other, count * 8),
             // Variable.
-            14 => (Kind::Variable, 4),
+            14 => (Kind::Other, 4),
             // Data section.
             15 => (Kind::Other, count * 12),
             // Float.
@@ -338,7 +335,7 @@ impl Btf {
                 name: self.string(ty.name).unwrap_or_default().to_owned(),
                 size: ty.size_or_type,
             },
-            Kind::Alias | Kind::Function | Kind::Variable | Kind::Other => Shape::Other,
+            Kind::Alias | Kind::Other => Shape::Other,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use aya::{Btf as AyaBtf, Ebpf};
+use aya::Ebpf;
 
 use super::{
     Hook, HookKind, Host, ProbeError,
@@ -28,8 +28,7 @@ pub(super) const RAW: [(&str, &str, &str); 2] = [
 
 /// Empty programs, attached for as long as this lives. For benchmarks: no tool on the same hooks can cost less.
 pub struct Floor {
-    ebpf: Ebpf,
-    btf: Option<AyaBtf>,
+    _ebpf: Ebpf,
     hooks: Vec<Hook>,
 }
 
@@ -40,14 +39,34 @@ impl Floor {
     ///
     /// Where the object cannot be loaded. Hooks that cannot be attached are in [`Self::hooks`], with their reasons.
     pub fn attach(options: &Options) -> Result<Self, ProbeError> {
+        Self::attach_with(options, &[])
+    }
+
+    /// The same, with two programs that run for every system call of every process, in place of those on the calls that matter.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::attach`].
+    pub fn attach_raw(options: &Options) -> Result<Self, ProbeError> {
+        let options = Options {
+            syscalls: false,
+            ..*options
+        };
+        Self::attach_with(&options, &RAW)
+    }
+
+    fn attach_with(
+        options: &Options,
+        more: &[(&'static str, &'static str, &'static str)],
+    ) -> Result<Self, ProbeError> {
         let host = Host::read()?;
         let (mut ebpf, btf, _) = load_exact(&host, options)?;
         let mut parts = programs(&mut ebpf);
         let mut hooks = Vec::new();
         let wanted = TRACEPOINTS
-            .into_iter()
+            .iter()
             .filter(|(name, ..)| options.faults || !name.starts_with("faults"));
-        for (name, program, tracepoint) in wanted {
+        for &(name, program, tracepoint) in wanted.chain(more) {
             hooks.push(match attach_btf(&mut parts, &btf, program, tracepoint) {
                 Ok(()) => Hook::attached(name, HookKind::TpBtf),
                 Err(reason) => Hook::missing(name, reason),
@@ -58,36 +77,7 @@ impl Floor {
             hooks.extend(attach_calls(&mut parts, Some(&btf), &EMPTY, &never));
         }
         drop(parts);
-        Ok(Self {
-            ebpf,
-            btf: Some(btf),
-            hooks,
-        })
-    }
-
-    /// The same, with two programs that run for every system call of every process, in place of those on the calls that matter.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::attach`].
-    pub fn attach_raw(options: &Options) -> Result<Self, ProbeError> {
-        let mut floor = Self::attach(&Options {
-            syscalls: false,
-            ..*options
-        })?;
-        let btf = floor.btf.take();
-        let mut parts = programs(&mut floor.ebpf);
-        for (name, program, tracepoint) in RAW {
-            let attached = btf.as_ref().map_or_else(
-                || Err("no BTF".to_owned()),
-                |btf| attach_btf(&mut parts, btf, program, tracepoint),
-            );
-            floor.hooks.push(match attached {
-                Ok(()) => Hook::attached(name, HookKind::TpBtf),
-                Err(reason) => Hook::missing(name, reason),
-            });
-        }
-        Ok(floor)
+        Ok(Self { _ebpf: ebpf, hooks })
     }
 
     /// The hooks, attached or not.

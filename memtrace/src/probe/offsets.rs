@@ -127,8 +127,9 @@ pub fn config(btf: &Btf, host: Host) -> Result<Config, OffsetError> {
     let rss = rss(btf)?;
     let regs = arch::regs(btf)?;
     let upid = upid_array(btf)?;
+    let cast = cast(btf);
     // Only with all of these.
-    let quick = running(btf).filter(|_| cast(btf).is_some() && btf.has_struct("pt_regs"));
+    let quick = running(btf).filter(|_| cast.is_some() && btf.has_struct("pt_regs"));
     Ok(Config {
         rss_kind: rss.kind,
         task_mm: offset("task_struct", "mm")?,
@@ -151,7 +152,7 @@ pub fn config(btf: &Btf, host: Host) -> Result<Config, OffsetError> {
         counter_count: rss.count,
         counter_locals: rss.locals,
         array_pptrs: offset("bpf_array", "pptrs")?,
-        counter_type: cast(btf).and(btf.struct_id("percpu_counter")).unwrap_or(0),
+        counter_type: cast.and(btf.struct_id("percpu_counter")).unwrap_or(0),
         task_type: quick
             .and_then(|_| btf.struct_id("task_struct"))
             .unwrap_or(0),
