@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{
+    BridgePart, CgroupFigures, CgroupInfo, GoFigures, MappingGroup, Returned, RuntimeInfo, Verdict,
+};
 use crate::{
     ledger::Cause,
     probe::{Hook, HookKind, Mode},
@@ -52,8 +55,8 @@ pub struct Epoch {
     pub summary: Summary,
     /// The ticks, oldest first.
     pub timeline: Vec<Tick>,
-    /// The answer. `null`: this version does not judge.
-    pub verdict: Option<serde_json::Value>,
+    /// The answer; `null` where memtrace did not end the capture itself.
+    pub verdict: Option<Verdict>,
 }
 
 impl Epoch {
@@ -113,7 +116,7 @@ pub struct Account {
     /// The ledger.
     pub summary: Summary,
     /// The answer.
-    pub verdict: Option<serde_json::Value>,
+    pub verdict: Option<Verdict>,
 }
 
 /// The process. `comm`, `exe` and `cmdline` are what the process chose to call itself.
@@ -129,8 +132,8 @@ pub struct TargetInfo {
     pub cmdline: Vec<String>,
     /// When the process started, seconds since 1970; `null` where it could not be read.
     pub start_time: Option<i64>,
-    /// What runs in it. `null`: this version does not look.
-    pub runtime: Option<serde_json::Value>,
+    /// What runs in it; `null` where memtrace could not look.
+    pub runtime: Option<RuntimeInfo>,
 }
 
 /// The host.
@@ -355,10 +358,28 @@ pub struct Summary {
     /// Why it was not read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lazyfree_missing: Option<String>,
+    /// Bytes in anonymous huge pages at the end; `null` where `smaps_rollup` was not read.
+    #[serde(default)]
+    pub anon_huge_bytes: Option<u64>,
     /// The causes.
     pub causes: Vec<CauseRow>,
     /// Page faults.
     pub faults: Faults,
+    /// What was given back, and what became of it; `null` in the approximate mode.
+    #[serde(default)]
+    pub returned: Option<Returned>,
+    /// What RSS is made of at the end, by what the runtime says of itself. Adds up to `rss_end_bytes`. Empty where the process has ended.
+    #[serde(default)]
+    pub bridge: Vec<BridgePart>,
+    /// The largest groups of mappings at the end, by resident bytes; `null` where they were not read.
+    #[serde(default)]
+    pub mappings: Option<Vec<MappingGroup>>,
+    /// Why they were not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mappings_missing: Option<String>,
+    /// The memory cgroup; `null` where there is none.
+    #[serde(default)]
+    pub cgroup: Option<CgroupInfo>,
 }
 
 /// One cause.
@@ -450,8 +471,11 @@ pub struct Tick {
     pub faults: Option<u64>,
     /// What moved, or was called, since the last tick.
     pub causes: Vec<TickCause>,
-    /// Go's own figures. `null`: this version does not look.
-    pub go: Option<serde_json::Value>,
+    /// Go's own figures; `null` where it is no Go program, or they could not be read: `target.runtime.missing` says why.
+    pub go: Option<GoFigures>,
+    /// The memory cgroup's figures; `null` at ticks that do not read them, and where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<CgroupFigures>,
 }
 
 impl Tick {

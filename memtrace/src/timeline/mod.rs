@@ -4,10 +4,14 @@
 
 mod assemble;
 mod capture;
+mod cgroup;
+mod holdings;
 mod journal;
 mod read;
 mod read_journal;
 mod recorder;
+mod runtime;
+mod verdict;
 
 pub use crate::probe::Mode;
 pub use assemble::assemble;
@@ -16,7 +20,11 @@ pub use capture::{
     HookInfo, HostInfo, LossInfo, ProgramStats, SCHEMA, SelfStats, Summary, TargetInfo, Tick,
     TickCause,
 };
+pub use cgroup::{CgroupFigures, CgroupInfo};
+pub use holdings::{BridgePart, MappingGroup, MappingKind, Returned};
 pub use journal::{Journal, Known, TakenBack};
 pub use read::{Position, ReadError, load, read, read_closing};
 pub use read_journal::{Loaded, Unassembled};
 pub use recorder::{Final, Observed, Recorder};
+pub use runtime::{ExpectedRelease, GoFigures, Missing, RuntimeInfo};
+pub use verdict::{Confidence, Evidence, Finding, Formula, Level, Suggestion, Unit, Verdict};

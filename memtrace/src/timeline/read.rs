@@ -14,7 +14,7 @@ use serde::{
 use serde_json::error::Category;
 
 use super::{
-    Capture, CaptureInfo, Epoch, HostInfo, SCHEMA, Summary, TargetInfo, Tick,
+    Capture, CaptureInfo, Epoch, HostInfo, SCHEMA, Summary, TargetInfo, Tick, Verdict,
     read_journal::{self, Loaded},
 };
 use crate::view::format::{size, untrusted};
@@ -351,7 +351,7 @@ struct Flat<T> {
     capture: CaptureInfo,
     summary: Summary,
     timeline: T,
-    verdict: Option<serde_json::Value>,
+    verdict: Option<Verdict>,
     earlier_epochs: Vec<FlatEpoch<T>>,
 }
 
@@ -363,7 +363,7 @@ struct FlatEpoch<T> {
     capture: CaptureInfo,
     summary: Summary,
     timeline: T,
-    verdict: Option<serde_json::Value>,
+    verdict: Option<Verdict>,
 }
 
 impl<T: Into<Vec<Tick>>> From<Flat<T>> for Capture {

@@ -178,6 +178,7 @@ impl Recorder {
                 .map(|row| self.tick_cause(row))
                 .collect(),
             go: None,
+            cgroup: None,
         };
         match (tick.unexplained_bytes, tick.unexplained_bound_bytes) {
             (Some(0), Some(0)) => self.suspect = None,
@@ -224,8 +225,14 @@ impl Recorder {
             end: end_bytes,
             lazyfree_bytes: closing.lazyfree_bytes,
             lazyfree_missing: closing.lazyfree_missing,
+            anon_huge_bytes: None,
             causes: self.rows(reading, names).into_values().collect(),
             faults: self.faults(reading),
+            returned: None,
+            bridge: Vec::new(),
+            mappings: None,
+            mappings_missing: None,
+            cgroup: None,
         }
     }
 

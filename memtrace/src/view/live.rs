@@ -152,6 +152,7 @@ mod tests {
                 swap_delta_bytes: 0,
             }],
             go: None,
+            cgroup: None,
         }
     }
 

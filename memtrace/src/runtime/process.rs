@@ -1,0 +1,67 @@
+//! What this module needs of a process: pure code asks for it here, `target` has it from `/proc`, and tests from bytes.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek},
+    os::unix::fs::FileExt,
+};
+
+/// An executable or a library.
+pub trait Image: Read + Seek {}
+
+impl<T: Read + Seek> Image for T {}
+
+/// The process's memory.
+pub trait Memory {
+    /// Fills `buffer` from `address` on.
+    ///
+    /// # Errors
+    ///
+    /// Where not all of it can be read.
+    fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()>;
+}
+
+/// `/proc/PID/mem`, which stays readable for who has opened it.
+impl Memory for File {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.read_exact_at(buffer, address)
+    }
+}
+
+/// What can be seen of a process. Each error says why something cannot be had, in words for the reader of the report.
+pub trait Process {
+    /// The executable that runs, also where its file was removed or replaced.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be opened.
+    fn executable(&self) -> Result<Box<dyn Image>, String>;
+
+    /// `/proc/PID/maps`.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read.
+    fn maps(&self) -> Result<Vec<u8>, String>;
+
+    /// `/proc/PID/environ`: what the process was started with.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read.
+    fn environ(&self) -> Result<Vec<u8>, String>;
+
+    /// `/proc/PID/cmdline`, raw.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read.
+    fn arguments(&self) -> Result<Vec<u8>, String>;
+
+    /// A file by its path as the process sees it: through `/proc/PID/root`, so also in a container.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be opened.
+    fn file(&self, path: &[u8]) -> Result<Box<dyn Image>, String>;
+}
