@@ -332,7 +332,7 @@ proptest! {
             prop_assert_eq!(&assembled(&journal[..end], &last_of(&capture)), &file);
         }
         // The journal itself says the same.
-        let loaded = load(&journal[..]).unwrap();
+        let loaded = load::<()>(&journal[..]).unwrap();
         prop_assert!(loaded.journal.unwrap().ended);
         prop_assert_eq!(value(&read(&journal[..]).unwrap()), value(&capture));
         prop_assert!(loaded.capture.is_complete() == capture.is_complete());
@@ -375,7 +375,7 @@ proptest! {
         for cut in (ends[0]..journal.len()).filter(|&cut| cut % every == 0 || is_near(cut)) {
             // A line is whole without its end, too.
             let lines = ends.iter().filter(|&&end| end - 1 <= cut).count();
-            let loaded = load(&journal[..cut]).unwrap();
+            let loaded = load::<()>(&journal[..cut]).unwrap();
             let partial = journal.get(ends[lines - 1]..cut).map_or(0, <[u8]>::len);
             prop_assert_eq!(loaded.journal.unwrap().cut_bytes, partial as u64);
             if is_near(cut) {
@@ -547,7 +547,7 @@ fn whole_lines_are_read_at_every_single_byte() {
     let journal = run_of(&steps).finish().1;
     let first = journal.iter().position(|&byte| byte == b'\n').unwrap();
     for cut in first..journal.len() {
-        let loaded = load(&journal[..cut]).unwrap();
+        let loaded = load::<()>(&journal[..cut]).unwrap();
         let start = journal[..cut].iter().rposition(|&byte| byte == b'\n');
         let rest = cut - start.map_or(0, |at| at + 1);
         let is_whole = journal.get(cut) == Some(&b'\n');

@@ -94,6 +94,9 @@ pub struct Options {
     /// Do not count page faults
     #[arg(long)]
     pub no_faults: bool,
+    /// Do not look at what runs in the process: no runtime, no figures of Go's heap, less of an answer
+    #[arg(long)]
+    pub no_runtime: bool,
     /// Use colours
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Color,

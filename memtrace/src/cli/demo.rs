@@ -40,6 +40,7 @@ pub fn run(demo: DemoArgs) -> anyhow::Result<ExitCode> {
         mode: WantedMode::Best,
         no_syscalls: false,
         no_faults: false,
+        no_runtime: false,
         color,
         bpf_log: false,
         self_stats: false,

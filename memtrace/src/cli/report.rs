@@ -19,8 +19,9 @@ use crate::{
     timeline::{Capture, Loaded, ReadError, Unassembled, load as read},
     view::{
         format::{BOLD, paint, untrusted},
-        replaced, table,
+        replaced, whole,
     },
+    verdict::{Case, Trend, judge},
 };
 
 /// Prints each file's table. A file that cannot be read keeps none of the others from being printed.
@@ -33,7 +34,14 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     for path in &files {
         let name = path.to_string_lossy();
         // Nothing of a file is printed before all of it has been checked.
-        let (Loaded { capture, journal }, busy) = match load(path) {
+        let (
+            Loaded {
+                capture,
+                digests: _,
+                journal,
+            },
+            busy,
+        ) = match load(path) {
             Ok(loaded) => loaded,
             Err(error) => {
                 failed = true;
@@ -42,6 +50,10 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
                 continue;
             }
         };
+        judge_unjudged(&mut loaded);
+        let Loaded {
+            capture, journal, ..
+        } = loaded;
         let separator = if printed { "\n" } else { "" };
         let headline = (files.len() > 1).then(|| headline(&name, &capture));
         print(&mut out, separator, headline, &capture)
@@ -65,7 +77,7 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Also says whether it is written to at this moment.
-fn load(path: &Path) -> anyhow::Result<(Loaded, bool)> {
+fn load(path: &Path) -> anyhow::Result<(Loaded<Trend>, bool)> {
     if path == Path::new("-") {
         return Ok((read(io::stdin().lock())?, false));
     }
@@ -83,6 +95,26 @@ fn load(path: &Path) -> anyhow::Result<(Loaded, bool)> {
             bail!("there is no such file; `memtrace --json FILE` writes one")
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Answers for the epochs of which the file has no answer: of a capture that memtrace did not end, or that a version wrote
+/// which did not judge.
+fn judge_unjudged(loaded: &mut Loaded<Trend>) {
+    let Loaded {
+        capture, digests, ..
+    } = loaded;
+    let epochs = capture.earlier_epochs.iter_mut();
+    for (epoch, trend) in epochs.chain([&mut capture.epoch]).zip(digests) {
+        if epoch.verdict.is_none() {
+            epoch.verdict = Some(judge(&Case {
+                host: &capture.host,
+                target: &epoch.target,
+                capture: &epoch.capture,
+                summary: &epoch.summary,
+                trend,
+            }));
+        }
     }
 }
 
@@ -135,9 +167,9 @@ fn print(
         .iter()
         .zip(later.chain([&capture.epoch]))
     {
-        let report = table(&capture.host, epoch, out.width());
+        let report = whole(&capture.host, epoch, out.width());
         let next = replaced(next.target.pid, &next.target.comm);
         out.print(&format!("{report}\n{next}\n\n"))?;
     }
-    out.print(&table(&capture.host, &capture.epoch, out.width()))
+    out.print(&whole(&capture.host, &capture.epoch, out.width()))
 }

@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     args::{Cli, Options, TraceArgs, WantedMode},
-    capture::{Capturing, Ended},
+    capture::{Beside, Capturing, Ended},
     exit,
     output::{self, Out},
     privileges,
@@ -77,6 +77,7 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
         return Err(probe::ProbeError::TargetGone(pid).into());
     }
     let sampler = sampler.context("the process ended while memtrace was attaching")?;
+    let beside = Beside::open(pid, options.no_runtime);
     privileges::shed(&session, &sampler, &mut sink, None)?;
     let (ended, _) = runtime()?
         .block_on(async {
@@ -84,6 +85,7 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
             capture(
                 &mut session,
                 sampler,
+                beside,
                 target,
                 &mut out,
                 options,
@@ -132,10 +134,12 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
         target.renew();
         let sampler =
             Sampler::open(pid).context("the program ended before it could be looked at")?;
+        let beside = Beside::open(pid, options.no_runtime);
         privileges::shed(&session, &sampler, &mut sink, Some(&spawned))?;
         let (ended, signalled) = capture(
             &mut session,
             sampler,
+            beside,
             target,
             &mut out,
             options,
@@ -307,6 +311,7 @@ fn give_memory_back() {
 async fn capture(
     session: &mut Session,
     sampler: Sampler,
+    beside: Beside,
     target: Target,
     out: &mut Out,
     options: &Options,
@@ -329,7 +334,9 @@ async fn capture(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut grace = None;
     let mut signalled = None;
-    let mut capturing = Capturing::begin(session, sampler, target, out, options, journal)?;
+    let mut capturing = Capturing::begin(
+        session, sampler, beside, target, out, options, journal,
+    )?;
     let end = loop {
         if capturing.journal_stopped() {
             break End::Interrupted;

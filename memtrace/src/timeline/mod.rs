@@ -23,7 +23,7 @@ pub use capture::{
 pub use cgroup::{CgroupFigures, CgroupInfo};
 pub use holdings::{BridgePart, MappingGroup, MappingKind, Returned};
 pub use journal::{Journal, Known, TakenBack};
-pub use read::{Position, ReadError, load, read, read_closing};
+pub use read::{Digest, Position, ReadError, load, read, read_closing};
 pub use read_journal::{Loaded, Unassembled};
 pub use recorder::{Final, Observed, Recorder};
 pub use runtime::{ExpectedRelease, GoFigures, Missing, RuntimeInfo};

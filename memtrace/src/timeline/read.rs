@@ -5,16 +5,17 @@
 use std::{
     fmt,
     io::{self, BufReader, Cursor, Read},
+    marker::PhantomData,
 };
 
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::error::Category;
 
 use super::{
-    Capture, CaptureInfo, Epoch, HostInfo, SCHEMA, Summary, TargetInfo, Tick, Verdict,
+    Capture, CaptureInfo, Epoch, HostInfo, SCHEMA, Summary, TakenBack, TargetInfo, Tick, Verdict,
     read_journal::{self, Loaded},
 };
 use crate::view::format::{size, untrusted};
@@ -140,13 +141,24 @@ impl fmt::Display for Position {
     }
 }
 
+/// What is worked out of an epoch's ticks while they are read, whether they are kept or not.
+pub trait Digest: Default {
+    /// Takes note of the next tick.
+    fn note(&mut self, tick: &Tick);
+}
+
+/// Nothing is.
+impl Digest for () {
+    fn note(&mut self, _: &Tick) {}
+}
+
 /// Reads a capture, or a journal as at its last whole line.
 ///
 /// # Errors
 ///
 /// Where it cannot be read, or is not a whole capture of this version's schema, nor the beginning of a journal.
 pub fn read(source: impl Read) -> Result<Capture, ReadError> {
-    parse::<Vec<Tick>>(source, true).map(|loaded| loaded.capture)
+    parse::<Every, ()>(source).map(|loaded| loaded.capture)
 }
 
 /// Reads a capture for its table. Every tick is checked, and none is kept but the last one, and the last one that has seen
@@ -156,39 +168,33 @@ pub fn read(source: impl Read) -> Result<Capture, ReadError> {
 ///
 /// As [`read`].
 pub fn read_closing(source: impl Read) -> Result<Capture, ReadError> {
-    load(source).map(|loaded| loaded.capture)
+    load::<()>(source).map(|loaded| loaded.capture)
 }
 
-/// As [`read_closing`], and says whether it was a journal.
+/// As [`read_closing`], with what `D` makes of the ticks, and says whether it was a journal.
 ///
 /// # Errors
 ///
 /// As [`read`].
-pub fn load(source: impl Read) -> Result<Loaded, ReadError> {
-    parse::<Closing>(source, false)
+pub fn load<D: Digest>(source: impl Read) -> Result<Loaded<D>, ReadError> {
+    parse::<Closing, D>(source)
 }
 
-fn parse<T: DeserializeOwned + Into<Vec<Tick>>>(
-    mut source: impl Read,
-    all: bool,
-) -> Result<Loaded, ReadError> {
+fn parse<K: Keep, D: Digest>(mut source: impl Read) -> Result<Loaded<D>, ReadError> {
     // What was read to find the schema is read again, for everything.
     let mut seen = Vec::new();
     let Found { version, journal } = look(&mut source, &mut seen, MOST_BEFORE_SCHEMA)?;
     let again = BufReader::new(Cursor::new(seen).chain(source));
     if journal {
-        return read_journal::read(again, version, all);
+        return read_journal::read::<K, D>(again, version);
     }
     let mut json = serde_json::Deserializer::from_reader(again);
-    let flat: Flat<T> = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let flat: Flat<K, D> = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         wrong(error.into_inner(), &path, &version)
     })?;
     json.end().map_err(|error| wrong(error, "", &version))?;
-    Ok(Loaded {
-        capture: flat.into(),
-        journal: None,
-    })
+    Ok(flat.into())
 }
 
 /// What is known of a file that this version can read.
@@ -342,32 +348,32 @@ impl<'de> Visitor<'de> for Look<'_> {
 /// [`Capture`] as it stands in the file. Its own `flatten` would hold the whole file in memory before it looks at a field,
 /// and then not know where that was.
 #[derive(Deserialize)]
-#[serde(bound = "T: DeserializeOwned")]
-struct Flat<T> {
+#[serde(bound = "K: Keep, D: Digest")]
+struct Flat<K, D> {
     schema: String,
     memtrace_version: String,
     host: HostInfo,
     target: TargetInfo,
     capture: CaptureInfo,
     summary: Summary,
-    timeline: T,
+    timeline: Ticks<K, D>,
     verdict: Option<Verdict>,
-    earlier_epochs: Vec<FlatEpoch<T>>,
+    earlier_epochs: Vec<FlatEpoch<K, D>>,
 }
 
 /// [`Epoch`].
 #[derive(Deserialize)]
-#[serde(bound = "T: DeserializeOwned")]
-struct FlatEpoch<T> {
+#[serde(bound = "K: Keep, D: Digest")]
+struct FlatEpoch<K, D> {
     target: TargetInfo,
     capture: CaptureInfo,
     summary: Summary,
-    timeline: T,
+    timeline: Ticks<K, D>,
     verdict: Option<Verdict>,
 }
 
-impl<T: Into<Vec<Tick>>> From<Flat<T>> for Capture {
-    fn from(flat: Flat<T>) -> Self {
+impl<K: Keep, D> From<Flat<K, D>> for Loaded<D> {
+    fn from(flat: Flat<K, D>) -> Self {
         let Flat {
             schema,
             memtrace_version,
@@ -386,77 +392,153 @@ impl<T: Into<Vec<Tick>>> From<Flat<T>> for Capture {
             timeline,
             verdict,
         };
+        let (earlier_epochs, mut digests): (Vec<Epoch>, Vec<D>) =
+            earlier_epochs.into_iter().map(FlatEpoch::split).unzip();
+        let (epoch, digest) = last.split();
+        digests.push(digest);
         Self {
-            schema,
-            memtrace_version,
-            host,
-            epoch: last.into(),
-            earlier_epochs: earlier_epochs.into_iter().map(Epoch::from).collect(),
+            capture: Capture {
+                schema,
+                memtrace_version,
+                host,
+                epoch,
+                earlier_epochs,
+            },
+            digests,
+            journal: None,
         }
     }
 }
 
-impl<T: Into<Vec<Tick>>> From<FlatEpoch<T>> for Epoch {
-    fn from(flat: FlatEpoch<T>) -> Self {
-        let FlatEpoch {
+impl<K: Keep, D> FlatEpoch<K, D> {
+    fn split(self) -> (Epoch, D) {
+        let Self {
             target,
             capture,
             summary,
             timeline,
             verdict,
-        } = flat;
-        Self {
+        } = self;
+        let epoch = Epoch {
             target,
             capture,
             summary,
-            timeline: timeline.into(),
+            timeline: timeline.kept.into_ticks(),
             verdict,
+        };
+        (epoch, timeline.digest)
+    }
+}
+
+/// Which ticks of an epoch are kept.
+pub(super) trait Keep: Default {
+    /// Takes the next one, which has this number.
+    fn push(&mut self, number: u64, tick: Tick);
+
+    /// Takes back what was compared with the next program's memory.
+    fn take_back(&mut self, taken: TakenBack);
+
+    /// Those that were kept, oldest first.
+    fn into_ticks(self) -> Vec<Tick>;
+}
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct Every(Vec<Tick>);
+
+impl Keep for Every {
+    fn push(&mut self, _: u64, tick: Tick) {
+        self.0.push(tick);
+    }
+
+    fn take_back(&mut self, taken: TakenBack) {
+        for (number, tick) in (0..).zip(&mut self.0) {
+            if taken.concerns(number) {
+                tick.take_back();
+            }
         }
     }
+
+    fn into_ticks(self) -> Vec<Tick> {
+        self.0
+    }
 }
 
-/// What the table needs of a timeline.
+/// What a table needs: the last one, and the last one before it that has seen LazyFree. With their numbers.
 #[derive(Default)]
-struct Closing {
-    with_lazyfree: Option<Tick>,
-    last: Option<Tick>,
+pub(super) struct Closing {
+    with_lazyfree: Option<(u64, Tick)>,
+    last: Option<(u64, Tick)>,
 }
 
-impl From<Closing> for Vec<Tick> {
-    fn from(closing: Closing) -> Self {
-        closing
-            .with_lazyfree
-            .into_iter()
-            .chain(closing.last)
-            .collect()
+impl Keep for Closing {
+    fn push(&mut self, number: u64, tick: Tick) {
+        if let Some(before) = self.last.replace((number, tick))
+            && before.1.lazyfree_bytes.is_some()
+        {
+            self.with_lazyfree = Some(before);
+        }
+    }
+
+    fn take_back(&mut self, taken: TakenBack) {
+        for (number, tick) in self.with_lazyfree.iter_mut().chain(&mut self.last) {
+            if taken.concerns(*number) {
+                tick.take_back();
+            }
+        }
+    }
+
+    fn into_ticks(self) -> Vec<Tick> {
+        let kept = self.with_lazyfree.into_iter().chain(self.last);
+        kept.map(|(_, tick)| tick).collect()
     }
 }
 
-impl<'de> Deserialize<'de> for Closing {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(Ticks)
+/// The ticks of an epoch as they are read.
+#[derive(Default)]
+pub(super) struct Ticks<K, D> {
+    count: u64,
+    kept: K,
+    digest: D,
+}
+
+impl<K: Keep, D: Digest> Ticks<K, D> {
+    pub(super) fn push(&mut self, tick: Tick) {
+        self.digest.note(&tick);
+        self.kept.push(self.count, tick);
+        self.count += 1;
+    }
+
+    pub(super) fn take_back(&mut self, taken: TakenBack) {
+        self.kept.take_back(taken);
+    }
+
+    pub(super) fn split(self) -> (Vec<Tick>, D) {
+        (self.kept.into_ticks(), self.digest)
     }
 }
 
-struct Ticks;
+impl<'de, K: Keep, D: Digest> Deserialize<'de> for Ticks<K, D> {
+    fn deserialize<S: Deserializer<'de>>(source: S) -> Result<Self, S::Error> {
+        source.deserialize_seq(TickVisitor(PhantomData))
+    }
+}
 
-impl<'de> Visitor<'de> for Ticks {
-    type Value = Closing;
+struct TickVisitor<K, D>(PhantomData<(K, D)>);
+
+impl<'de, K: Keep, D: Digest> Visitor<'de> for TickVisitor<K, D> {
+    type Value = Ticks<K, D>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a sequence")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut ticks: A) -> Result<Closing, A::Error> {
-        let mut closing = Closing::default();
-        while let Some(tick) = ticks.next_element::<Tick>()? {
-            if let Some(before) = closing.last.replace(tick)
-                && before.lazyfree_bytes.is_some()
-            {
-                closing.with_lazyfree = Some(before);
-            }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Ticks<K, D>, A::Error> {
+        let mut ticks = Ticks::default();
+        while let Some(tick) = seq.next_element::<Tick>()? {
+            ticks.push(tick);
         }
-        Ok(closing)
+        Ok(ticks)
     }
 }
 

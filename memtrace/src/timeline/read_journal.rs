@@ -12,7 +12,7 @@ use super::{
     Account, Capture, CauseRow, Children, Epoch, Faults, HookInfo, HostInfo, LossInfo, Position,
     ReadError, SCHEMA, TakenBack, TargetInfo, Tick,
     journal::{Changes, FORMAT, Unfinished},
-    read::{QUOTED, what},
+    read::{Digest, Keep, QUOTED, Ticks, what},
 };
 use crate::view::format::{size, untrusted};
 
@@ -23,9 +23,11 @@ const MOST: u64 = 64 << 20;
 
 /// A capture, and what it was read from.
 #[derive(Clone, Debug)]
-pub struct Loaded {
+pub struct Loaded<D> {
     /// The capture.
     pub capture: Capture,
+    /// What was worked out of the ticks: of the earlier epochs, oldest first, and of the last one.
+    pub digests: Vec<D>,
     /// `None`: a capture file. Otherwise it was a journal.
     pub journal: Option<Unassembled>,
 }
@@ -62,8 +64,11 @@ struct Line {
     next: Option<Account>,
 }
 
-/// Reads a journal from its first line. Keeps `all` ticks, or those that a table needs.
-pub(super) fn read(source: impl BufRead, version: String, all: bool) -> Result<Loaded, ReadError> {
+/// Reads a journal from its first line.
+pub(super) fn read<K: Keep, D: Digest>(
+    source: impl BufRead,
+    version: String,
+) -> Result<Loaded<D>, ReadError> {
     let mut lines = Lines {
         source,
         version,
@@ -84,11 +89,11 @@ pub(super) fn read(source: impl BufRead, version: String, all: bool) -> Result<L
         }
         parsed => parsed.map_err(Bad::into_error)?,
     };
-    let mut epochs = Epochs {
-        all,
+    let mut epochs = Epochs::<K, D> {
         earlier: Vec::new(),
+        digests: Vec::new(),
         current: Some(Unfinished::new(epoch)),
-        kept: Kept::new(all),
+        ticks: Ticks::default(),
         last: None,
     };
     let mut cut_bytes = 0;
@@ -100,7 +105,8 @@ pub(super) fn read(source: impl BufRead, version: String, all: bool) -> Result<L
         }
     }
     let ended = epochs.current.is_none();
-    let (epoch, earlier_epochs) = epochs.into_epochs().map_err(|what| lines.wrong(what))?;
+    let (epoch, earlier_epochs, digests) =
+        epochs.into_epochs().map_err(|what| lines.wrong(what))?;
     Ok(Loaded {
         capture: Capture {
             schema: SCHEMA.to_owned(),
@@ -109,21 +115,23 @@ pub(super) fn read(source: impl BufRead, version: String, all: bool) -> Result<L
             epoch,
             earlier_epochs,
         },
+        digests,
         journal: Some(Unassembled { ended, cut_bytes }),
     })
 }
 
 /// What the lines have told so far.
-struct Epochs {
-    all: bool,
+struct Epochs<K, D> {
     earlier: Vec<Epoch>,
+    /// Of every epoch that has ended.
+    digests: Vec<D>,
     /// The one that goes on; none once the last one has ended.
     current: Option<Unfinished>,
-    kept: Kept,
+    ticks: Ticks<K, D>,
     last: Option<Epoch>,
 }
 
-impl Epochs {
+impl<K: Keep, D: Digest> Epochs<K, D> {
     fn take(&mut self, line: Line) -> Result<(), &'static str> {
         let Line {
             tick,
@@ -153,15 +161,17 @@ impl Epochs {
                     target,
                 };
                 current.tick(&tick, changes);
-                self.kept.push(tick);
+                self.ticks.push(tick);
                 Ok(())
             }
             (None, Some(ended)) => {
-                let mut kept = std::mem::replace(&mut self.kept, Kept::new(self.all));
+                let mut ticks = std::mem::take(&mut self.ticks);
                 if let Some(taken_back) = taken_back {
-                    kept.take_back(taken_back);
+                    ticks.take_back(taken_back);
                 }
-                let epoch = Epoch::of(ended, kept.into_ticks());
+                let (ticks, digest) = ticks.split();
+                self.digests.push(digest);
+                let epoch = Epoch::of(ended, ticks);
                 match next {
                     Some(_) => self.earlier.push(epoch),
                     None => self.last = Some(epoch),
@@ -173,55 +183,18 @@ impl Epochs {
         }
     }
 
-    /// The last epoch, and those before it.
-    fn into_epochs(self) -> Result<(Epoch, Vec<Epoch>), &'static str> {
+    /// The last epoch, those before it, and all digests.
+    fn into_epochs(mut self) -> Result<(Epoch, Vec<Epoch>, Vec<D>), &'static str> {
         let last = match (self.current, self.last) {
-            (Some(current), _) => Epoch::of(current.into_account(), self.kept.into_ticks()),
+            (Some(current), _) => {
+                let (ticks, digest) = self.ticks.split();
+                self.digests.push(digest);
+                Epoch::of(current.into_account(), ticks)
+            }
             (None, Some(last)) => last,
             (None, None) => return Err("it tells of no epoch"),
         };
-        Ok((last, self.earlier))
-    }
-}
-
-/// The ticks of an epoch, with their numbers: all, or the last one, and the last one before it that has seen LazyFree.
-struct Kept {
-    all: bool,
-    count: u64,
-    ticks: Vec<(u64, Tick)>,
-}
-
-impl Kept {
-    const fn new(all: bool) -> Self {
-        Self {
-            all,
-            count: 0,
-            ticks: Vec::new(),
-        }
-    }
-
-    fn push(&mut self, tick: Tick) {
-        if !self.all
-            && let Some(before) = self.ticks.pop()
-            && before.1.lazyfree_bytes.is_some()
-        {
-            self.ticks.clear();
-            self.ticks.push(before);
-        }
-        self.ticks.push((self.count, tick));
-        self.count += 1;
-    }
-
-    fn take_back(&mut self, taken: TakenBack) {
-        for (number, tick) in &mut self.ticks {
-            if taken.concerns(*number) {
-                tick.take_back();
-            }
-        }
-    }
-
-    fn into_ticks(self) -> Vec<Tick> {
-        self.ticks.into_iter().map(|(_, tick)| tick).collect()
+        Ok((last, self.earlier, self.digests))
     }
 }
 

@@ -7,7 +7,10 @@ use memtrace_common::{
     layout::Pages,
 };
 
-use super::{Bytes4, CauseRow, Faults, Summary, TakenBack, Tick, TickCause, capture::ErrnoCount};
+use super::{
+    Bytes4, CauseRow, CgroupFigures, Faults, GoFigures, Summary, TakenBack, Tick, TickCause,
+    capture::ErrnoCount,
+};
 use crate::{
     ledger::{Check, Names, Reading, Row, rows, rss_of},
     probe::Mode,
@@ -25,6 +28,10 @@ pub struct Observed {
     pub smaps: Option<Smaps>,
     /// The ledger against `statm`.
     pub check: Option<Check>,
+    /// Go's own figures.
+    pub go: Option<GoFigures>,
+    /// The memory cgroup's.
+    pub cgroup: Option<CgroupFigures>,
 }
 
 /// What closes an epoch.
@@ -177,8 +184,8 @@ impl Recorder {
                 .into_iter()
                 .map(|row| self.tick_cause(row))
                 .collect(),
-            go: None,
-            cgroup: None,
+            go: observed.go,
+            cgroup: observed.cgroup,
         };
         match (tick.unexplained_bytes, tick.unexplained_bound_bytes) {
             (Some(0), Some(0)) => self.suspect = None,

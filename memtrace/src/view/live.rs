@@ -5,27 +5,115 @@ use std::fmt::{self, Display};
 use super::format::{BOLD, DIM, change, count, paint, signed_size, size, untrusted};
 use crate::timeline::{Mode, Tick, TickCause};
 
-/// Column widths: 80 in all.
+/// Width of the first column: 80 in all.
 const TIME: usize = 8;
-const COLUMN: usize = 9;
-/// From this width on, the largest cause is named behind the columns.
+/// From this width on, there are all columns, and the largest cause is named behind them.
 const WIDE: usize = 112;
+
+/// What a column shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Column {
+    Rss,
+    Change,
+    Anon,
+    File,
+    Shmem,
+    Swap,
+    LazyFree,
+    HeapInuse,
+    HeapReleased,
+    Faults,
+}
+
+/// Which columns there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Columns {
+    mode: Mode,
+    /// Go's figures are known.
+    go: bool,
+    wide: bool,
+}
+
+impl Columns {
+    /// Those that fit: with Go's own figures, where there are any, in place of the parts of RSS.
+    #[must_use]
+    pub const fn new(mode: Mode, go: bool, width: usize) -> Self {
+        Self {
+            mode,
+            go,
+            wide: width >= WIDE,
+        }
+    }
+
+    const fn list(self) -> &'static [Column] {
+        use Column::{
+            Anon, Change, Faults, File, HeapInuse, HeapReleased, LazyFree, Rss, Shmem, Swap,
+        };
+        match (self.go, self.wide) {
+            (false, _) => &[Rss, Change, Anon, File, Shmem, Swap, LazyFree, Faults],
+            (true, false) => &[Rss, Change, LazyFree, HeapInuse, HeapReleased, Swap, Faults],
+            (true, true) => &[
+                Rss,
+                Change,
+                Anon,
+                File,
+                Swap,
+                LazyFree,
+                HeapInuse,
+                HeapReleased,
+                Faults,
+            ],
+        }
+    }
+}
+
+impl Column {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Rss => "RSS",
+            Self::Change => "change",
+            Self::Anon => "anon",
+            Self::File => "file",
+            Self::Shmem => "shmem",
+            Self::Swap => "swap",
+            Self::LazyFree => "LazyFree",
+            Self::HeapInuse => "HeapInuse",
+            Self::HeapReleased => "HeapReleased",
+            Self::Faults => "faults/s",
+        }
+    }
+
+    const fn width(self) -> usize {
+        match self {
+            Self::HeapInuse => 11,
+            Self::HeapReleased => 14,
+            _ => 9,
+        }
+    }
+
+    /// In the approximate mode it may be off.
+    const fn is_sampled(self) -> bool {
+        matches!(
+            self,
+            Self::Rss | Self::Change | Self::Anon | Self::File | Self::Shmem | Self::Swap
+        )
+    }
+}
 
 /// The headline over the lines. A `~` marks what is sampled, and may be off.
 #[must_use]
-pub fn live_header(mode: Mode, width: usize) -> String {
+pub fn live_header(columns: Columns) -> String {
     let mut line = format!("{:>TIME$}", "time");
-    for name in ["RSS", "change", "anon", "file", "shmem", "swap"] {
-        let name = match mode {
-            Mode::Exact => name.to_owned(),
-            Mode::Approximate => format!("~{name}"),
+    for column in columns.list() {
+        let mark = if columns.mode == Mode::Approximate && column.is_sampled() {
+            "~"
+        } else {
+            ""
         };
-        line.push_str(&format!("{name:>COLUMN$}"));
+        let name = format!("{mark}{}", column.name());
+        line.push_str(&format!("{name:>0$}", column.width()));
     }
-    for name in ["LazyFree", "faults/s"] {
-        line.push_str(&format!("{name:>COLUMN$}"));
-    }
-    if width >= WIDE {
+    if columns.wide {
         line.push_str("  largest cause");
     }
     paint(BOLD, &line)
@@ -39,15 +127,48 @@ pub struct LiveLine<'a> {
     pub before: Option<(u64, i64)>,
     /// RSS at the start.
     pub start: i64,
-    /// Columns of the terminal.
-    pub width: usize,
+    /// Those of the headline.
+    pub columns: Columns,
+}
+
+impl LiveLine<'_> {
+    /// What stands in a column, and whether it is nothing of note.
+    fn value(&self, column: Column) -> (String, bool) {
+        let tick = self.tick;
+        let (before_ns, before_rss) = self.before.unwrap_or((0, self.start));
+        let part = |bytes: i64| (signed_size(bytes), bytes == 0);
+        let known = |bytes: Option<u64>| match bytes {
+            Some(bytes) => (size(bytes), bytes == 0),
+            None => ("-".to_owned(), true),
+        };
+        match column {
+            Column::Rss => (signed_size(tick.rss_bytes), false),
+            Column::Change => {
+                let delta = tick.rss_bytes.saturating_sub(before_rss);
+                (change(delta), delta == 0)
+            }
+            Column::Anon => part(tick.anon_bytes),
+            Column::File => part(tick.file_bytes),
+            Column::Shmem => part(tick.shmem_bytes),
+            Column::Swap => part(tick.swap_bytes),
+            Column::LazyFree => known(tick.lazyfree_bytes),
+            Column::HeapInuse => known(tick.go.and_then(|go| go.heap_inuse_bytes)),
+            Column::HeapReleased => known(tick.go.and_then(|go| go.heap_released_bytes)),
+            Column::Faults => match tick.faults {
+                Some(faults) => {
+                    let elapsed = tick.t_ns.saturating_sub(before_ns).max(1);
+                    let rate = (u128::from(faults) * 1_000_000_000 / u128::from(elapsed)) as u64;
+                    (count(rate), rate == 0)
+                }
+                None => ("-".to_owned(), true),
+            },
+        }
+    }
 }
 
 impl Display for LiveLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tick = self.tick;
-        let (before_ns, before_rss) = self.before.unwrap_or((0, self.start));
-        let elapsed = tick.t_ns.saturating_sub(before_ns).max(1);
         let seconds = tick.t_ns as f64 / 1e9;
         let time = if seconds < 1000.0 {
             format!("{seconds:.2}s")
@@ -55,29 +176,16 @@ impl Display for LiveLine<'_> {
             format!("{seconds:.0}s")
         };
         write!(f, "{time:>TIME$}")?;
-        cell(f, &signed_size(tick.rss_bytes), false)?;
-        let delta = tick.rss_bytes - before_rss;
-        cell(f, &change(delta), delta == 0)?;
-        for bytes in [
-            tick.anon_bytes,
-            tick.file_bytes,
-            tick.shmem_bytes,
-            tick.swap_bytes,
-        ] {
-            cell(f, &signed_size(bytes), bytes == 0)?;
-        }
-        match tick.lazyfree_bytes {
-            Some(bytes) => cell(f, &size(bytes), bytes == 0)?,
-            None => cell(f, "-", true)?,
-        }
-        match tick.faults {
-            Some(faults) => {
-                let rate = (u128::from(faults) * 1_000_000_000 / u128::from(elapsed)) as u64;
-                cell(f, &count(rate), rate == 0)?;
+        for &column in self.columns.list() {
+            let (text, dim) = self.value(column);
+            let text = format!("{text:>0$}", column.width());
+            if dim {
+                write!(f, "{DIM}{text}{DIM:#}")?;
+            } else {
+                f.write_str(&text)?;
             }
-            None => cell(f, "-", true)?,
         }
-        if self.width >= WIDE
+        if self.columns.wide
             && let Some(cause) = largest(&tick.causes)
         {
             write!(f, "  {}", name(cause))?;
@@ -88,15 +196,6 @@ impl Display for LiveLine<'_> {
             }
         }
         Ok(())
-    }
-}
-
-fn cell(f: &mut fmt::Formatter<'_>, text: &str, dim: bool) -> fmt::Result {
-    let text = format!("{text:>COLUMN$}");
-    if dim {
-        write!(f, "{DIM}{text}{DIM:#}")
-    } else {
-        f.write_str(&text)
     }
 }
 
@@ -160,19 +259,23 @@ mod tests {
         anstream::adapter::strip_str(text).to_string()
     }
 
-    #[test]
-    fn header_and_line_are_aligned_and_fit_80_columns() {
-        let tick = tick();
+    fn line(tick: &Tick, columns: Columns) -> String {
         let line = LiveLine {
-            tick: &tick,
+            tick,
             before: Some((1_000_000_000, 20 << 20)),
             start: 0,
-            width: 80,
+            columns,
         };
-        let line = plain(&line.to_string());
-        let header = plain(&live_header(Mode::Exact, 80));
+        plain(&line.to_string())
+    }
+
+    #[test]
+    fn header_and_line_are_aligned_and_fit_80_columns() {
+        let columns = Columns::new(Mode::Exact, false, 80);
+        let line = line(&tick(), columns);
+        let header = plain(&live_header(columns));
         assert_eq!(line.len(), header.len());
-        let sampled = plain(&live_header(Mode::Approximate, 80));
+        let sampled = plain(&live_header(Columns::new(Mode::Approximate, false, 80)));
         assert_eq!(line.len(), sampled.len());
         assert!(sampled.contains(" ~RSS "), "{sampled}");
         assert!(line.len() <= 80);
@@ -183,14 +286,28 @@ mod tests {
     }
 
     #[test]
+    fn a_go_program_has_columns_of_its_own() {
+        let mut tick = tick();
+        tick.go = Some(crate::timeline::GoFigures {
+            heap_inuse_bytes: Some(12 << 20),
+            heap_released_bytes: None,
+            ..Default::default()
+        });
+        for width in [80, 120] {
+            let columns = Columns::new(Mode::Exact, true, width);
+            let header = plain(&live_header(columns));
+            let line = line(&tick, columns);
+            let end = header.find("HeapInuse").unwrap() + "HeapInuse".len();
+            assert!(line[..end].ends_with(" 12.00M"), "{line}");
+            let end = header.find("HeapReleased").unwrap() + "HeapReleased".len();
+            assert!(line[..end].ends_with("  -"), "{line}");
+            assert!(header.len() <= width, "{header}");
+        }
+    }
+
+    #[test]
     fn a_wide_terminal_names_the_largest_cause() {
-        let tick = tick();
-        let line = LiveLine {
-            tick: &tick,
-            before: None,
-            start: 0,
-            width: 120,
-        };
-        assert!(plain(&line.to_string()).ends_with("  fault +200.0M"));
+        let line = line(&tick(), Columns::new(Mode::Exact, false, 120));
+        assert!(line.ends_with("  fault +200.0M"), "{line}");
     }
 }

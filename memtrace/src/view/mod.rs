@@ -2,10 +2,26 @@
 
 mod doctor;
 pub mod format;
+mod holdings;
 mod live;
 mod self_stats;
 mod table;
+mod verdict;
 
 pub use doctor::doctor;
-pub use live::{LiveLine, live_header};
+pub use live::{Columns, LiveLine, live_header};
 pub use table::{replaced, table};
+pub use verdict::verdict;
+
+use crate::timeline::{Epoch, HostInfo};
+
+/// Everything that is said of an epoch at its end: the table, and below it the answer, which is what most people look for.
+#[must_use]
+pub fn whole(host: &HostInfo, epoch: &Epoch, width: usize) -> String {
+    let mut text = table(host, epoch, width);
+    if let Some(answer) = &epoch.verdict {
+        text.push('\n');
+        text.push_str(&verdict(answer, width));
+    }
+    text
+}

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     format::{BAD, BOLD, DIM, GOOD, change, count, paint, signed_size, size, span, untrusted},
+    holdings::holdings,
     self_stats::self_stats,
 };
 use crate::{
@@ -31,6 +32,7 @@ pub fn table(host: &HostInfo, epoch: &Epoch, width: usize) -> String {
     text.push('\n');
     balance(&mut text, epoch, width);
     notes(&mut text, epoch, width);
+    holdings(&mut text, epoch);
     if let Some(stats) = &epoch.capture.self_stats {
         self_stats(&mut text, stats);
     }

@@ -1,9 +1,14 @@
 //! A capture: ticks, ends of epochs, and the report that comes of them.
 
+mod beside;
+mod closing;
+
 use std::time::{Duration, SystemTime};
 
 use memtrace_common::layout::EpochEnd;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+pub use beside::Beside;
 
 use super::{args::Options, journal::Writing, output::Out};
 use crate::{
@@ -17,7 +22,8 @@ use crate::{
         Account, CaptureInfo, Children, End, Epoch, Final, HookInfo, HostInfo, Known, LossInfo,
         Mode, Observed, ProgramStats, Recorder, SelfStats, TakenBack, TargetInfo,
     },
-    view::{LiveLine, live_header, replaced, table},
+    verdict::{Case, Trend, judge},
+    view::{Columns, LiveLine, live_header, replaced, whole},
 };
 
 /// Why a 32-bit process has no calls. The kernel's tracepoints leave them out, and `fentry` is on the native calls' functions.
@@ -31,19 +37,15 @@ const TRIES: u32 = 8;
 /// The kernel moves a counter first, and tells of it afterwards: for as long as an event takes, and longer where its thread loses
 /// the CPU in between, the ledger lags behind. What does not pass in some of these is a finding.
 const MOMENT: Duration = Duration::from_millis(1);
-/// How often `smaps_rollup` is read again where it leaves something unexplained.
-const DOUBTS: u32 = 4;
-/// Between two such readings; and none is repeated that took longer than this.
-const DOUBT_PAUSE: Duration = Duration::from_millis(20);
-/// Between two looks at whether an exec is over.
-const EXEC_PAUSE: Duration = Duration::from_millis(5);
 
 /// A running capture.
 pub struct Capturing<'a> {
     session: &'a mut Session,
     sampler: Sampler,
+    beside: Beside,
     target: Target,
     out: &'a mut Out,
+    columns: Columns,
     options: &'a Options,
     ration: Ration,
     host: HostInfo,
@@ -56,6 +58,8 @@ pub struct Capturing<'a> {
     said_merged: bool,
     number: u32,
     recorder: Recorder,
+    /// What the answer needs of the ticks.
+    trend: Trend,
     /// How far the sampled figures may be off: the most seen.
     sampling_bound: Option<u64>,
     started_at: SystemTime,
@@ -75,18 +79,12 @@ pub struct Ended {
     pub stopped: Option<FileError>,
 }
 
-/// What was compared, and with what.
-struct Comparison {
-    check: Option<Check>,
-    with: Option<String>,
-    smaps: Option<Smaps>,
-}
-
 impl<'a> Capturing<'a> {
     /// Begins with the epoch that the session is in, and writes what happens to `journal`.
     pub fn begin(
         session: &'a mut Session,
         sampler: Sampler,
+        beside: Beside,
         target: Target,
         out: &'a mut Out,
         options: &'a Options,
@@ -112,10 +110,13 @@ impl<'a> Capturing<'a> {
         let first = session.read(0)?;
         let mut capturing = Self {
             recorder: Recorder::new(host.page_size, count_faults, Reading::default()),
+            trend: Trend::default(),
+            columns: Columns::new(session.mode(), false, 0),
             number: 0,
             class: target.class,
             session,
             sampler,
+            beside,
             target,
             out,
             options,
@@ -178,8 +179,12 @@ impl<'a> Capturing<'a> {
 
     fn headline(&mut self) {
         if !self.options.quiet {
-            let header = live_header(self.session.mode(), self.out.width());
-            self.out.line(&header);
+            self.columns = Columns::new(
+                self.session.mode(),
+                self.beside.has_go(),
+                self.out.width(),
+            );
+            self.out.line(&live_header(self.columns));
         }
     }
 
@@ -204,8 +209,9 @@ impl<'a> Capturing<'a> {
     /// Reads everything once, and prints a line.
     pub fn tick(&mut self) -> Result<(), ProbeError> {
         if self.last_line.is_none() {
-            // A program often renames itself when it starts.
+            // A program often renames itself when it starts, and it maps its libraries.
             self.target.refresh();
+            self.beside.refresh();
         }
         if self.session.mode() == Mode::Approximate {
             return self.sampled_tick();
@@ -234,9 +240,9 @@ impl<'a> Capturing<'a> {
         let smaps = self.rationed_smaps(now, self.rss_bytes(&after));
         let observed = Observed {
             statm,
-            resident: None,
             smaps,
             check,
+            ..Observed::default()
         };
         self.note(now, &after, &observed)
     }
@@ -251,7 +257,7 @@ impl<'a> Capturing<'a> {
             statm: self.sampler.statm(),
             resident: Some(resident),
             smaps,
-            check: None,
+            ..Observed::default()
         };
         self.note(now, &reading, &observed)
     }
@@ -323,7 +329,13 @@ impl<'a> Capturing<'a> {
         };
         let start = self.recorder.rss_start_bytes();
         let known = self.known(reading, &names)?;
-        let tick = self.recorder.tick(now, reading, &names, observed);
+        let observed = Observed {
+            go: self.beside.go(),
+            cgroup: self.beside.cgroup(now),
+            ..*observed
+        };
+        let tick = self.recorder.tick(now, reading, &names, &observed);
+        self.trend.note(tick);
         if let Some((journal, known)) = self.journal.as_mut().zip(known) {
             journal.tick(tick, known);
         }
@@ -337,7 +349,7 @@ impl<'a> Capturing<'a> {
                 tick,
                 before: self.last_line,
                 start,
-                width: self.out.width(),
+                columns: self.columns,
             };
             let text = line.to_string();
             self.out.line(&text);
@@ -401,10 +413,12 @@ impl<'a> Capturing<'a> {
         self.print(&epoch);
         self.session.drained(self.number)?;
         self.sampler.renew();
+        self.beside.renew();
         self.complete &= epoch.is_complete();
         self.number += 1;
         let first = self.session.read(self.number)?;
         self.recorder = self.begin_epoch(&first);
+        self.trend = Trend::default();
         self.started_at = SystemTime::now();
         self.last_line = None;
         self.target.renew();
@@ -424,27 +438,6 @@ impl<'a> Capturing<'a> {
         self.out.line(&replaced(self.target.pid, &self.target.comm));
         self.headline();
         Ok(())
-    }
-
-    /// Waits until an exec is over, should the capture end in the midst of one: the process has its new memory already, and the
-    /// ledger is still the old one's. Whether the target has ended meanwhile.
-    fn let_exec_pass(&mut self) -> Result<bool, ProbeError> {
-        for _ in 0..TRIES {
-            let before = self.session.read(self.number)?;
-            let Some(statm) = self.sampler.statm() else {
-                break;
-            };
-            let after = self.session.read(self.number)?;
-            let checked = self.against_statm(&before, statm, &after);
-            if checked.is_none_or(|check| check.unexplained == 0) {
-                break;
-            }
-            std::thread::sleep(EXEC_PAUSE);
-            if self.epochs()? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Ends the capture.
@@ -472,7 +465,7 @@ impl<'a> Capturing<'a> {
     }
 
     fn print(&mut self, epoch: &Epoch) {
-        let report = table(&self.host, epoch, self.out.width());
+        let report = whole(&self.host, epoch, self.out.width());
         self.out.line("");
         self.out.line(report.trim_end());
     }
@@ -484,9 +477,11 @@ impl<'a> Capturing<'a> {
             taken_back = self.recorder.ended_by_exec();
         } else {
             self.target.refresh();
+            self.beside.refresh();
         }
         let mut reading = self.session.read(self.number)?;
         let mut closing = Final::default();
+        let mut smaps = None;
         if self.session.mode() == Mode::Approximate {
             closing = self.close_sampled(end, &reading)?;
         } else if let Some(check) = check_ended(&reading) {
@@ -498,6 +493,7 @@ impl<'a> Capturing<'a> {
         } else {
             let (last, compared) = self.compare()?;
             reading = last;
+            smaps = compared.smaps;
             closing.check = compared.check;
             closing.compared_with = compared.with;
             closing.lazyfree_bytes = compared.smaps.map(|smaps| smaps.lazy_free);
@@ -507,9 +503,9 @@ impl<'a> Capturing<'a> {
             }
             let observed = Observed {
                 statm: self.sampler.statm(),
-                resident: None,
                 smaps: compared.smaps,
                 check: compared.check,
+                ..Observed::default()
             };
             self.note(monotonic_ns(), &reading, &observed)?;
         }
@@ -521,7 +517,8 @@ impl<'a> Capturing<'a> {
             errnos: &errnos,
             hooked: &hooked,
         };
-        let summary = self.recorder.summary(&reading, &names, closing);
+        let mut summary = self.recorder.summary(&reading, &names, closing);
+        self.beside.close(&mut summary, smaps, end);
         let ended = if reading.end_ns > 0 {
             reading.end_ns
         } else {
@@ -530,7 +527,7 @@ impl<'a> Capturing<'a> {
         let begun = self.recorder.begin_ns();
         let empty = Recorder::new(self.host.page_size, self.count_faults, Reading::default());
         let ticks = std::mem::replace(&mut self.recorder, empty).into_ticks();
-        let epoch = Epoch {
+        let mut epoch = Epoch {
             target: self.target_info(),
             capture: self.capture_info(
                 &reading,
@@ -543,6 +540,13 @@ impl<'a> Capturing<'a> {
             timeline: ticks,
             verdict: None,
         };
+        epoch.verdict = Some(judge(&Case {
+            host: &self.host,
+            target: &epoch.target,
+            capture: &epoch.capture,
+            summary: &epoch.summary,
+            trend: &self.trend,
+        }));
         Ok((epoch, taken_back))
     }
 
@@ -581,42 +585,6 @@ impl<'a> Capturing<'a> {
         })
     }
 
-    /// What closes an epoch of the approximate mode: a last sample, where there is still something to look at.
-    fn close_sampled(&mut self, end: End, reading: &Reading) -> Result<Final, ProbeError> {
-        let mut closing = Final {
-            // The new program's memory is not the old one's.
-            gone: end == End::Exec,
-            ..Final::default()
-        };
-        let resident = if closing.gone { None } else { self.sample() };
-        closing.sampling_bound_bytes = self.sampling_bound;
-        let Some(resident) = resident else {
-            closing.gone = true;
-            closing.lazyfree_missing = Some("the memory is gone".to_owned());
-            return Ok(closing);
-        };
-        let now = monotonic_ns();
-        let since = Duration::from_nanos(now.saturating_sub(self.recorder.begin_ns()));
-        let rss = resident.rss();
-        let smaps = if self.ration.allows_once(rss) {
-            self.read_smaps(since, rss)
-        } else {
-            None
-        };
-        closing.lazyfree_bytes = smaps.map(|smaps| smaps.lazy_free);
-        if smaps.is_none() {
-            closing.lazyfree_missing = Some(self.smaps_missing(rss));
-        }
-        let observed = Observed {
-            statm: self.sampler.statm(),
-            resident: Some(resident),
-            smaps,
-            check: None,
-        };
-        self.note(now, reading, &observed)?;
-        Ok(closing)
-    }
-
     fn smaps_missing(&self, rss: u64) -> String {
         self.ration
             .refusal(rss)
@@ -632,70 +600,6 @@ impl<'a> Capturing<'a> {
         self.session.threads_keep_pages().then(|| {
             "within the pages of 65 faults per thread, which this kernel lets each thread keep to itself".to_owned()
         })
-    }
-
-    /// Holds the ledger against the kernel's own figures, at a moment of rest where there is one.
-    fn compare(&mut self) -> Result<(Reading, Comparison), ProbeError> {
-        let since = Duration::from_nanos(monotonic_ns().saturating_sub(self.recorder.begin_ns()));
-        let mut last = self.session.read(self.number)?;
-        let rss = self.rss_bytes(&last);
-        let mut comparison = Comparison {
-            check: None,
-            with: None,
-            smaps: None,
-        };
-        if self.ration.allows_once(rss) {
-            let mut again = 0;
-            while let Some(smaps) = self.read_smaps(since, rss) {
-                let before = std::mem::replace(&mut last, self.session.read(self.number)?);
-                comparison.smaps = Some(smaps);
-                if self.session.threads_keep_pages() {
-                    break;
-                }
-                let pages = i64::try_from(smaps.rss / self.host.page_size).unwrap_or(i64::MAX);
-                let checked = check(&before, pages, &last);
-                comparison.check = Some(checked);
-                comparison.with = Some("smaps_rollup".to_owned());
-                // A call that unmaps takes pages out of the page tables first, up to a table's worth, and out of the counters
-                // afterwards. A thread that has lost its CPU in between moves nothing, and is not at rest.
-                if checked.unexplained == 0 || again == DOUBTS || smaps.took > DOUBT_PAUSE {
-                    break;
-                }
-                again += 1;
-                std::thread::sleep(DOUBT_PAUSE);
-                last = self.session.read(self.number)?;
-            }
-        }
-        let mut tries = 0;
-        let is_final = |check: Check| check.bound == 0 && check.unexplained == 0;
-        while tries < TRIES && !comparison.check.is_some_and(is_final) {
-            tries += 1;
-            let Some(statm) = self.sampler.statm() else {
-                break;
-            };
-            let before = std::mem::replace(&mut last, self.session.read(self.number)?);
-            let checked = self.against_statm(&before, statm, &last);
-            let by_statm = comparison.with.as_deref() == Some("statm");
-            let better = match (checked, comparison.check) {
-                // What `statm` shows are the counters themselves.
-                (Some(new), Some(old)) if old.unexplained != 0 => {
-                    std::thread::sleep(MOMENT);
-                    is_final(new) || (by_statm && new.unexplained == 0)
-                }
-                (Some(new), Some(old)) => new.bound < old.bound,
-                (Some(_), None) => true,
-                (None, _) => false,
-            };
-            if better {
-                comparison.check = checked;
-                comparison.with = Some("statm".to_owned());
-            }
-        }
-        // A bound of 0 says that nothing moved while it was compared.
-        if comparison.check.is_some_and(|check| check.bound == 0) {
-            last = last.at_rest();
-        }
-        Ok((last, comparison))
     }
 
     fn self_stats(&self) -> SelfStats {
@@ -732,7 +636,7 @@ impl<'a> Capturing<'a> {
                 .map(|exe| exe.to_string_lossy().into_owned()),
             cmdline: self.target.cmdline.clone(),
             start_time: self.target.start_time,
-            runtime: None,
+            runtime: self.beside.runtime(),
         }
     }
 

@@ -1,0 +1,169 @@
+//! What RSS is made of, what was given back, and how the cgroup sees it: below the table.
+
+use std::fmt::Write as _;
+
+use super::format::{BOLD, DIM, change, count, paint, signed_size, size, untrusted};
+use crate::timeline::{BridgePart, CgroupInfo, End, Epoch, MappingGroup, MappingKind};
+
+const NAME: usize = 22;
+/// Most characters of a name that the process chose.
+const TEXT: usize = 46;
+/// Groups of mappings that are shown.
+const GROUPS: usize = 5;
+
+/// Lines of an epoch whose process is still there; nothing for one that has ended.
+pub fn holdings(text: &mut String, epoch: &Epoch) {
+    let summary = &epoch.summary;
+    if let Some(returned) = &summary.returned {
+        let mut entry = |name: &str, bytes: i64, note: &str| {
+            if bytes != 0 {
+                line(text, name, &signed_size(bytes), note);
+            }
+        };
+        entry(
+            "given back",
+            returned.released_bytes.unwrap_or(0),
+            "RSS that fell at the program's own calls",
+        );
+        entry(
+            "discarded",
+            returned.discarded_bytes.unwrap_or(0),
+            "lazily freed, and taken back by the kernel",
+        );
+        entry(
+            "taken again",
+            returned.reacquired_bytes.unwrap_or(0),
+            "RSS that rose again below its highest",
+        );
+    }
+    if matches!(epoch.capture.end, End::TargetExited | End::Exec) {
+        return;
+    }
+    if let Some(bytes) = summary.anon_huge_bytes.filter(|&bytes| bytes > 0) {
+        line(text, "AnonHugePages", &size(bytes), "of RSS, in huge pages");
+    }
+    // Without a runtime's own figures, it says what the columns have said.
+    if summary.bridge.iter().any(|part| part.part.starts_with("go_")) {
+        bridge(text, &summary.bridge);
+    }
+    if let Some(groups) = &summary.mappings {
+        mappings(text, groups);
+    }
+    if let Some(info) = &summary.cgroup {
+        cgroup(text, info);
+    }
+}
+
+fn line(text: &mut String, name: &str, value: &str, note: &str) {
+    let line = format!("{name:<NAME$}{value:>9}");
+    let _ = if note.is_empty() {
+        writeln!(text, "{line}")
+    } else {
+        writeln!(text, "{line}  {}", paint(DIM, note))
+    };
+}
+
+fn headline(text: &mut String, title: &str) {
+    let _ = writeln!(text, "\n{}", paint(BOLD, title));
+}
+
+fn bridge(text: &mut String, parts: &[BridgePart]) {
+    headline(text, "what RSS is made of");
+    for part in parts {
+        let name = match part.part.as_str() {
+            "go_heap_in_use" => "Go heap in use",
+            "go_heap_idle" => "Go heap idle, kept",
+            "go_stacks" => "Go stacks",
+            "go_other" => "Go runtime",
+            "lazy_free" => "LazyFree",
+            "anon" => "anonymous",
+            "other_anon" => "other anonymous",
+            "file" => "file mappings",
+            "shmem" => "shared memory",
+            other => other,
+        };
+        line(
+            text,
+            &untrusted(name, NAME - 1),
+            &if part.part == "rest" {
+                change(part.bytes)
+            } else {
+                signed_size(part.bytes)
+            },
+            &untrusted(&part.source, 2 * TEXT),
+        );
+    }
+}
+
+fn mappings(text: &mut String, groups: &[MappingGroup]) {
+    let shown = |group: &&MappingGroup| group.rss_bytes > 0;
+    if !groups.iter().any(|group| shown(&group)) {
+        return;
+    }
+    headline(text, "largest mappings");
+    for group in groups.iter().filter(shown).take(GROUPS) {
+        let kind = match group.kind {
+            MappingKind::Heap => "heap (brk)",
+            MappingKind::Stack => "stack",
+            MappingKind::Anon => "anonymous",
+            MappingKind::File => "file",
+            MappingKind::Shmem => "shared memory",
+            MappingKind::Special => "special",
+        };
+        let mut note = match group.mappings {
+            1 => "1 mapping".to_owned(),
+            mappings => format!("{} mappings", count(mappings)),
+        };
+        let _ = write!(note, " of {}", size(group.size_bytes));
+        let is_named = !group.name.is_empty() && !matches!(group.kind, MappingKind::Heap | MappingKind::Stack);
+        if is_named {
+            let _ = write!(note, "  {}", untrusted(&group.name, TEXT));
+        }
+        line(text, kind, &size(group.rss_bytes), &note);
+    }
+}
+
+fn cgroup(text: &mut String, info: &CgroupInfo) {
+    let title = format!("cgroup v{} {}", info.version, untrusted(&info.path, TEXT));
+    headline(text, &title);
+    let Some(end) = &info.end else {
+        for missing in &info.missing {
+            let _ = writeln!(text, "{}", paint(DIM, &untrusted(&missing.why, 300)));
+        }
+        return;
+    };
+    if let Some(usage) = end.usage_bytes {
+        let limit = info.limit_bytes.map_or_else(
+            || "no limit".to_owned(),
+            |limit| format!("of {}", size(limit)),
+        );
+        let processes = match info.processes {
+            None => String::new(),
+            Some(1) => ", this process alone".to_owned(),
+            Some(processes) => format!(", {} processes", count(processes)),
+        };
+        line(text, "usage", &size(usage), &format!("{limit}{processes}"));
+    }
+    let mut entry = |name: &str, bytes: Option<u64>, note: &str| {
+        if let Some(bytes) = bytes {
+            line(text, name, &size(bytes), note);
+        }
+    };
+    entry(
+        "working set",
+        end.working_set_bytes,
+        "usage less inactive file pages, as Kubernetes reckons it",
+    );
+    entry(
+        "inactive file",
+        end.inactive_file_bytes,
+        "goes first; lazily freed pages are in it",
+    );
+    if let (Some(freed), Some(gone)) = (end.pglazyfree, end.pglazyfreed) {
+        let note = format!("of {} pages lazily freed since the cgroup was made", count(freed));
+        line(text, "pglazyfreed", &count(gone), &note);
+    }
+    if let Some(kills) = end.oom_kills.filter(|&kills| kills > 0) {
+        line(text, "OOM kills", &count(kills), "since the cgroup was made");
+    }
+}
