@@ -1,1 +1,92 @@
 //! Go, from outside: its version, and the figures of its heap, of an unmodified program while it runs.
+//!
+//! [`version`] is read from the executable. [`Reader::find`] works out, once, where the runtime keeps its figures: which
+//! variables (`runtime.gcController`, `runtime.memstats`, …) are at which address, and where in them each figure is. [`Reader::read`]
+//! then reads some KB of memory at each tick. The program is neither stopped nor asked, so what it says may be torn: the
+//! runtime keeps the same figures in several sums, and where these do not agree, they are read again.
+
+mod buildinfo;
+mod elf;
+mod figures;
+mod layout;
+mod place;
+mod symbols;
+mod table;
+
+use self::{elf::Elf, figures::Variables, layout::Layout};
+use super::{Memory, Process};
+use crate::timeline::GoFigures;
+
+/// The runtime's variables that hold the figures.
+const NAMES: [&str; 4] = [
+    "runtime.gcController",
+    "runtime.memstats",
+    "runtime.mheap_",
+    "runtime.allp",
+];
+
+/// The version of Go that built the executable, as it calls itself, such as `go1.19.8`; `None` where it is no Go program.
+///
+/// # Errors
+///
+/// Where that cannot be told.
+pub fn version(process: &dyn Process) -> Result<Option<String>, String> {
+    let mut elf = Elf::open(process.executable()?)?;
+    Ok(buildinfo::read(&mut elf)?.map(|info| info.version))
+}
+
+/// Where the figures of one process are.
+#[derive(Debug)]
+pub struct Reader {
+    layout: Layout,
+    variables: Variables,
+    source: String,
+}
+
+impl Reader {
+    /// Works out where the figures are.
+    ///
+    /// # Errors
+    ///
+    /// Why they cannot be had, in words.
+    pub fn find(process: &dyn Process) -> Result<Self, String> {
+        let mut elf = Elf::open(process.executable()?)?;
+        let info = buildinfo::read(&mut elf)?.ok_or("it is no Go program")?;
+        let row = table::row(&info.version)?;
+        let found = symbols::find(&mut elf, NAMES)?;
+        let bias = place::bias(&elf, &process.maps()?)?;
+        let [controller, memstats, heap, processors] = match row.layout {
+            Layout::Controller(_) => [found[0], found[1], Some(0), Some(0)],
+            Layout::Central(_) => [Some(0), found[1], found[2], found[3]],
+        };
+        let at = |address: Option<u64>| {
+            address
+                .map(|address| address.wrapping_add(bias))
+                .ok_or("it is stripped of the symbols that say where the figures are")
+        };
+        Ok(Self {
+            layout: row.layout,
+            variables: Variables {
+                controller: at(controller)?,
+                memstats: at(memstats)?,
+                heap: at(heap)?,
+                processors: at(processors)?,
+            },
+            source: format!("the table for go1.{}, symbols", row.minor),
+        })
+    }
+
+    /// The figures now: some reads of a few KB.
+    ///
+    /// # Errors
+    ///
+    /// Where the memory cannot be read, or the figures do not add up.
+    pub fn read(&self, memory: &dyn Memory) -> Result<GoFigures, String> {
+        figures::read(&self.layout, &self.variables, memory)
+    }
+
+    /// How it was found, for people.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+}
