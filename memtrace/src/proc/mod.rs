@@ -4,6 +4,7 @@
 //! few fields that memtrace needs, and nothing in it can end in a panic. `fuzz/` holds these very functions to that.
 
 mod auxv;
+pub mod cgroup;
 mod cmdline;
 mod maps;
 mod smaps;
