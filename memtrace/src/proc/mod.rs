@@ -6,6 +6,7 @@
 mod auxv;
 pub mod cgroup;
 mod cmdline;
+mod groups;
 mod maps;
 mod smaps;
 mod stat;
@@ -18,6 +19,7 @@ use procfs::{ProcError, ProcResult, process::Process};
 
 pub use auxv::{Class, class};
 pub use cmdline::cmdline;
+pub use groups::{GO_ARENA, Groups, Mappings, OTHERS};
 pub use maps::{Mapping, mapping};
 pub use smaps::{Rollup, smaps_rollup};
 pub use stat::{Stat, stat};
