@@ -1,6 +1,6 @@
 //! A line of `/proc/PID/maps`, which is also the head of each entry in `smaps` and `smaps_rollup`.
 
-use super::hex;
+use super::{hex, number};
 
 /// One mapping, as far as memtrace needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +9,12 @@ pub struct Mapping<'a> {
     pub start: u64,
     /// The address behind the last.
     pub end: u64,
+    /// Whether what is written there is written into the file, or seen by others who share the memory.
+    pub shared: bool,
+    /// Major and minor number of the device that the file is on; 0 and 0 where there is none.
+    pub device: (u32, u32),
+    /// The file's number on it; 0 where there is none.
+    pub inode: u64,
     /// File, or a name such as `[heap]`; empty for anonymous memory. Chosen by the process: not to be trusted.
     pub name: &'a [u8],
 }
@@ -20,16 +26,23 @@ pub fn mapping(line: &[u8]) -> Option<Mapping<'_>> {
     let addresses = parts.next()?;
     let dash = addresses.iter().position(|&byte| byte == b'-')?;
     let (start, end) = (hex(&addresses[..dash])?, hex(&addresses[dash + 1..])?);
-    // Access, offset, device, inode.
     let access = parts.next()?;
+    // Offset.
     hex(parts.next()?)?;
-    parts.nth(1)?;
+    let device = parts.next()?;
+    let colon = device.iter().position(|&byte| byte == b':')?;
+    let part = |bytes| u32::try_from(hex(bytes)?).ok();
+    let device = (part(&device[..colon])?, part(&device[colon + 1..])?);
+    let inode = number(parts.next()?)?;
     if end < start || access.len() != 4 {
         return None;
     }
     Some(Mapping {
         start,
         end,
+        shared: access.last() == Some(&b's'),
+        device,
+        inode,
         name: parts.next().unwrap_or_default().trim_ascii_start(),
     })
 }
@@ -50,6 +63,12 @@ mod tests {
         assert_eq!(anonymous.name, b"");
         let spaced = mapping(b"1000-2000 r-xp 00001000 08:02 12   /a b\xff (deleted)").unwrap();
         assert_eq!(spaced.name, b"/a b\xff (deleted)");
+        assert_eq!(
+            (spaced.device, spaced.inode, spaced.shared),
+            ((8, 2), 12, false)
+        );
+        let shared = mapping(b"1000-2000 rw-s 00001000 103:1a 12   /a").unwrap();
+        assert_eq!((shared.device, shared.shared), ((0x103, 0x1a), true));
     }
 
     #[test]
@@ -62,6 +81,9 @@ mod tests {
             b"x-y r-xp 0 00:00 0",
             b"1000-2000 r-xp z 00:00 0",
             b"1000-2000 r 0 00:00 0",
+            b"1000-2000 r-xp 0 0000 0",
+            b"1000-2000 r-xp 0 00:100000000 0",
+            b"1000-2000 r-xp 0 00:00 x",
             b"Rss:                1728 kB",
         ] {
             assert_eq!(mapping(wrong), None, "{wrong:?}");

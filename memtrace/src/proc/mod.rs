@@ -4,7 +4,9 @@
 //! few fields that memtrace needs, and nothing in it can end in a panic. `fuzz/` holds these very functions to that.
 
 mod auxv;
+pub mod cgroup;
 mod cmdline;
+mod groups;
 mod maps;
 mod smaps;
 mod stat;
@@ -17,6 +19,7 @@ use procfs::{ProcError, ProcResult, process::Process};
 
 pub use auxv::{Class, class};
 pub use cmdline::cmdline;
+pub use groups::{GO_ARENA, Groups, Mappings, OTHERS};
 pub use maps::{Mapping, mapping};
 pub use smaps::{Rollup, smaps_rollup};
 pub use stat::{Stat, stat};

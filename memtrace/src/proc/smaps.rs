@@ -43,7 +43,7 @@ pub fn smaps_rollup(bytes: &[u8]) -> Option<Rollup> {
 }
 
 /// `1728 kB` in bytes.
-fn kib(value: &[u8]) -> Option<u64> {
+pub(super) fn kib(value: &[u8]) -> Option<u64> {
     let mut words = words(value);
     let count: u64 = number(words.next()?)?;
     (words.next()? == b"kB").then(|| count.checked_mul(1024))?

@@ -1,0 +1,134 @@
+//! Reading `/proc/PID/smaps`, once at the end.
+//!
+//! Dear: it walks the page tables as `smaps_rollup` does, and the kernel writes some 700 bytes for each mapping. It lets go of the
+//! memory's lock after each few mappings.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{self, Read as _, Seek as _},
+    os::unix::fs::MetadataExt as _,
+    time::{Duration, Instant},
+};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use procfs::{ProcError, process::Process};
+
+use crate::proc::{Groups, Mappings, cgroup::mount};
+
+/// What is read at once; the kernel fills a part of it.
+const BLOCK: usize = 64 << 10;
+/// The kernel writes a path of at most a page, each byte of it as four characters.
+const LONGEST_LINE: usize = 512 << 10;
+/// A list of mounts is read up to here.
+const MOST_MOUNTS: u64 = 8 << 20;
+
+/// `smaps` of a process, opened while memtrace may open it.
+#[derive(Debug)]
+pub struct MappingsFile {
+    file: File,
+    shmem_devices: BTreeSet<(u32, u32)>,
+}
+
+impl MappingsFile {
+    /// Opens `smaps`. It shows the memory of this moment's program, also after an exec.
+    ///
+    /// # Errors
+    ///
+    /// Where it may not be opened, in a sentence.
+    pub fn open(process: &Process) -> Result<Self, String> {
+        let file = process
+            .open_relative("smaps")
+            .map_err(|error| match error {
+                ProcError::PermissionDenied(_) => {
+                    "smaps of another user's process, or of one that protects itself, needs CAP_SYS_PTRACE, or root".to_owned()
+                }
+                other => format!("smaps cannot be opened: {other}"),
+            })?;
+        Ok(Self {
+            file,
+            shmem_devices: shmem_devices(process),
+        })
+    }
+
+    /// Reads it. `go`: whether it is a Go program, so that its heap gets a name.
+    ///
+    /// # Errors
+    ///
+    /// Where the process has ended, or the file is not of a form that this memtrace knows, in a sentence.
+    pub fn read(&mut self, go: bool) -> Result<(Mappings, Duration), String> {
+        let begun = Instant::now();
+        let cannot = |error: io::Error| format!("smaps cannot be read: {error}");
+        self.file.rewind().map_err(cannot)?;
+        let mut groups = Groups::new(go, self.shmem_devices.clone());
+        let unknown = || "smaps has a form that this memtrace does not know".to_owned();
+        let mut bytes = vec![0; BLOCK];
+        let mut filled = 0;
+        loop {
+            if filled == bytes.len() {
+                if filled >= LONGEST_LINE {
+                    return Err(unknown());
+                }
+                bytes.resize(filled * 2, 0);
+            }
+            let room = bytes.get_mut(filled..).unwrap_or_default();
+            let more = match self.file.read(room) {
+                Ok(more) => more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(cannot(error)),
+            };
+            if more == 0 {
+                break;
+            }
+            filled += more;
+            let mut rest = bytes.get(..filled).unwrap_or_default();
+            while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+                let (line, behind) = rest.split_at(end);
+                groups.line(line).ok_or_else(unknown)?;
+                rest = behind.get(1..).unwrap_or_default();
+            }
+            let left = rest.len();
+            bytes.copy_within(filled - left..filled, 0);
+            filled = left;
+        }
+        let mappings = groups
+            .finish()
+            .filter(|_| filled == 0)
+            .ok_or_else(unknown)?;
+        if mappings.mappings == 0 {
+            return Err("the process has no memory any more".to_owned());
+        }
+        Ok((mappings, begun.elapsed()))
+    }
+}
+
+/// The mappings of a process now. `go`: whether it is a Go program.
+///
+/// # Errors
+///
+/// Where they cannot be read, in a sentence.
+pub fn mappings(process: &Process, go: bool) -> Result<Mappings, String> {
+    Ok(MappingsFile::open(process)?.read(go)?.0)
+}
+
+/// The devices whose files are shared memory: the one inside the kernel, found by making such a file, and each tmpfs that the process
+/// sees mounted. What else there is, names tell.
+fn shmem_devices(process: &Process) -> BTreeSet<(u32, u32)> {
+    let mut devices = BTreeSet::new();
+    if let Ok(own) = memfd_create(c"memtrace", MFdFlags::MFD_CLOEXEC)
+        && let Ok(metadata) = File::from(own).metadata()
+    {
+        let device = metadata.dev();
+        devices.insert((libc::major(device), libc::minor(device)));
+    }
+    let mut mountinfo = Vec::new();
+    if let Ok(file) = process.open_relative("mountinfo") {
+        let _ = file.take(MOST_MOUNTS).read_to_end(&mut mountinfo);
+    }
+    for mount in mountinfo.split(|&byte| byte == b'\n').filter_map(mount) {
+        if mount.kind == b"tmpfs" {
+            devices.insert(mount.device);
+        }
+    }
+    devices
+}
