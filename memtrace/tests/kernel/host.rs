@@ -350,19 +350,27 @@ impl Cgroup {
 
     /// Allows so many bytes. Without swap, whoever wants more of what cannot be reclaimed is killed.
     pub fn limit(&self, bytes: u64) {
-        let files: &[&str] = if self.unified {
-            &["memory.max", "memory.swap.max"]
+        self.limit_memory(bytes);
+        let (file, value) = if self.unified {
+            ("memory.swap.max", 0)
         } else {
-            &["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]
+            ("memory.memsw.limit_in_bytes", bytes)
         };
-        for file in files {
-            let path = self.dir.join(file);
-            let value = if *file == "memory.swap.max" { 0 } else { bytes };
-            // Those of swap are there where the kernel accounts for it.
-            if path.exists() {
-                write(&path, &value.to_string());
-            }
+        let path = self.dir.join(file);
+        // It is there where the kernel accounts for swap.
+        if path.exists() {
+            write(&path, &value.to_string());
         }
+    }
+
+    /// Allows so many bytes in memory; what is beyond goes to swap, where there is any.
+    pub fn limit_memory(&self, bytes: u64) {
+        let file = if self.unified {
+            "memory.max"
+        } else {
+            "memory.limit_in_bytes"
+        };
+        write(&self.dir.join(file), &bytes.to_string());
     }
 
     /// Reclaims what can be reclaimed of this cgroup.

@@ -1,6 +1,7 @@
 //! A memtrace that runs, and what it leaves behind.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
@@ -105,11 +106,17 @@ impl Tracing {
     }
 
     /// Runs a command line of memtrace to which the option for the capture is added.
-    pub fn run(mut command: Command) -> Self {
+    pub fn run(command: Command) -> Self {
+        Self::run_with(command, &[])
+    }
+
+    /// As `run`, with more to come after that option, such as `--` and a command.
+    pub fn run_with(mut command: Command, rest: &[&OsStr]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut child = command
             .arg("--json")
             .arg(dir.path().join("capture.json"))
+            .args(rest)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

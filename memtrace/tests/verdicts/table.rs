@@ -1,0 +1,251 @@
+//! What is expected of each case.
+
+/// A situation, and what memtrace must say of it.
+pub struct Expected {
+    /// The case.
+    pub name: &'static str,
+    /// What the program does, in a line.
+    pub situation: &'static str,
+    /// `target.runtime.name`.
+    pub runtime: Option<&'static str>,
+    /// How `target.runtime.version` begins.
+    pub version: &'static str,
+    /// `target.runtime.allocator`.
+    pub allocator: &'static str,
+    /// `verdict.id`: one of these.
+    pub verdicts: &'static [&'static str],
+}
+
+/// Every case, in the order of the page.
+pub const TABLE: &[Expected] = &[
+    go(
+        "go1.15-free",
+        "A Go 1.15 service fills 300 MiB, forgets it, and calls `debug.FreeOSMemory`",
+        "go1.15",
+        &["lazy-free"],
+    ),
+    go(
+        "go1.19-madvdontneed0",
+        "The same with Go 1.19 and `GODEBUG=madvdontneed=0`",
+        "go1.19",
+        &["lazy-free"],
+    ),
+    go(
+        "go-default",
+        "The same with the newest Go, as it comes",
+        "go1.",
+        &["released"],
+    ),
+    go(
+        "go-leak",
+        "A Go service puts 6 MiB into a map four times a second, and takes nothing out",
+        "go1.",
+        &["growing"],
+    ),
+    go(
+        "go-thp",
+        "A Go service keeps every 16th of its 64 KiB blocks and gives the rest back; then khugepaged makes huge pages of what is left",
+        "go1.",
+        &["thp-inflation"],
+    ),
+    native(
+        "glibc-arenas",
+        "Eight threads `malloc` 24 MiB each, make one small thing that stays, and `free` the rest",
+        "glibc",
+        &["allocator-holds"],
+    ),
+    native(
+        "glibc-trim",
+        "The same, and then `malloc_trim(0)`",
+        "glibc",
+        &["released"],
+    ),
+    native(
+        "jemalloc-dirty",
+        "200 MiB by jemalloc, all of it freed, with `MALLOC_CONF=background_thread:true,dirty_decay_ms:1000`",
+        "jemalloc",
+        &["released"],
+    ),
+    native(
+        "jemalloc-muzzy",
+        "The same with `muzzy_decay_ms:-1`",
+        "jemalloc",
+        &["lazy-free"],
+    ),
+    native(
+        "redis-purge",
+        "redis-server takes 200,000 values of 1 KiB; then `FLUSHALL` and `MEMORY PURGE`",
+        "jemalloc",
+        &["released"],
+    ),
+    native(
+        "tcmalloc",
+        "200 MiB by gperftools' tcmalloc, all of it freed",
+        "gperftools",
+        &["allocator-holds"],
+    ),
+    native(
+        "mimalloc",
+        "200 MiB by mimalloc, all of it freed",
+        "mimalloc",
+        &["released"],
+    ),
+    runtime(
+        "python-growing",
+        "A Python service puts 6 MiB of dictionaries into a dictionary four times a second",
+        "python",
+        "3.",
+        &["growing"],
+    ),
+    runtime(
+        "python-idle",
+        "A Python service that answers, and keeps nothing",
+        "python",
+        "3.",
+        &["idle"],
+    ),
+    runtime(
+        "node-growing",
+        "A Node service puts 6 MiB of arrays into an array four times a second",
+        "node",
+        "",
+        &["growing"],
+    ),
+    runtime(
+        "node-idle",
+        "A Node service that answers, and keeps nothing",
+        "node",
+        "",
+        &["idle"],
+    ),
+    runtime(
+        "java-growing",
+        "A Java service puts 6 MiB of byte arrays into a list four times a second",
+        "jvm",
+        "17",
+        &["growing"],
+    ),
+    runtime(
+        "java-idle",
+        "A Java service that answers, and keeps nothing",
+        "jvm",
+        "17",
+        &["idle"],
+    ),
+    native(
+        "file-mapped",
+        "A program maps a file of 256 MiB, and reads all of it",
+        "glibc",
+        &["file-mapped"],
+    ),
+    native(
+        "shmem",
+        "A program fills 192 MiB of shared memory",
+        "glibc",
+        &["shmem"],
+    ),
+    native(
+        "swapped",
+        "A program holds 200 MiB; then its cgroup's limit is set to 64 MiB, and there is swap",
+        "glibc",
+        &["swapped"],
+    ),
+    native(
+        "reclaimed",
+        "A program gives 100 MiB to `MADV_FREE`, and maps a file of 48 MiB; its cgroup's limit is 192 MiB, and it takes 120 MiB more",
+        "glibc",
+        &["reclaimed-under-pressure"],
+    ),
+    native(
+        "churn",
+        "A program takes a buffer of 40 MiB for each request, and frees it: `malloc` maps it, and unmaps it, every time",
+        "glibc",
+        &["churn"],
+    ),
+    native(
+        "startup",
+        "From the first instruction: a program maps 128 MiB with `MAP_POPULATE`, fills a cache of 32 MiB, and waits",
+        "glibc",
+        &["startup"],
+    ),
+    native(
+        "short",
+        "A capture of one second, of a program that has just begun to grow",
+        "glibc",
+        &["inconclusive"],
+    ),
+    go(
+        "go1.15-free-as-java",
+        "`go1.15-free` in a file named `java`, started as `/usr/bin/java -jar app.jar`",
+        "go1.15",
+        &["lazy-free"],
+    ),
+    native(
+        "glibc-arenas-as-node",
+        "`glibc-arenas` in a file named `node`, started as `node server.js`",
+        "glibc",
+        &["allocator-holds"],
+    ),
+    native(
+        "jemalloc-muzzy-as-python3",
+        "`jemalloc-muzzy` in a file named `python3`, started as `python3`",
+        "jemalloc",
+        &["lazy-free"],
+    ),
+    runtime(
+        "node-growing-as-redis-server",
+        "`node-growing` in a file named `redis-server`, started as `redis-server *:6379`",
+        "node",
+        "",
+        &["growing"],
+    ),
+];
+
+const fn go(
+    name: &'static str,
+    situation: &'static str,
+    version: &'static str,
+    verdicts: &'static [&'static str],
+) -> Expected {
+    Expected {
+        name,
+        situation,
+        runtime: Some("go"),
+        version,
+        allocator: "go",
+        verdicts,
+    }
+}
+
+const fn native(
+    name: &'static str,
+    situation: &'static str,
+    allocator: &'static str,
+    verdicts: &'static [&'static str],
+) -> Expected {
+    Expected {
+        name,
+        situation,
+        runtime: None,
+        version: "",
+        allocator,
+        verdicts,
+    }
+}
+
+const fn runtime(
+    name: &'static str,
+    situation: &'static str,
+    runtime: &'static str,
+    version: &'static str,
+    verdicts: &'static [&'static str],
+) -> Expected {
+    Expected {
+        name,
+        situation,
+        runtime: Some(runtime),
+        version,
+        allocator: "glibc",
+        verdicts,
+    }
+}
