@@ -1,7 +1,8 @@
 //! Reading `/proc/PID/smaps`, once at the end.
 //!
-//! Dear: it walks the page tables as `smaps_rollup` does, and the kernel writes some 700 bytes for each mapping. It lets go of the
-//! memory's lock after each few mappings.
+//! Dear: it walks the page tables as `smaps_rollup` does, and takes the same time for that, and on top of it the kernel writes some 740
+//! bytes for each mapping. Measured on 6.18: 4 µs for each, so 0.25 s for 60,000, which is about as many as a process may have
+//! (`vm.max_map_count`). It lets go of the memory's lock after each few mappings, so that the process waits for one of them at most.
 
 use std::{
     collections::BTreeSet,

@@ -3,6 +3,7 @@
 //! Pure: readings and samples in, the types of the capture file out; and a capture file's bytes in. `docs/schema.md` documents every field.
 
 mod assemble;
+mod bridge;
 mod capture;
 mod cgroup;
 mod holdings;
@@ -10,11 +11,13 @@ mod journal;
 mod read;
 mod read_journal;
 mod recorder;
+mod returned;
 mod runtime;
 mod verdict;
 
 pub use crate::probe::Mode;
 pub use assemble::assemble;
+pub use bridge::bridge;
 pub use capture::{
     Account, Bytes4, Capture, CaptureInfo, CauseRow, Children, End, Epoch, ErrnoCount, Faults,
     HookInfo, HostInfo, LossInfo, ProgramStats, SCHEMA, SelfStats, Summary, TargetInfo, Tick,
@@ -26,5 +29,6 @@ pub use journal::{Journal, Known, TakenBack};
 pub use read::{Digest, Position, ReadError, load, read, read_closing};
 pub use read_journal::{Loaded, Unassembled};
 pub use recorder::{Final, Observed, Recorder};
+pub use returned::Returning;
 pub use runtime::{ExpectedRelease, GoFigures, Missing, RuntimeInfo};
 pub use verdict::{Confidence, Evidence, Finding, Formula, Level, Suggestion, Unit, Verdict};
