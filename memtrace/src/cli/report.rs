@@ -34,14 +34,7 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     for path in &files {
         let name = path.to_string_lossy();
         // Nothing of a file is printed before all of it has been checked.
-        let (
-            Loaded {
-                capture,
-                digests: _,
-                journal,
-            },
-            busy,
-        ) = match load(path) {
+        let (mut loaded, busy) = match load(path) {
             Ok(loaded) => loaded,
             Err(error) => {
                 failed = true;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Account, CauseRow, Children, End, Faults, HookInfo, HostInfo, LossInfo, SCHEMA, TargetInfo,
+    Account, CauseRow, Children, End, Faults, HookInfo, HostInfo, LossInfo, Returning, SCHEMA, TargetInfo,
     Tick,
 };
 
@@ -210,12 +210,14 @@ fn known(epoch: &Account) -> Known {
 pub(super) struct Unfinished {
     account: Account,
     causes: BTreeMap<u32, CauseRow>,
+    returning: Returning,
 }
 
 impl Unfinished {
     /// From the beginning of an epoch.
     pub(super) const fn new(account: Account) -> Self {
         Self {
+            returning: Returning::new(account.summary.rss_start_bytes),
             account,
             causes: BTreeMap::new(),
         }
@@ -256,6 +258,7 @@ impl Unfinished {
         }
         capture.children = children.or(capture.children);
         capture.duration_ns = tick.t_ns;
+        self.returning.tick(&tick.causes, tick.rss_bytes);
         summary.faults = faults.unwrap_or(summary.faults);
         summary.rss_sampling_bound_bytes =
             rss_sampling_bound_bytes.or(summary.rss_sampling_bound_bytes);
@@ -270,6 +273,7 @@ impl Unfinished {
         summary.end.shmem_bytes = tick.shmem_bytes;
         summary.end.swap_bytes = tick.swap_bytes;
         summary.lazyfree_bytes = tick.lazyfree_bytes;
+        summary.anon_huge_bytes = tick.anon_huge_bytes;
     }
 
     /// The epoch as at its last tick.
@@ -277,9 +281,14 @@ impl Unfinished {
         let Self {
             mut account,
             causes,
+            returning,
         } = self;
         account.capture.end = End::Interrupted;
         account.summary.causes = causes.into_values().collect();
+        // The approximate mode has none, from the beginning.
+        account.summary.returned = account.summary.returned.map(|_| {
+            returning.returned(&account.summary.causes, &account.capture.hooks)
+        });
         if account.summary.lazyfree_bytes.is_none() {
             account.summary.lazyfree_missing =
                 Some("it was not read at the last tick before the interruption".to_owned());

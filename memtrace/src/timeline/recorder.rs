@@ -8,7 +8,7 @@ use memtrace_common::{
 };
 
 use super::{
-    Bytes4, CauseRow, CgroupFigures, Faults, GoFigures, Summary, TakenBack, Tick, TickCause,
+    Bytes4, CauseRow, CgroupFigures, Faults, GoFigures, HookInfo, Returning, Summary, TakenBack, Tick, TickCause,
     capture::ErrnoCount,
 };
 use crate::{
@@ -76,6 +76,7 @@ pub struct Recorder {
     highest: i64,
     rss_start: i64,
     figures: Figures,
+    returning: Returning,
 }
 
 impl Recorder {
@@ -100,6 +101,7 @@ impl Recorder {
             noted: 0,
             suspect: None,
             figures: Figures::Ledger,
+            returning: Returning::new(rss_of(&first.start) * page_size),
         }
     }
 
@@ -193,6 +195,7 @@ impl Recorder {
             _ => self.suspect = self.suspect.or(Some(self.noted)),
         }
         self.noted += 1;
+        self.returning.tick(&tick.causes, tick.rss_bytes);
         self.highest = self.highest.max(tick.rss_bytes);
         self.last = reading.clone();
         if !self.keeps_all {
@@ -205,9 +208,16 @@ impl Recorder {
         &self.ticks[index]
     }
 
-    /// The summary of the epoch, from its last reading.
+    /// The summary of the epoch, from its last reading. `hooks` are those that were attached.
     #[must_use]
-    pub fn summary(&self, reading: &Reading, names: &Names<'_>, closing: Final) -> Summary {
+    pub fn summary(
+        &self,
+        reading: &Reading,
+        names: &Names<'_>,
+        hooks: &[HookInfo],
+        closing: Final,
+    ) -> Summary {
+        let causes: Vec<CauseRow> = self.rows(reading, names).into_values().collect();
         let end = reading.end.unwrap_or_else(|| reading.now());
         let (start, end_bytes) = match self.figures {
             Figures::Ledger => (self.bytes(&reading.start), self.bytes(&end)),
@@ -233,9 +243,9 @@ impl Recorder {
             lazyfree_bytes: closing.lazyfree_bytes,
             lazyfree_missing: closing.lazyfree_missing,
             anon_huge_bytes: None,
-            causes: self.rows(reading, names).into_values().collect(),
+            returned: self.known(self.returning.returned(&causes, hooks)),
+            causes,
             faults: self.faults(reading),
-            returned: None,
             bridge: Vec::new(),
             mappings: None,
             mappings_missing: None,
@@ -250,7 +260,7 @@ impl Recorder {
             sampling_bound_bytes,
             ..Final::default()
         };
-        self.summary(&self.last, &Names::default(), closing)
+        self.summary(&self.last, &Names::default(), &[], closing)
     }
 
     /// What each cause did since the epoch began, by the number of its cell.
@@ -457,7 +467,7 @@ mod tests {
             let tick = recorder.tick(at, &reading(at as i64, 0), &names, &observed);
             assert_eq!(tick.t_ns, at - 1_000);
         }
-        let summary = recorder.summary(&reading(0, 0), &names, Final::default());
+        let summary = recorder.summary(&reading(0, 0), &names, &[], Final::default());
         assert_eq!(summary.rss_highest_seen_bytes, 6_015 * 4096);
         let kept: Vec<_> = recorder
             .into_ticks()
@@ -498,7 +508,7 @@ mod tests {
         recorder.tick(2_000, &reading(90, 0), &names, &Observed::default());
         let last = reading(90, -80);
         recorder.tick(3_000, &last, &names, &Observed::default());
-        let summary = recorder.summary(&last, &names, Final::default());
+        let summary = recorder.summary(&last, &names, &[], Final::default());
         let causes: i64 = summary
             .causes
             .iter()
@@ -520,7 +530,7 @@ mod tests {
             }),
             ..Final::default()
         };
-        let summary = recorder.summary(&last, &Names::default(), closing);
+        let summary = recorder.summary(&last, &Names::default(), &[], closing);
         let causes: i64 = summary
             .causes
             .iter()
@@ -539,14 +549,14 @@ mod tests {
         let recorder = Recorder::new(4096, true, reading(0, 0));
         let mut last = reading(0, -15);
         last.end = Some([0; 4]);
-        let summary = recorder.summary(&last, &Names::default(), Final::default());
+        let summary = recorder.summary(&last, &Names::default(), &[], Final::default());
         assert_eq!(summary.rss_end_bytes, 0);
     }
 
     #[test]
     fn faults_that_were_not_counted_are_null() {
         let recorder = Recorder::new(4096, false, reading(0, 0));
-        let summary = recorder.summary(&reading(0, 0), &Names::default(), Final::default());
+        let summary = recorder.summary(&reading(0, 0), &Names::default(), &[], Final::default());
         assert_eq!(summary.faults, Faults::default());
     }
 
@@ -579,7 +589,7 @@ mod tests {
             sampling_bound_bytes: Some(262_144),
             ..Final::default()
         };
-        let summary = recorder.summary(&called, &names, closing.clone());
+        let summary = recorder.summary(&called, &names, &[], closing.clone());
         assert_eq!(summary.rss_start_bytes, 12_288);
         assert_eq!(summary.rss_end_bytes, 49_152);
         assert_eq!(summary.rss_highest_seen_bytes, 49_152);
@@ -591,7 +601,7 @@ mod tests {
             gone: true,
             ..closing
         };
-        assert_eq!(recorder.summary(&called, &names, gone).rss_end_bytes, 0);
+        assert_eq!(recorder.summary(&called, &names, &[], gone).rss_end_bytes, 0);
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use std::{fs::File, time::Duration};
 
+use procfs::process::Process;
+
 use crate::{
     runtime::{Process as _, go, inspect},
-    sample::{Cgroup, mappings},
+    sample::{Cgroup, MappingsFile},
     target::LiveProcess,
     timeline::{
-        Bytes4, CgroupFigures, CgroupInfo, GoFigures, MappingGroup, Missing, RuntimeInfo, Summary,
-        bridge,
+        CgroupFigures, CgroupInfo, GoFigures, Missing, RuntimeInfo, Summary, bridge,
     },
 };
 
@@ -24,7 +25,7 @@ pub struct Beside {
     go: Result<GoHeap, String>,
     cgroup: Result<Cgroup, String>,
     cgroup_start: Option<CgroupFigures>,
-    last_go: Option<GoFigures>,
+    smaps: Result<MappingsFile, String>,
 }
 
 /// Where a Go program's figures are, and the memory that they are in.
@@ -43,7 +44,7 @@ impl Beside {
             go: Err(String::new()),
             cgroup: Cgroup::open(pid),
             cgroup_start: None,
-            last_go: None,
+            smaps: Err(String::new()),
         };
         beside.renew();
         beside
@@ -53,8 +54,8 @@ impl Beside {
     pub fn renew(&mut self) {
         self.runtime = None;
         self.go = Err(String::new());
-        self.last_go = None;
-        self.cgroup_start = self.cgroup_figures();
+        self.smaps = open_smaps(self.pid);
+        self.cgroup_start = self.cgroup.as_mut().ok().map(Cgroup::figures);
         self.refresh();
     }
 
@@ -100,16 +101,14 @@ impl Beside {
     }
 
     /// Go's figures of this moment; `None` where it is none, or they were caught in mid-change.
-    pub fn go(&mut self) -> Option<GoFigures> {
+    pub fn go(&self) -> Option<GoFigures> {
         let heap = self.go.as_ref().ok()?;
-        let figures = heap.reader.read(&heap.memory).ok()?;
-        self.last_go = Some(figures);
-        Some(figures)
+        heap.reader.read(&heap.memory).ok()
     }
 
-    /// The cgroup's figures.
-    pub fn cgroup(&mut self) -> Option<CgroupFigures> {
-        self.cgroup.as_mut().ok().map(Cgroup::figures)
+    /// The cgroup's figures, where it is time for them. `now` is since any fixed moment.
+    pub fn cgroup(&mut self, now: Duration) -> Option<CgroupFigures> {
+        self.cgroup.as_mut().ok()?.at_tick(now)
     }
 
     /// What a summary says beside the ledger. Of a process that is `gone`, there is nothing more to look at.
@@ -119,8 +118,9 @@ impl Beside {
             return;
         }
         if smaps {
-            match mappings(self.pid, self.go.is_ok()) {
-                Ok(groups) => summary.mappings = Some(groups),
+            let is_go = self.go.is_ok();
+            match self.smaps.as_mut().map_err(|why| why.clone()).and_then(|smaps| smaps.read(is_go)) {
+                Ok((mappings, _)) => summary.mappings = Some(mappings.groups),
                 Err(why) => summary.mappings_missing = Some(why),
             }
         }
@@ -133,10 +133,6 @@ impl Beside {
         );
     }
 
-    fn cgroup_figures(&mut self) -> Option<CgroupFigures> {
-        self.cgroup()
-    }
-
     fn cgroup_info(&mut self) -> Option<CgroupInfo> {
         let cgroup = self.cgroup.as_mut().ok()?;
         let end = cgroup.figures();
@@ -146,4 +142,12 @@ impl Beside {
             ..cgroup.info()
         })
     }
+}
+
+fn open_smaps(pid: u32) -> Result<MappingsFile, String> {
+    let process = i32::try_from(pid)
+        .ok()
+        .and_then(|pid| Process::new(pid).ok())
+        .ok_or("the process has ended")?;
+    MappingsFile::open(&process)
 }

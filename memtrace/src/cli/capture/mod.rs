@@ -331,7 +331,7 @@ impl<'a> Capturing<'a> {
         let known = self.known(reading, &names)?;
         let observed = Observed {
             go: self.beside.go(),
-            cgroup: self.beside.cgroup(now),
+            cgroup: self.beside.cgroup(Duration::from_nanos(now)),
             ..*observed
         };
         let tick = self.recorder.tick(now, reading, &names, &observed);
@@ -517,8 +517,11 @@ impl<'a> Capturing<'a> {
             errnos: &errnos,
             hooked: &hooked,
         };
-        let mut summary = self.recorder.summary(&reading, &names, closing);
-        self.beside.close(&mut summary, smaps, end);
+        let hooks = self.hook_info(&reading);
+        let mut summary = self.recorder.summary(&reading, &names, &hooks, closing);
+        let gone = reading.end.is_some() || matches!(end, End::Exec | End::TargetExited);
+        self.beside.close(&mut summary, gone, smaps.is_some());
+        summary.anon_huge_bytes = smaps.map(|smaps| smaps.anon_huge);
         let ended = if reading.end_ns > 0 {
             reading.end_ns
         } else {
