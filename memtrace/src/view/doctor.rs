@@ -132,10 +132,15 @@ fn verdict(text: &mut String, report: &Report, width: usize) {
 
 /// Breaks at spaces; a word that is longer than a line is cut.
 fn wrap(text: &str, width: usize) -> Vec<String> {
+    wrapped(&untrusted(text, LONGEST), width)
+}
+
+/// Breaks a harmless text at its spaces.
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut rows = Vec::new();
     let mut row = String::new();
     let mut used = 0;
-    for word in untrusted(text, LONGEST).split(' ') {
+    for word in text.split(' ') {
         let mut word: Vec<char> = word.chars().collect();
         if used > 0 && used + 1 + word.len() > width {
             rows.push(std::mem::take(&mut row));

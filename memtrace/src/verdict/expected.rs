@@ -1,0 +1,28 @@
+//! What a runtime is expected to do, against what was seen.
+
+use super::{candidate::quoted, case::Matter, checks::Checks};
+
+/// Notes whether an advice that was seen is one that this program is expected to use.
+pub fn note(matter: &Matter<'_>, advice: &str, checks: &mut Checks) {
+    let Some(runtime) = matter.runtime() else {
+        return;
+    };
+    let mut ways = runtime.expected.iter();
+    let found = ways.find(|way| way.advice.as_deref() == Some(advice));
+    match found {
+        Some(way) => checks.holds(format!(
+            "{advice} is what to expect here: {}",
+            unquoted(&way.why)
+        )),
+        None if runtime.expected.iter().any(|way| way.advice.is_some()) => {
+            checks.holds(format!(
+                "{advice} is not what this program's allocator is expected to use: other code in it does, or a setting"
+            ));
+        }
+        None => {}
+    }
+}
+
+fn unquoted(text: &str) -> String {
+    quoted(text).trim_matches('"').to_owned()
+}

@@ -1,0 +1,110 @@
+//! RSS is about mapped files: page cache that happens to be mapped.
+
+use crate::{
+    timeline::{Level, MappingKind, Suggestion, Unit},
+    verdict::{
+        candidate::{Candidate, quoted},
+        case::{Field, Matter, share},
+        evidence::Figure,
+        limits::{LARGE, MOSTLY},
+    },
+};
+
+/// Files that are named.
+const NAMED: usize = 4;
+
+pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
+    let file = matter.now(Field::File);
+    let rss = matter.now(Field::Rss);
+    let rise = matter.rise(Field::File);
+    let grew = rise >= matter.noise()
+        && rise >= MOSTLY.of(matter.shape.rise.max(0))
+        && matter.shape.has_risen();
+    let mapped = data_files(matter);
+    let data: i64 = mapped
+        .iter()
+        .fold(0, |sum, (_, figure)| sum.saturating_add(figure.value));
+    // A program's own code is in every RSS. What counts is data; where the files are not known, only a lot of it.
+    let known = matter.case.summary.mappings.is_some();
+    let large = if known { data } else { file.value };
+    let holds = large >= LARGE.value && share(large, rss.value) >= MOSTLY.value;
+    // Loading a program maps its code: that is a start, not an answer about files.
+    let loads = matter.began_here() && large < LARGE.value;
+    if !(holds || grew && !loads) {
+        return None;
+    }
+    let points = if grew {
+        30 + share(rise, matter.highest().value)
+    } else {
+        10 + share(large, rss.value) / 2
+    };
+    let mut candidate = Candidate::new("file-mapped", points);
+    let facts = &mut candidate.facts;
+    let pages = facts.is("file pages", Unit::Bytes, &file)?;
+    let all = facts.is("RSS", Unit::Bytes, &rss)?;
+    facts.percent("file pages, of RSS", &file, &rss);
+    let mut text = format!(
+        "{pages} of {all} RSS are pages of files that the process has mapped. They are page cache: the kernel can drop the clean ones at any \
+         time, other processes share them, and they are no heap."
+    );
+    if grew
+        && let Some(more) = facts.less(
+            "file pages rose by",
+            Unit::Bytes,
+            &file,
+            &matter.start(Field::File),
+        )
+    {
+        candidate.title = format!("RSS grew by mapped files: {more} of file pages, not heap");
+    } else {
+        candidate.title = format!("{pages} of {all} RSS are mapped files, not heap");
+    }
+    for (place, (name, figure)) in mapped.iter().take(NAMED).enumerate() {
+        if let Some(bytes) = facts.is(&quoted(name), Unit::Bytes, figure)
+            && place == 0
+        {
+            text.push_str(&format!(" The largest is {}, with {bytes}.", quoted(name)));
+        }
+    }
+    candidate.text = text;
+    candidate.checks.whole(matter);
+    candidate.checks.check(
+        !mapped.is_empty(),
+        "the files are known by name",
+        Level::Medium,
+        "which files they are is not known",
+    );
+    candidate.suggestions.push(Suggestion {
+        text: "Do nothing, unless it reads them from disk over and over: it is no leak. In a cgroup these pages count, and go first when \
+               memory is short. A program that is done with a range may say so with MADV_DONTNEED or munmap."
+            .to_owned(),
+        setting: None,
+    });
+    Some(candidate)
+}
+
+/// Mapped files other than the program and its libraries, the largest first.
+fn data_files<'a>(matter: &Matter<'a>) -> Vec<(&'a str, Figure)> {
+    let groups = matter.case.summary.mappings.iter().flatten().enumerate();
+    let exe = matter.case.target.exe.as_deref();
+    let mut files: Vec<(&str, Figure)> = groups
+        .filter(|(_, group)| group.kind == MappingKind::File)
+        .filter(|(_, group)| Some(group.name.as_str()) != exe && !is_library(&group.name))
+        .filter_map(|(place, group)| {
+            let pointer = format!("/summary/mappings/{place}/rss_bytes");
+            Some((
+                group.name.as_str(),
+                Figure::unsigned(pointer, group.rss_bytes)?,
+            ))
+        })
+        .collect();
+    files.retain(|(_, figure)| figure.value > 0);
+    files.sort_by_key(|(_, figure)| std::cmp::Reverse(figure.value));
+    files
+}
+
+/// Code, by the way its files are named.
+fn is_library(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    file.ends_with(".so") || file.contains(".so.")
+}

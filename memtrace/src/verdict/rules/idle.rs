@@ -1,0 +1,114 @@
+//! Nothing happened: then what matters is what RSS is made of.
+
+use crate::{
+    timeline::{Level, MappingKind, Suggestion, Unit},
+    verdict::{
+        candidate::{Candidate, quoted},
+        case::{Field, Matter},
+        evidence::Figure,
+        limits::{NOISE, SHORT},
+    },
+};
+
+/// Parts of RSS that are named.
+const PARTS: usize = 4;
+
+pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
+    let last = matter.case.trend.last()?;
+    let lowest = matter
+        .case
+        .trend
+        .lowest()?
+        .rss
+        .min(matter.start(Field::Rss).value);
+    let spread = matter.highest().value.saturating_sub(lowest.min(last.rss));
+    if spread >= matter.noise() || matter.rise(Field::Swap).saturating_abs() >= matter.noise() {
+        return None;
+    }
+    let mut candidate = Candidate::new("idle", 5);
+    let now = matter.now(Field::Rss);
+    let time = matter.duration()?;
+    let facts = &mut candidate.facts;
+    let rss = facts.is("RSS", Unit::Bytes, &now)?;
+    let seen = facts.is("captured", Unit::Ns, &time)?;
+    facts.less(
+        "RSS changed by",
+        Unit::Bytes,
+        &now,
+        &matter.start(Field::Rss),
+    );
+    candidate.title = format!("Nothing happened: RSS stayed at {rss} for {seen}");
+    let anon = facts.is("anonymous memory", Unit::Bytes, &matter.now(Field::Anon))?;
+    let file = facts.is("file pages", Unit::Bytes, &matter.now(Field::File))?;
+    let shmem = facts.is("shared memory", Unit::Bytes, &matter.now(Field::Shmem))?;
+    candidate.text = format!(
+        "No growth, no release, no reclaim. RSS consists of {anon} of the program's own memory, {file} of mapped files and {shmem} of \
+         shared memory."
+    );
+    if let Some(lazy) = matter.lazyfree() {
+        facts.is("LazyFree", Unit::Bytes, &lazy);
+    }
+    if matter.now(Field::Swap).value > 0 {
+        facts.is("in swap", Unit::Bytes, &matter.now(Field::Swap));
+    }
+    bridge(matter, &mut candidate);
+    mappings(matter, &mut candidate);
+    candidate.checks.whole(matter);
+    let short = i64::try_from(matter.case.capture.duration_ns).is_ok_and(|ns| ns < SHORT.value);
+    candidate.checks.check(
+        !short,
+        "it was looked at for long enough to see it at rest",
+        Level::Medium,
+        "a short capture: what happens less often was not seen",
+    );
+    candidate.suggestions.push(Suggestion {
+        text: "Trace while it works, over a peak of load and some minutes after it: growth and release show only while they happen."
+            .to_owned(),
+        setting: None,
+    });
+    Some(candidate)
+}
+
+/// The largest parts by what the runtime says of itself.
+fn bridge(matter: &Matter<'_>, candidate: &mut Candidate) {
+    let mut parts: Vec<_> = matter.case.summary.bridge.iter().enumerate().collect();
+    parts.retain(|(_, part)| part.bytes >= NOISE.value);
+    parts.sort_by_key(|(_, part)| std::cmp::Reverse(part.bytes));
+    // One part alone is RSS itself.
+    if matter.case.summary.bridge.len() < 2 {
+        return;
+    }
+    for (place, part) in parts.into_iter().take(PARTS) {
+        let figure = Figure::new(format!("/summary/bridge/{place}/bytes"), part.bytes);
+        let name = quoted(&part.part.replace('_', " "));
+        candidate
+            .facts
+            .is(name.trim_matches('"'), Unit::Bytes, &figure);
+    }
+}
+
+/// The largest mappings that have names.
+fn mappings(matter: &Matter<'_>, candidate: &mut Candidate) {
+    let groups = matter.case.summary.mappings.iter().flatten().enumerate();
+    let named = groups.filter(|(_, group)| {
+        !group.name.is_empty()
+            && matches!(
+                group.kind,
+                MappingKind::File | MappingKind::Shmem | MappingKind::Anon
+            )
+    });
+    let mut large: Vec<_> = named
+        .filter(|(_, group)| i64::try_from(group.rss_bytes).is_ok_and(|bytes| bytes >= NOISE.value))
+        .collect();
+    large.sort_by_key(|(_, group)| std::cmp::Reverse(group.rss_bytes));
+    for (place, group) in large.into_iter().take(PARTS) {
+        if let Some(figure) = Figure::unsigned(
+            format!("/summary/mappings/{place}/rss_bytes"),
+            group.rss_bytes,
+        ) {
+            candidate
+                .facts
+                .is(&quoted(&group.name), Unit::Bytes, &figure);
+        }
+    }
+}

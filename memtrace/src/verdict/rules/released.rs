@@ -1,0 +1,63 @@
+//! RSS went down, by the program's own doing: fine.
+
+use crate::{
+    timeline::{CauseRow, Level, Unit},
+    verdict::{
+        candidate::Candidate,
+        case::{Field, Matter, share, total},
+        evidence::Facts,
+        limits::{FALL, MOSTLY},
+        trend::is_own,
+    },
+};
+
+pub fn own(row: &CauseRow) -> bool {
+    is_own(row.cause)
+}
+
+pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
+    let highest = matter.highest();
+    let now = matter.now(Field::Rss);
+    let swapped = matter.rise(Field::Swap).max(0);
+    let fall = highest.value.checked_sub(now.value)?.checked_sub(swapped)?;
+    if fall < matter.noise() || share(fall, highest.value) < FALL.value {
+        return None;
+    }
+    // It had risen by more than it gave back: that is not all there is to say.
+    let start = matter.start(Field::Rss);
+    let risen = highest.value.saturating_sub(start.value);
+    if now.value > start.value && fall < MOSTLY.of(risen) {
+        return None;
+    }
+    let falls = matter.falls(own);
+    if matter.is_exact() && total(&falls)?.saturating_neg() < MOSTLY.of(fall) {
+        return None;
+    }
+    let mut candidate = Candidate::new("released", 10 + share(fall, highest.value));
+    let facts: &mut Facts = &mut candidate.facts;
+    let down = facts.less("RSS fell by", Unit::Bytes, &highest, &now)?;
+    let from = facts.is("highest RSS", Unit::Bytes, &highest)?;
+    let to = facts.is("RSS", Unit::Bytes, &now)?;
+    let by_calls = facts.sum("given back by its own calls", Unit::Bytes, &falls);
+    candidate.title = format!("It went down: RSS fell by {down}, to {to}");
+    candidate.text = format!(
+        "RSS had been {from}. The program gave memory back to the kernel, and RSS shows it: this is how it should be."
+    );
+    if let Some(by_calls) = by_calls {
+        candidate.text.push_str(&format!(
+            " All its own calls together moved RSS by {by_calls}; what was needed again in between came back."
+        ));
+    }
+    candidate.checks.whole(matter);
+    if matter.is_exact() {
+        candidate
+            .checks
+            .holds("the ledger saw the program's own calls give it back");
+    } else {
+        candidate.checks.at_most(
+            Level::Medium,
+            "approximate mode: RSS is sampled, and by what it fell is not known",
+        );
+    }
+    Some(candidate)
+}
