@@ -12,6 +12,7 @@ mod strip;
 mod summary;
 mod test;
 mod toolchain;
+mod verdicts;
 mod vm;
 
 use std::{ffi::OsString, process::ExitCode, time::Duration};
@@ -74,6 +75,8 @@ enum Chore {
     },
     /// Boots real kernels under QEMU, and runs the real-kernel tests in each; needs no root.
     Vm(vm::Options),
+    /// Real programs in the situations that people ask about, each traced and judged: is the verdict the expected one?
+    Verdicts(verdicts::Options),
     /// Builds memtrace, and runs `memtrace demo` as root.
     Demo {
         /// For `memtrace demo`.
@@ -103,6 +106,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Chore::Soak { time, seed } => return soak::run(time, seed),
         Chore::Bench { args } => return bench::run(&args),
         Chore::Vm(options) => return vm::run(&options),
+        Chore::Verdicts(options) => return verdicts::run(&options),
         Chore::Demo { args } => demo::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
