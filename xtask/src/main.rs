@@ -14,6 +14,7 @@ mod strip;
 mod summary;
 mod test;
 mod toolchain;
+mod verdicts;
 mod vm;
 
 use std::{ffi::OsString, process::ExitCode, time::Duration};
@@ -78,6 +79,8 @@ enum Chore {
     Vm(vm::Options),
     /// Fetches Go toolchains from Debian's archive for the tests, and prints where they are; needs no root.
     Golang(golang::Options),
+    /// Real programs in the situations that people ask about, each traced and judged: is the verdict the expected one?
+    Verdicts(verdicts::Options),
     /// Builds memtrace, and runs `memtrace demo` as root.
     Demo {
         /// For `memtrace demo`.
@@ -108,6 +111,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Chore::Bench { args } => return bench::run(&args),
         Chore::Vm(options) => return vm::run(&options),
         Chore::Golang(options) => golang::run(&options)?,
+        Chore::Verdicts(options) => return verdicts::run(&options),
         Chore::Demo { args } => demo::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

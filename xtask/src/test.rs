@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::{
     cargo::{Artifact, USERSPACE, artifacts, as_root, cargo, line, root},
     summary::Summary,
+    verdicts,
 };
 
 /// The test targets of package `memtrace` that attach to a process, and so need root.
@@ -71,6 +72,8 @@ fn by_privilege<'a>(
     let (mut privileged, plain): (Vec<_>, Vec<_>) = built
         .iter()
         .filter(|artifact| artifact.is_test && artifact.kind == "test")
+        // It wants the programs of many languages, and has a chore of its own.
+        .filter(|artifact| artifact.package != memtrace || artifact.target != verdicts::TARGET)
         .partition(|artifact| rank(artifact).is_some());
     privileged.sort_by_key(|artifact| rank(artifact));
     (privileged, plain)
@@ -145,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn only_memtraces_own_root_tests_run_as_root() {
+    fn only_memtraces_own_root_tests_run_as_root_and_the_verdict_suite_by_itself() {
         let built = [
             artifact("/w/memtrace", "privileges", "test", true),
             artifact("/w/memtrace", "cli", "test", true),
@@ -156,6 +159,7 @@ mod tests {
             artifact("/w/memtrace", "memtrace", "lib", true),
             artifact("/w/other", "kernel", "test", true),
             artifact("/w/memtrace", "survival", "test", true),
+            artifact("/w/memtrace", "verdicts", "test", true),
         ];
         let (privileged, plain) = by_privilege(&built, Path::new("/w/memtrace"));
         let expected = [4, 1, 0, 3, 8].map(|index: usize| &built[index]);

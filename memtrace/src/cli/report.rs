@@ -17,11 +17,11 @@ use super::{
 use crate::{
     export::journal::is_being_written,
     timeline::{Capture, Loaded, ReadError, Unassembled, load as read},
+    verdict::{Case, Trend, judge},
     view::{
         format::{BOLD, paint, untrusted},
         replaced, whole,
     },
-    verdict::{Case, Trend, judge},
 };
 
 /// Prints each file's table. A file that cannot be read keeps none of the others from being printed.

@@ -334,9 +334,7 @@ async fn capture(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut grace = None;
     let mut signalled = None;
-    let mut capturing = Capturing::begin(
-        session, sampler, beside, target, out, options, journal,
-    )?;
+    let mut capturing = Capturing::begin(session, sampler, beside, target, out, options, journal)?;
     let end = loop {
         if capturing.journal_stopped() {
             break End::Interrupted;

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Account, CauseRow, Children, End, Faults, HookInfo, HostInfo, LossInfo, Returning, SCHEMA, TargetInfo,
-    Tick,
+    Account, CauseRow, Children, End, Faults, HookInfo, HostInfo, LossInfo, Returning, SCHEMA,
+    TargetInfo, Tick,
 };
 
 /// The value of `journal` in the first line.
@@ -286,9 +286,10 @@ impl Unfinished {
         account.capture.end = End::Interrupted;
         account.summary.causes = causes.into_values().collect();
         // The approximate mode has none, from the beginning.
-        account.summary.returned = account.summary.returned.map(|_| {
-            returning.returned(&account.summary.causes, &account.capture.hooks)
-        });
+        account.summary.returned = account
+            .summary
+            .returned
+            .map(|_| returning.returned(&account.summary.causes, &account.capture.hooks));
         if account.summary.lazyfree_bytes.is_none() {
             account.summary.lazyfree_missing =
                 Some("it was not read at the last tick before the interruption".to_owned());

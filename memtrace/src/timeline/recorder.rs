@@ -8,8 +8,8 @@ use memtrace_common::{
 };
 
 use super::{
-    Bytes4, CauseRow, CgroupFigures, Faults, GoFigures, HookInfo, Returning, Summary, TakenBack, Tick, TickCause,
-    capture::ErrnoCount,
+    Bytes4, CauseRow, CgroupFigures, Faults, GoFigures, HookInfo, Returning, Summary, TakenBack,
+    Tick, TickCause, capture::ErrnoCount,
 };
 use crate::{
     ledger::{Check, Names, Reading, Row, rows, rss_of},
@@ -601,7 +601,10 @@ mod tests {
             gone: true,
             ..closing
         };
-        assert_eq!(recorder.summary(&called, &names, &[], gone).rss_end_bytes, 0);
+        assert_eq!(
+            recorder.summary(&called, &names, &[], gone).rss_end_bytes,
+            0
+        );
     }
 
     #[test]

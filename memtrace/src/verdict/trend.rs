@@ -5,7 +5,7 @@
 
 use crate::{
     ledger::Cause,
-    timeline::{CgroupFigures, GoFigures, Tick},
+    timeline::{CgroupFigures, Digest, GoFigures, Tick},
 };
 
 /// Most points of the history. Where it is full, every second one is left out.
@@ -371,5 +371,12 @@ impl Swings {
             }
             _ => {}
         }
+    }
+}
+
+/// While a capture is read, its ticks go by, and are not kept.
+impl Digest for Trend {
+    fn note(&mut self, tick: &Tick) {
+        Self::note(self, tick);
     }
 }

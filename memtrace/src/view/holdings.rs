@@ -43,7 +43,11 @@ pub fn holdings(text: &mut String, epoch: &Epoch) {
         line(text, "AnonHugePages", &size(bytes), "of RSS, in huge pages");
     }
     // Without a runtime's own figures, it says what the columns have said.
-    if summary.bridge.iter().any(|part| part.part.starts_with("go_")) {
+    if summary
+        .bridge
+        .iter()
+        .any(|part| part.part.starts_with("go_"))
+    {
         bridge(text, &summary.bridge);
     }
     if let Some(groups) = &summary.mappings {
@@ -115,7 +119,8 @@ fn mappings(text: &mut String, groups: &[MappingGroup]) {
             mappings => format!("{} mappings", count(mappings)),
         };
         let _ = write!(note, " of {}", size(group.size_bytes));
-        let is_named = !group.name.is_empty() && !matches!(group.kind, MappingKind::Heap | MappingKind::Stack);
+        let is_named =
+            !group.name.is_empty() && !matches!(group.kind, MappingKind::Heap | MappingKind::Stack);
         if is_named {
             let _ = write!(note, "  {}", untrusted(&group.name, TEXT));
         }
@@ -160,10 +165,18 @@ fn cgroup(text: &mut String, info: &CgroupInfo) {
         "goes first; lazily freed pages are in it",
     );
     if let (Some(freed), Some(gone)) = (end.pglazyfree, end.pglazyfreed) {
-        let note = format!("of {} pages lazily freed since the cgroup was made", count(freed));
+        let note = format!(
+            "of {} pages lazily freed since the cgroup was made",
+            count(freed)
+        );
         line(text, "pglazyfreed", &count(gone), &note);
     }
     if let Some(kills) = end.oom_kills.filter(|&kills| kills > 0) {
-        line(text, "OOM kills", &count(kills), "since the cgroup was made");
+        line(
+            text,
+            "OOM kills",
+            &count(kills),
+            "since the cgroup was made",
+        );
     }
 }

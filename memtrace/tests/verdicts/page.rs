@@ -1,8 +1,8 @@
 //! The table of the cases: on the terminal, and as `docs/verdicts.md`.
 
-use std::{fmt::Write as _, fs, path::PathBuf};
+use std::{fmt::Write as _, fs};
 
-use memtrace::timeline::{CauseRow, Summary};
+use memtrace::timeline::{CauseRow, RuntimeInfo, Summary};
 
 use crate::{
     stage::{MIB, Shown, captures_dir, owned},
@@ -31,27 +31,11 @@ impl Line {
             let text = serde_json::to_value(verdict.confidence.level).unwrap();
             text.as_str().unwrap().to_owned()
         });
-        let runtime = epoch.target.runtime.as_ref().map(|runtime| {
-            let name = runtime.version.as_deref().or(runtime.name.as_deref());
-            let name = match (&runtime.name, name) {
-                (Some(name), Some(version)) if !version.starts_with(name.as_str()) => {
-                    format!("{name} {version}")
-                }
-                (_, Some(version)) => version.to_owned(),
-                _ => "native".to_owned(),
-            };
-            match (&runtime.name, &runtime.allocator) {
-                (Some(name), Some(allocator)) if name == allocator => {
-                    name_only(&runtime.version, name)
-                }
-                (_, Some(allocator)) => format!("{name}, {allocator}"),
-                (_, None) => name,
-            }
-        });
+        let runtime = epoch.target.runtime.as_ref().map(seen_as);
         Self {
             name: expected.name,
             situation: expected.situation,
-            expected: expected.verdicts.join(" or "),
+            expected: expected.ids(),
             got: verdict.map(|verdict| verdict.id.clone()),
             confidence,
             runtime,
@@ -77,8 +61,30 @@ impl Line {
     }
 }
 
-fn name_only(version: &Option<String>, name: &str) -> String {
-    version.clone().unwrap_or_else(|| name.to_owned())
+/// Runtime and allocator, such as `go1.15.15`, `jvm 17.0.15, glibc`, or `jemalloc`. Versions of a distribution's packages change, and
+/// this is compared: releases alone.
+fn seen_as(runtime: &RuntimeInfo) -> String {
+    let RuntimeInfo {
+        name,
+        version,
+        allocator,
+        ..
+    } = runtime;
+    let release = version.as_deref().map(|version| {
+        let words: Vec<&str> = version.split('.').take(2).collect();
+        words.join(".")
+    });
+    let runtime = match (name.as_deref(), release) {
+        (Some(name), Some(release)) if release.starts_with(name) => Some(release),
+        (Some(name), Some(release)) => Some(format!("{name} {release}")),
+        (Some(name), None) => Some(name.to_owned()),
+        (None, _) => None,
+    };
+    let allocator = allocator
+        .clone()
+        .filter(|allocator| name.as_ref() != Some(allocator));
+    let parts: Vec<String> = runtime.into_iter().chain(allocator).collect();
+    parts.join(", ")
 }
 
 /// The figures that say what happened, in a line: RSS, what is not in it or not needed in it, and the rows that moved most.
@@ -167,6 +173,9 @@ pub fn terminal(lines: &[Line]) -> String {
     text
 }
 
+/// The page's name, here and in `docs/`.
+const PAGE: &str = "verdicts.md";
+
 const HEAD: &str = "\
 # The verdicts, tried
 
@@ -180,33 +189,32 @@ The last column is from the capture of one run: RSS at the start and at the end,
 |---|---|---|---|---|---|---|
 ";
 
-/// Writes the page beside the captures.
-pub fn keep(lines: &[Line]) {
+/// Writes the page beside the captures where it is `whole`, and takes an old one away where it is not.
+pub fn keep(lines: &[Line], whole: bool) {
+    let file = captures_dir().join(PAGE);
+    if !whole {
+        let _ = fs::remove_file(file);
+        return;
+    }
     let mut text = HEAD.to_owned();
     for line in lines {
         let _ = writeln!(text, "{}", line.markdown());
     }
-    owned(&captures_dir().join("verdicts.md"), |file| {
-        fs::write(file, text)
-    });
+    owned(&file, |file| fs::write(file, text));
 }
 
-/// Whether the page in `docs/`, where there is one, says of every case what this run says, but for the figures.
+/// Whether the page in `docs/` says of every case what this run says, but for confidence and figures.
 pub fn is_current(lines: &[Line]) -> bool {
-    let page: PathBuf = sources().join("../../../docs/verdicts.md");
-    let Ok(text) = fs::read_to_string(page) else {
-        return true;
-    };
-    let mut current = true;
-    for line in lines {
-        let stable = line.stable();
-        if !text.lines().any(|row| row.starts_with(&stable)) {
-            eprintln!("docs/verdicts.md does not say: {stable}");
-            current = false;
-        }
+    let page = sources().join("../../../docs").join(PAGE);
+    let text = fs::read_to_string(page).unwrap_or_default();
+    let is_there = |stable: &String| text.lines().any(|row| row.starts_with(stable.as_str()));
+    let mut stale: Vec<String> = lines.iter().map(Line::stable).collect();
+    stale.retain(|stable| !is_there(stable));
+    for stable in &stale {
+        eprintln!("docs/{PAGE} does not say: {stable}");
     }
-    if !current {
+    if !stale.is_empty() {
         eprintln!("type: cargo xtask verdicts --bless");
     }
-    current
+    stale.is_empty()
 }

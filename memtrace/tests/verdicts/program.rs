@@ -27,8 +27,8 @@ pub fn go_service(release: Option<&str>) -> Result<Command, Skip> {
     let name = format!("service-go{}", release.unwrap_or("-newest"));
     let built = Build::new(&root.join("bin/go"), "programs/service.go", &name)
         .env("GOROOT", &root)
-        .run(&["build", "-o", &name, "service.go"]);
-    Ok(Command::new(built.join(&name)))
+        .run(&["build", "-o", "service", "service.go"]);
+    Ok(Command::new(built.join("service")))
 }
 
 /// Python's service.

@@ -47,6 +47,14 @@ pub fn owned<T>(path: &Path, make: impl FnOnce(&Path) -> io::Result<T>) {
     }
 }
 
+/// A field of a process's `smaps_rollup`, in bytes: what a case waits for.
+pub fn rollup(pid: u32, field: &str) -> i64 {
+    let smaps = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let mut fields = smaps.lines().filter_map(|line| line.split_once(':'));
+    let (_, value) = fields.find(|(name, _)| *name == field).unwrap();
+    value.trim().trim_end_matches(" kB").parse::<i64>().unwrap() << 10
+}
+
 /// The stage of one case.
 pub struct Stage {
     pub name: &'static str,
@@ -64,6 +72,7 @@ impl Stage {
         Traced {
             name: self.name,
             tracing: Tracing::attach(pid, &options),
+            code: 0,
         }
     }
 
@@ -78,6 +87,8 @@ impl Stage {
         Traced {
             name: self.name,
             tracing,
+            // The program's own: the signal that ends the capture ends it too.
+            code: 128 + libc::SIGTERM,
         }
     }
 }
@@ -86,6 +97,8 @@ impl Stage {
 pub struct Traced {
     name: &'static str,
     tracing: Tracing,
+    /// What memtrace's exit code is to be.
+    code: i32,
 }
 
 impl Traced {
@@ -97,25 +110,24 @@ impl Traced {
     /// Ends the capture, and keeps it.
     #[track_caller]
     pub fn stop(self) -> Shown {
-        Shown::keep(self.name, self.tracing.stop())
+        Shown::keep(self.name, self.tracing.stop(), self.code)
     }
 
     /// Waits for the capture's end, and keeps it.
     #[track_caller]
     pub fn end(self) -> Shown {
-        Shown::keep(self.name, self.tracing.end())
+        Shown::keep(self.name, self.tracing.end(), self.code)
     }
 }
 
 /// What memtrace showed.
 pub struct Shown {
     pub capture: Capture,
-    pub code: Option<i32>,
 }
 
 impl Shown {
     #[track_caller]
-    fn keep(name: &str, ended: Ended) -> Self {
+    fn keep(name: &str, ended: Ended, code: i32) -> Self {
         owned(&captures_dir(), |dir| fs::create_dir_all(dir));
         let text = serde_json::to_string_pretty(&ended.capture).unwrap();
         let file = |suffix: &str| captures_dir().join(format!("{name}.{suffix}"));
@@ -129,10 +141,10 @@ impl Shown {
         );
         assert!(!ended.error.contains("panicked"), "{}", ended.error);
         check_capture(&ended.capture);
+        assert_eq!(ended.status.code(), Some(code), "{}", ended.error);
         let capture = memtrace::timeline::read(text.as_bytes());
         Self {
             capture: capture.expect("what memtrace wrote can be read"),
-            code: ended.status.code(),
         }
     }
 

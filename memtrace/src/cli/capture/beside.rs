@@ -8,9 +8,7 @@ use crate::{
     runtime::{Process as _, go, inspect},
     sample::{Cgroup, MappingsFile},
     target::LiveProcess,
-    timeline::{
-        CgroupFigures, CgroupInfo, GoFigures, Missing, RuntimeInfo, Summary, bridge,
-    },
+    timeline::{CgroupFigures, CgroupInfo, GoFigures, Missing, RuntimeInfo, Summary, bridge},
 };
 
 /// What `missing` calls Go's figures.
@@ -119,7 +117,12 @@ impl Beside {
         }
         if smaps {
             let is_go = self.go.is_ok();
-            match self.smaps.as_mut().map_err(|why| why.clone()).and_then(|smaps| smaps.read(is_go)) {
+            match self
+                .smaps
+                .as_mut()
+                .map_err(|why| why.clone())
+                .and_then(|smaps| smaps.read(is_go))
+            {
                 Ok((mappings, _)) => summary.mappings = Some(mappings.groups),
                 Err(why) => summary.mappings_missing = Some(why),
             }

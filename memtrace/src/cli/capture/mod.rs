@@ -179,11 +179,8 @@ impl<'a> Capturing<'a> {
 
     fn headline(&mut self) {
         if !self.options.quiet {
-            self.columns = Columns::new(
-                self.session.mode(),
-                self.beside.has_go(),
-                self.out.width(),
-            );
+            self.columns =
+                Columns::new(self.session.mode(), self.beside.has_go(), self.out.width());
             self.out.line(&live_header(self.columns));
         }
     }

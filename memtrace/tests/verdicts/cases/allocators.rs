@@ -12,7 +12,7 @@ use super::{Case, Outcome, Skip};
 use crate::{
     common::Guard,
     program::{Program, native},
-    stage::{MIB, Shown, Stage},
+    stage::{MIB, Shown, Stage, rollup},
     tools::{library, program},
     tracing::wait_for,
 };
@@ -23,8 +23,10 @@ pub const CASES: &[Case] = &[
     ("jemalloc-dirty", dirty),
     ("jemalloc-muzzy", muzzy),
     ("redis-purge", purge),
-    ("tcmalloc", tcmalloc),
-    ("mimalloc", mimalloc),
+    ("tcmalloc", |stage| held(stage, tcmalloc()?)),
+    ("tcmalloc-aggressive", tcmalloc_told),
+    ("mimalloc", |stage| held(stage, mimalloc()?)),
+    ("mimalloc-decommit", mimalloc_told),
 ];
 
 /// What the threads take together, and what one thread does.
@@ -47,6 +49,9 @@ pub fn hold_arenas(stage: &Stage, command: Command) -> Outcome {
     let faults = shown.moved(Cause::Fault);
     assert!(faults.anon > TAKEN, "{faults:?}");
     assert!(shown.rss_end() > TAKEN, "{}", shown.rss_end());
+    // What was not in an arena went back at once.
+    let unmapped = shown.moved(Cause::Munmap);
+    assert!(unmapped.anon <= -8 * 4 * MIB, "{unmapped:?}");
     assert!(shown.advised("MADV_DONTNEED").rss > -SLACK);
     assert!(shown.lazyfree() < MIB);
     Ok(shown)
@@ -80,8 +85,8 @@ pub fn jemalloc(settings: &str) -> Result<Command, Skip> {
     Ok(command)
 }
 
-/// Takes, waits a little, frees all of it, and waits until `done`, or for some ticks.
-fn take_and_free(stage: &Stage, command: Command, done: impl Fn(i64) -> bool) -> Shown {
+/// Takes, waits a little, frees all of it, and works on a little until `done`, and for some ticks more.
+fn take_and_free(stage: &Stage, command: Command, done: impl Fn(u32) -> bool) -> Shown {
     let mut program = Program::start(command);
     let traced = stage.trace(&program);
     traced.ticks(2);
@@ -89,19 +94,14 @@ fn take_and_free(stage: &Stage, command: Command, done: impl Fn(i64) -> bool) ->
     traced.ticks(4);
     program.tell("free");
     wait_for("what follows the freeing", || {
-        program.tell("nothing");
-        done(program.pid().into()).then_some(())
+        program.tell("serve");
+        done(program.pid()).then_some(())
     });
-    traced.ticks(6);
+    for _ in 0..6 {
+        program.tell("serve");
+        traced.ticks(1);
+    }
     traced.stop()
-}
-
-/// A field of `smaps_rollup`, in bytes.
-fn rollup(pid: i64, field: &str) -> i64 {
-    let smaps = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-    let mut fields = smaps.lines().filter_map(|line| line.split_once(':'));
-    let (_, value) = fields.find(|(name, _)| *name == field).unwrap();
-    value.trim().trim_end_matches(" kB").parse::<i64>().unwrap() << 10
 }
 
 fn dirty(stage: &Stage) -> Outcome {
@@ -132,16 +132,44 @@ pub fn lazily(stage: &Stage, command: Command) -> Outcome {
     Ok(shown)
 }
 
-fn tcmalloc(stage: &Stage) -> Outcome {
-    let command = preloaded("libtcmalloc_minimal.so.4", "libtcmalloc-minimal4")?;
+/// What the two that follow do with what was freed depends on how much more is freed later, and they are told to do otherwise by a
+/// variable.
+fn held(stage: &Stage, command: Command) -> Outcome {
     let shown = take_and_free(stage, command, |_| true);
+    assert!(shown.rss_end() > TAKEN, "{}", shown.rss_end());
+    let given = shown.advised("MADV_DONTNEED");
+    assert!(given.rss > -SLACK, "{given:?}");
+    assert_eq!(shown.advised("MADV_FREE").calls, 0);
     Ok(shown)
 }
 
-fn mimalloc(stage: &Stage) -> Outcome {
-    let command = preloaded("libmimalloc.so.2", "libmimalloc2.0")?;
+fn given_back(stage: &Stage, command: Command) -> Outcome {
     let shown = take_and_free(stage, command, |_| true);
+    let given = shown.advised("MADV_DONTNEED");
+    assert!(given.rss < SLACK - TAKEN, "{given:?}");
+    assert!(shown.rss_highest() > TAKEN);
+    assert!(shown.rss_end() < shown.rss_start() + 2 * SLACK);
     Ok(shown)
+}
+
+fn tcmalloc() -> Result<Command, Skip> {
+    preloaded("libtcmalloc_minimal.so.4", "libtcmalloc-minimal4")
+}
+
+fn tcmalloc_told(stage: &Stage) -> Outcome {
+    let mut command = tcmalloc()?;
+    command.env("TCMALLOC_AGGRESSIVE_DECOMMIT", "1");
+    given_back(stage, command)
+}
+
+fn mimalloc() -> Result<Command, Skip> {
+    preloaded("libmimalloc.so.2", "libmimalloc2.0")
+}
+
+fn mimalloc_told(stage: &Stage) -> Outcome {
+    let mut command = mimalloc()?;
+    command.env("MIMALLOC_DECOMMIT_DELAY", "0");
+    given_back(stage, command)
 }
 
 /// A redis-server of our own.

@@ -34,7 +34,6 @@ fn startup(stage: &Stage) -> Outcome {
     let traced = stage.trace_own("__start");
     traced.ticks(12);
     let shown = traced.stop();
-    eprintln!("code {:?}", shown.code);
     let mapped = shown.moved(Cause::Mmap);
     assert_eq!(mapped.anon, 128 * MIB, "{mapped:?}");
     assert!(shown.moved(Cause::Fault).anon > 32 * MIB);

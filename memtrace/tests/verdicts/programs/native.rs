@@ -13,6 +13,9 @@ const PAGE: usize = 4 << 10;
 /// Sizes of blocks as a program has them: below what `malloc` maps one by one.
 const BLOCKS: [usize; 6] = [1 << 10, 2 << 10, 4 << 10, 8 << 10, 16 << 10, 24 << 10];
 
+/// A buffer so large that glibc maps it on its own.
+const BUFFER: usize = 4 * MIB;
+
 /// Blocks that `malloc` gave.
 #[derive(Default)]
 struct Blocks(Vec<usize>);
@@ -62,6 +65,7 @@ pub fn main() -> ! {
                 block(BLOCKS[0]);
             }
             ["free"] => blocks.free(),
+            ["serve"] => serve(),
             ["burst", threads, mib] => burst(threads.parse().unwrap(), bytes(mib)),
             ["trim"] => {
                 // SAFETY: a call of glibc's, which takes its own locks.
@@ -104,8 +108,15 @@ fn say(word: &str) {
     out.flush().unwrap();
 }
 
-/// So many threads have so many bytes at once, as the workers of a pool do in a busy minute. Each keeps one small thing that it made
-/// last, gives all the rest back to `malloc`, and waits for more work.
+/// A little of the daily work: some blocks, and all of them freed.
+fn serve() {
+    let mut blocks = Blocks::default();
+    blocks.take(MIB);
+    blocks.free();
+}
+
+/// So many threads have so many bytes at once, as the workers of a pool do in a busy minute, and a large buffer each. Each keeps one
+/// small thing that it made last, gives all the rest back to `malloc`, and waits for more work.
 fn burst(threads: usize, bytes: usize) {
     let all = Arc::new(Barrier::new(threads + 1));
     for _ in 0..threads {
@@ -113,6 +124,7 @@ fn burst(threads: usize, bytes: usize) {
         thread::spawn(move || {
             let mut blocks = Blocks::default();
             blocks.take(bytes);
+            blocks.0.push(block(BUFFER));
             block(BLOCKS[0]);
             all.wait();
             blocks.free();
