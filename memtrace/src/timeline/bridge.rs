@@ -11,11 +11,7 @@ const LARGEST: u64 = 1 << 57;
 
 /// How the kernel shows the names that Go gives its mappings since 1.25, and those among them that its heap is in.
 const GO_NAME: &str = "[anon: Go: ";
-const GO_HEAP: [&str; 3] = [
-    GO_ARENA,
-    "[anon: Go: heap]",
-    "[anon: Go: heap reservation]",
-];
+const GO_HEAP: [&str; 3] = [GO_ARENA, "[anon: Go: heap]", "[anon: Go: heap reservation]"];
 
 /// The parts of RSS, which add up to [`Bytes4::rss_bytes`] exactly; the last one is `rest`. A part that could not be had is left out, its
 /// bytes are in the rest, and the rest says so. Empty where `rss` is nothing that a process can have.
@@ -49,8 +45,16 @@ pub fn bridge(
         None => {}
     }
     for (part, bytes, source) in [
-        ("file", rss.file_bytes, "file pages, as the kernel counts them (RssFile)"),
-        ("shmem", rss.shmem_bytes, "shared memory and tmpfs, as the kernel counts them (RssShmem)"),
+        (
+            "file",
+            rss.file_bytes,
+            "file pages, as the kernel counts them (RssFile)",
+        ),
+        (
+            "shmem",
+            rss.shmem_bytes,
+            "shared memory and tmpfs, as the kernel counts them (RssShmem)",
+        ),
     ] {
         parts.add(part, bytes, source);
     }
@@ -236,7 +240,13 @@ mod tests {
         let parts = bridge(rss(1000, 200, 30), Some(400), None, None);
         assert_eq!(
             named(&parts),
-            [("anon", 600), ("lazy_free", 400), ("file", 200), ("shmem", 30), ("rest", 0)]
+            [
+                ("anon", 600),
+                ("lazy_free", 400),
+                ("file", 200),
+                ("shmem", 30),
+                ("rest", 0)
+            ]
         );
         let parts = bridge(rss(1000, 200, 30), None, None, None);
         assert_eq!(
@@ -295,10 +305,19 @@ mod tests {
         let parts = bridge(rss(1000, 0, 0), None, Some(&torn), None);
         assert_eq!(
             named(&parts),
-            [("go_heap_in_use", 500), ("file", 0), ("shmem", 0), ("rest", 500)]
+            [
+                ("go_heap_in_use", 500),
+                ("file", 0),
+                ("shmem", 0),
+                ("rest", 500)
+            ]
         );
         let rest = &parts.last().unwrap().source;
-        for part in ["Go's figures", "mappings were not read", "LazyFree was not read"] {
+        for part in [
+            "Go's figures",
+            "mappings were not read",
+            "LazyFree was not read",
+        ] {
             assert!(rest.contains(part), "{rest}");
         }
         // The heap is somewhere among them.
@@ -317,7 +336,13 @@ mod tests {
         let parts = bridge(rss(100, 0, 0), Some(130), None, None);
         assert_eq!(
             named(&parts),
-            [("anon", 0), ("lazy_free", 130), ("file", 0), ("shmem", 0), ("rest", -30)]
+            [
+                ("anon", 0),
+                ("lazy_free", 130),
+                ("file", 0),
+                ("shmem", 0),
+                ("rest", -30)
+            ]
         );
     }
 
@@ -340,7 +365,13 @@ mod tests {
     }
 
     fn groups() -> impl Strategy<Value = Vec<MappingGroup>> {
-        let name = prop::sample::select(vec![GO_ARENA, "", "[anon: Go: heap]", "[anon: Go: x]", "/file"]);
+        let name = prop::sample::select(vec![
+            GO_ARENA,
+            "",
+            "[anon: Go: heap]",
+            "[anon: Go: x]",
+            "/file",
+        ]);
         let number = prop_oneof![0..1_u64 << 40, any::<u64>()];
         let one = (name, number.clone(), number).prop_map(|(name, anon, lazy)| MappingGroup {
             anon_bytes: anon,
