@@ -1,6 +1,6 @@
 //! A line of `/proc/PID/maps`, which is also the head of each entry in `smaps` and `smaps_rollup`.
 
-use super::hex;
+use super::{hex, number};
 
 /// One mapping, as far as memtrace needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +9,12 @@ pub struct Mapping<'a> {
     pub start: u64,
     /// The address behind the last.
     pub end: u64,
+    /// `rwxp`, or `-` in the place of what is not allowed; `s` in the place of `p` where it is shared.
+    pub access: [u8; 4],
+    /// Device of the file, major and minor: the file system's own, which is not always what `stat` says. 0 where there is no file.
+    pub device: (u32, u32),
+    /// Inode of the file; 0 where there is none.
+    pub inode: u64,
     /// File, or a name such as `[heap]`; empty for anonymous memory. Chosen by the process: not to be trusted.
     pub name: &'a [u8],
 }
@@ -20,18 +26,28 @@ pub fn mapping(line: &[u8]) -> Option<Mapping<'_>> {
     let addresses = parts.next()?;
     let dash = addresses.iter().position(|&byte| byte == b'-')?;
     let (start, end) = (hex(&addresses[..dash])?, hex(&addresses[dash + 1..])?);
-    // Access, offset, device, inode.
-    let access = parts.next()?;
+    let access = parts.next()?.try_into().ok()?;
+    // The offset in the file.
     hex(parts.next()?)?;
-    parts.nth(1)?;
-    if end < start || access.len() != 4 {
+    let device = device(parts.next()?)?;
+    let inode = number(parts.next()?)?;
+    if end < start {
         return None;
     }
     Some(Mapping {
         start,
         end,
+        access,
+        device,
+        inode,
         name: parts.next().unwrap_or_default().trim_ascii_start(),
     })
+}
+
+fn device(text: &[u8]) -> Option<(u32, u32)> {
+    let colon = text.iter().position(|&byte| byte == b':')?;
+    let part = |bytes| u32::try_from(hex(bytes)?).ok();
+    Some((part(&text[..colon])?, part(&text[colon + 1..])?))
 }
 
 #[cfg(test)]
@@ -50,6 +66,9 @@ mod tests {
         assert_eq!(anonymous.name, b"");
         let spaced = mapping(b"1000-2000 r-xp 00001000 08:02 12   /a b\xff (deleted)").unwrap();
         assert_eq!(spaced.name, b"/a b\xff (deleted)");
+        assert_eq!(spaced.access, *b"r-xp");
+        assert_eq!(spaced.device, (8, 2));
+        assert_eq!(spaced.inode, 12);
     }
 
     #[test]
@@ -62,6 +81,10 @@ mod tests {
             b"x-y r-xp 0 00:00 0",
             b"1000-2000 r-xp z 00:00 0",
             b"1000-2000 r 0 00:00 0",
+            b"1000-2000 r-xp 0 0000 0",
+            b"1000-2000 r-xp 0 00:100000000 0",
+            b"1000-2000 r-xp 0 00:00 -1",
+            b"1000-2000 r-xp 0 00:00",
             b"Rss:                1728 kB",
         ] {
             assert_eq!(mapping(wrong), None, "{wrong:?}");
