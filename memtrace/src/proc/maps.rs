@@ -9,14 +9,22 @@ pub struct Mapping<'a> {
     pub start: u64,
     /// The address behind the last.
     pub end: u64,
-    /// Whether what is written there is written into the file, or seen by others who share the memory.
-    pub shared: bool,
-    /// Major and minor number of the device that the file is on; 0 and 0 where there is none.
+    /// `rwxp`, or `-` in the place of what is not allowed; `s` in the place of `p` where it is shared.
+    pub access: [u8; 4],
+    /// Device of the file, major and minor: the file system's own, which is not always what `stat` says. 0 where there is no file.
     pub device: (u32, u32),
-    /// The file's number on it; 0 where there is none.
+    /// Inode of the file; 0 where there is none.
     pub inode: u64,
     /// File, or a name such as `[heap]`; empty for anonymous memory. Chosen by the process: not to be trusted.
     pub name: &'a [u8],
+}
+
+impl Mapping<'_> {
+    /// Whether what is written there is written into the file, or seen by others who share the memory.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.access.last() == Some(&b's')
+    }
 }
 
 /// Parses a line, without its end; `None` where it is something else.
@@ -26,25 +34,28 @@ pub fn mapping(line: &[u8]) -> Option<Mapping<'_>> {
     let addresses = parts.next()?;
     let dash = addresses.iter().position(|&byte| byte == b'-')?;
     let (start, end) = (hex(&addresses[..dash])?, hex(&addresses[dash + 1..])?);
-    let access = parts.next()?;
-    // Offset.
+    let access = parts.next()?.try_into().ok()?;
+    // The offset in the file.
     hex(parts.next()?)?;
-    let device = parts.next()?;
-    let colon = device.iter().position(|&byte| byte == b':')?;
-    let part = |bytes| u32::try_from(hex(bytes)?).ok();
-    let device = (part(&device[..colon])?, part(&device[colon + 1..])?);
+    let device = device(parts.next()?)?;
     let inode = number(parts.next()?)?;
-    if end < start || access.len() != 4 {
+    if end < start {
         return None;
     }
     Some(Mapping {
         start,
         end,
-        shared: access.last() == Some(&b's'),
+        access,
         device,
         inode,
         name: parts.next().unwrap_or_default().trim_ascii_start(),
     })
+}
+
+fn device(text: &[u8]) -> Option<(u32, u32)> {
+    let colon = text.iter().position(|&byte| byte == b':')?;
+    let part = |bytes| u32::try_from(hex(bytes)?).ok();
+    Some((part(&text[..colon])?, part(&text[colon + 1..])?))
 }
 
 #[cfg(test)]
@@ -63,12 +74,13 @@ mod tests {
         assert_eq!(anonymous.name, b"");
         let spaced = mapping(b"1000-2000 r-xp 00001000 08:02 12   /a b\xff (deleted)").unwrap();
         assert_eq!(spaced.name, b"/a b\xff (deleted)");
-        assert_eq!(
-            (spaced.device, spaced.inode, spaced.shared),
-            ((8, 2), 12, false)
-        );
+        assert_eq!(spaced.access, *b"r-xp");
+        assert_eq!(spaced.device, (8, 2));
+        assert_eq!(spaced.inode, 12);
+        assert!(!spaced.is_shared());
         let shared = mapping(b"1000-2000 rw-s 00001000 103:1a 12   /a").unwrap();
-        assert_eq!((shared.device, shared.shared), ((0x103, 0x1a), true));
+        assert_eq!(shared.device, (0x103, 0x1a));
+        assert!(shared.is_shared());
     }
 
     #[test]
@@ -84,6 +96,8 @@ mod tests {
             b"1000-2000 r-xp 0 0000 0",
             b"1000-2000 r-xp 0 00:100000000 0",
             b"1000-2000 r-xp 0 00:00 x",
+            b"1000-2000 r-xp 0 00:00 -1",
+            b"1000-2000 r-xp 0 00:00",
             b"Rss:                1728 kB",
         ] {
             assert_eq!(mapping(wrong), None, "{wrong:?}");

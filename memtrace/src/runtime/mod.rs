@@ -4,7 +4,18 @@
 //! Decided from the executable, the mapped files, the environment and the command line, never from a name that the process chose.
 //! All of that is input from outside: it is parsed as bytes, and what cannot be had is named.
 
+mod allocator;
+mod elf;
+mod engine;
+mod expect;
 pub mod go;
+mod inspect;
+mod loaded;
+mod maps;
 mod process;
+mod settings;
+mod text;
 
+pub use inspect::inspect;
+pub use maps::{MappedFile, code_files};
 pub use process::{Image, Memory, Process};

@@ -6,6 +6,8 @@ use std::{
     os::unix::fs::FileExt,
 };
 
+use super::maps::MappedFile;
+
 /// An executable or a library.
 pub trait Image: Read + Seek {}
 
@@ -64,4 +66,13 @@ pub trait Process {
     ///
     /// Where it cannot be opened.
     fn file(&self, path: &[u8]) -> Result<Box<dyn Image>, String>;
+
+    /// A file that the process has mapped: that very file, and not another one that is at its path by now.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be opened, or another file is at its path.
+    fn mapped(&self, file: &MappedFile) -> Result<Box<dyn Image>, String> {
+        self.file(&file.path)
+    }
 }

@@ -289,7 +289,7 @@ impl Program {
 }
 
 /// A group whose leader has exited looks like a zombie, and goes on in its other threads.
-fn living_thread(process: &Process) -> Option<i32> {
+pub(super) fn living_thread(process: &Process) -> Option<i32> {
     process.tasks().ok()?.flatten().find_map(|task| {
         let stat = proc::read(process, &format!("task/{}/stat", task.tid), proc::stat).ok()?;
         (!matches!(stat.state, b'Z' | b'X')).then_some(task.tid)
