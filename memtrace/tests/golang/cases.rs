@@ -23,9 +23,10 @@ pub fn all() -> Vec<Trial> {
                 let form = Form { pie, flags };
                 let toolchain = toolchain.clone();
                 let name = format!(
-                    "go{}{}{flags}_says_what_is_read",
+                    "go{}{}{}_says_what_is_read",
                     toolchain.version,
-                    if pie { "_pie" } else { "" }
+                    if pie { "_pie" } else { "" },
+                    flags.replace('-', "_")
                 );
                 trials.push(Trial::test(name, move || agree(&toolchain, form)));
             }
@@ -55,7 +56,7 @@ fn agree(toolchain: &Toolchain, form: Form) -> Result<(), Failed> {
     );
     let begin = std::time::Instant::now();
     let reader = Reader::find(&process)?;
-    eprintln!("{:?} {}", begin.elapsed(), reader.source());
+    eprintln!("{:?} {reader:?}", begin.elapsed());
     for letter in ['s', 'g', 's', 'o', 'd', 'f', 'r', 'g'] {
         running.tell(letter);
         let (said, read) = running.both(&reader);

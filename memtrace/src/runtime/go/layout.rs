@@ -1,5 +1,7 @@
 //! Where the figures are inside of the runtime's variables. Offsets in bytes.
 
+use super::dwarf::Structures;
+
 /// How a version of Go keeps its figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
@@ -70,4 +72,116 @@ pub struct Central {
     /// In type `mcache`: what was freed and is not in `mheap_` yet.
     pub local_large_free: u32,
     pub local_small_free: u32,
+}
+
+/// The layout that the runtime's structures have, by the names of their fields.
+///
+/// # Errors
+///
+/// Where a field is missing: another version.
+pub fn from_structures(structures: &Structures) -> Result<Layout, String> {
+    let has = |structure: &str, member: &str| {
+        structures
+            .get(structure)
+            .is_some_and(|structure| structure.members.contains_key(member))
+    };
+    if has("runtime.gcControllerState", "mappedReady") {
+        controller(structures).map(Layout::Controller)
+    } else if has("runtime.mstats", "heap_idle") {
+        central(structures).map(Layout::Central)
+    } else {
+        Err("this version keeps its figures in a way that memtrace does not know".into())
+    }
+}
+
+fn controller(structures: &Structures) -> Result<Controller, String> {
+    let six = |member| field(structures, "runtime.gcControllerState", member);
+    let memstats = |member| field(structures, "runtime.mstats", member);
+    Ok(Controller {
+        heap_in_use: six("heapInUse")?,
+        heap_released: six("heapReleased")?,
+        heap_free: six("heapFree")?,
+        total_alloc: six("totalAlloc")?,
+        total_free: six("totalFree")?,
+        mapped_ready: six("mappedReady")?,
+        other_sys: [
+            memstats("stacks_sys")?,
+            memstats("mspan_sys")?,
+            memstats("mcache_sys")?,
+            memstats("buckhash_sys")?,
+            memstats("gcMiscSys")?,
+            memstats("other_sys")?,
+        ],
+        num_gc: memstats("numgc")?,
+        shards: shards(structures)?,
+    })
+}
+
+fn shards(structures: &Structures) -> Result<Shards, String> {
+    let one = |member| field(structures, "runtime.heapStatsDelta", member);
+    let begin = field(structures, "runtime.mstats", "heapStats")?;
+    Ok(Shards {
+        at: begin.saturating_add(field(structures, "runtime.consistentHeapStats", "stats")?),
+        size: structures
+            .get("runtime.heapStatsDelta")
+            .map_or(0, |structure| structure.size),
+        committed: one("committed")?,
+        released: one("released")?,
+        in_heap: one("inHeap")?,
+        in_stacks: one("inStacks")?,
+        in_work_bufs: one("inWorkBufs")?,
+        in_ptr_scalar_bits: one("inPtrScalarBits").ok(),
+    })
+}
+
+fn central(structures: &Structures) -> Result<Central, String> {
+    let memstats = |member| field(structures, "runtime.mstats", member);
+    let heap = |member| field(structures, "runtime.mheap", member);
+    let central = heap("central")?;
+    // The table ends where the next field begins.
+    let all = heap("spanalloc")?.saturating_sub(central);
+    if !all.is_multiple_of(SPAN_CLASSES) {
+        return Err(missing("runtime.mheap", "central"));
+    }
+    Ok(Central {
+        heap_sys: memstats("heap_sys")?,
+        heap_idle: memstats("heap_idle")?,
+        heap_in_use: memstats("heap_inuse")?,
+        heap_released: memstats("heap_released")?,
+        stacks_in_use: memstats("stacks_inuse")?,
+        other_sys: [
+            memstats("stacks_sys")?,
+            memstats("mspan_sys")?,
+            memstats("mcache_sys")?,
+            memstats("buckhash_sys")?,
+            memstats("gc_sys")?,
+            memstats("other_sys")?,
+        ],
+        num_gc: memstats("numgc")?,
+        pages_in_use: heap("pagesInUse")?,
+        large_alloc: heap("largealloc")?,
+        large_free: heap("largefree")?,
+        small_free: heap("nsmallfree")?,
+        central,
+        central_size: all / SPAN_CLASSES,
+        allocated: field(structures, "runtime.mcentral", "nmalloc")?,
+        cache: field(structures, "runtime.p", "mcache")?,
+        local_large_free: field(structures, "runtime.mcache", "local_largefree")?,
+        local_small_free: field(structures, "runtime.mcache", "local_nsmallfree")?,
+    })
+}
+
+/// With pointers and without, of each of 67 size classes.
+const SPAN_CLASSES: u32 = 134;
+
+fn field(structures: &Structures, structure: &str, member: &str) -> Result<u32, String> {
+    structures
+        .get(structure)
+        .and_then(|structure| structure.members.get(member))
+        .copied()
+        .ok_or_else(|| missing(structure, member))
+}
+
+fn missing(structure: &str, member: &str) -> String {
+    format!("its {structure} has no {member} as memtrace knows it")
 }

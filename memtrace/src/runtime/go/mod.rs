@@ -6,6 +6,7 @@
 //! runtime keeps the same figures in several sums, and where these do not agree, they are read again.
 
 mod buildinfo;
+mod dwarf;
 mod elf;
 mod figures;
 mod layout;
@@ -52,10 +53,10 @@ impl Reader {
     pub fn find(process: &dyn Process) -> Result<Self, String> {
         let mut elf = Elf::open(process.executable()?)?;
         let info = buildinfo::read(&mut elf)?.ok_or("it is no Go program")?;
-        let row = table::row(&info.version)?;
+        let (layout, from) = layout(&mut elf, &info.version)?;
         let found = symbols::find(&mut elf, NAMES)?;
         let bias = place::bias(&elf, &process.maps()?)?;
-        let [controller, memstats, heap, processors] = match row.layout {
+        let [controller, memstats, heap, processors] = match layout {
             Layout::Controller(_) => [found[0], found[1], Some(0), Some(0)],
             Layout::Central(_) => [Some(0), found[1], found[2], found[3]],
         };
@@ -65,14 +66,14 @@ impl Reader {
                 .ok_or("it is stripped of the symbols that say where the figures are")
         };
         Ok(Self {
-            layout: row.layout,
+            layout,
             variables: Variables {
                 controller: at(controller)?,
                 memstats: at(memstats)?,
                 heap: at(heap)?,
                 processors: at(processors)?,
             },
-            source: format!("the table for go1.{}, symbols", row.minor),
+            source: format!("{from}, symbols"),
         })
     }
 
@@ -88,5 +89,20 @@ impl Reader {
     /// How it was found, for people.
     pub fn source(&self) -> &str {
         &self.source
+    }
+}
+
+/// The layout, and what says so.
+fn layout(elf: &mut Elf, version: &str) -> Result<(Layout, String), String> {
+    let by_dwarf = dwarf::structures(elf)
+        .and_then(|found| found.as_ref().map(layout::from_structures).transpose());
+    let why_not = match by_dwarf {
+        Ok(Some(layout)) => return Ok((layout, "DWARF".into())),
+        Ok(None) => "it has no DWARF".to_owned(),
+        Err(reason) => reason,
+    };
+    match table::row(version) {
+        Ok(row) => Ok((row.layout, format!("the table for go1.{}", row.minor))),
+        Err(reason) => Err(format!("{reason}; {why_not}")),
     }
 }

@@ -1,6 +1,6 @@
 //! Where the figures are in programs without DWARF, by Go's minor version.
 
-use super::layout::{Controller, Layout, Shards};
+use super::layout::{Central, Controller, Layout, Shards};
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
@@ -10,10 +10,51 @@ pub struct Row {
     pub layout: Layout,
 }
 
-pub const ROWS: [Row; 1] = [Row {
-    minor: 19,
-    layout: controller(304, 1176, true),
-}];
+/// Each row was tried on a program built by the versions named.
+pub const ROWS: [Row; 9] = [
+    // 1.15.15
+    row_of(15, CENTRAL),
+    // 1.19.8
+    row_of(19, controller(304, 1176, true)),
+    // 1.21.13
+    row_of(21, controller(272, 1176, true)),
+    // 1.22.10
+    row_of(22, controller(272, 1176, true)),
+    // 1.23.5
+    row_of(23, controller(272, 1176, true)),
+    // 1.24.4
+    row_of(24, controller(272, 1176, true)),
+    // 1.25.5
+    row_of(25, controller(272, 1168, false)),
+    // 1.26.0
+    row_of(26, controller(272, 1168, false)),
+    // 1.27.0 and 1.27.4
+    row_of(27, controller(272, 1168, false)),
+];
+
+const fn row_of(minor: u32, layout: Layout) -> Row {
+    Row { minor, layout }
+}
+
+const CENTRAL: Layout = Layout::Central(Central {
+    heap_sys: 56,
+    heap_idle: 64,
+    heap_in_use: 72,
+    heap_released: 80,
+    stacks_in_use: 96,
+    other_sys: [104, 120, 136, 144, 152, 160],
+    num_gc: 4288,
+    pages_in_use: 65960,
+    large_alloc: 66024,
+    large_free: 66040,
+    small_free: 66056,
+    central: 66744,
+    central_size: 256,
+    allocated: 208,
+    cache: 64,
+    local_large_free: 1176,
+    local_small_free: 1192,
+});
 
 /// Layouts since 1.19 differ in where the six figures begin, and in the size of a shard.
 const fn controller(six: u32, shard: u32, has_scalar_bits: bool) -> Layout {
