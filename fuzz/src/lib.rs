@@ -2,7 +2,10 @@
 //!
 //! The fuzz targets call them, and so do the property tests in `memtrace/tests/parsers.rs`.
 
-use std::io::{self, Cursor};
+use std::{
+    collections::BTreeSet,
+    io::{self, Cursor},
+};
 
 use memtrace::{
     export::json,
@@ -10,8 +13,12 @@ use memtrace::{
         btf::{Btf, Named, Shape},
         offsets,
     },
-    proc,
-    timeline::{Capture, assemble, read, read_closing},
+    proc::{
+        self,
+        cgroup::{self as cgroups, Version},
+    },
+    sample::cgroup::places,
+    timeline::{Capture, MappingGroup, assemble, read, read_closing},
     view::{
         format::{BAD, BOLD, DIM, GOOD, untrusted},
         replaced, table,
@@ -59,6 +66,90 @@ pub fn maps(bytes: &[u8]) {
             assert!(mapping.start <= mapping.end);
             harmless(&String::from_utf8_lossy(mapping.name));
         }
+    }
+}
+
+/// `/proc/PID/smaps`, as a Go program's and as another's.
+pub fn smaps(bytes: &[u8]) {
+    for go in [false, true] {
+        let mut groups = proc::Groups::new(go, BTreeSet::from([(0, 1)]));
+        let lines = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        if lines
+            .split(|&byte| byte == b'\n')
+            .any(|line| groups.line(line).is_none())
+        {
+            return;
+        }
+        let Some(found) = groups.finish() else { return };
+        for (figure, sum) in [
+            (
+                (|group| group.rss_bytes) as fn(&MappingGroup) -> u64,
+                found.rss,
+            ),
+            (|group| group.lazyfree_bytes, found.lazy_free),
+            (|group| group.anon_huge_bytes, found.anon_huge),
+            (|group| group.swap_bytes, found.swap),
+            (|group| group.mappings, found.mappings),
+        ] {
+            let all = found.groups.iter().map(figure);
+            assert_eq!(all.fold(0, u64::saturating_add), sum);
+        }
+        for group in &found.groups {
+            harmless(&group.name);
+        }
+    }
+}
+
+/// `/proc/PID/cgroup`.
+pub fn cgroup(bytes: &[u8]) {
+    let found = cgroups::membership(bytes);
+    for path in [found.memory, found.unified].into_iter().flatten() {
+        assert!(path.starts_with(b"/") && !path.contains(&b'\n'));
+        // As if all of each hierarchy was mounted.
+        let mountinfo =
+            b"1 0 0:1 / /m rw - cgroup none rw,memory\n2 0 0:2 / /u rw - cgroup2 none rw";
+        if let Ok(places) = places(&found, mountinfo) {
+            for place in places {
+                let deepest = place.directory(0);
+                assert!(deepest.starts_with(&place.point));
+                assert!(!deepest.components().any(|part| part.as_os_str() == ".."));
+                assert_eq!(place.directory(usize::MAX), place.point);
+                harmless(&place.path(1));
+            }
+        }
+    }
+}
+
+/// `/proc/PID/mountinfo`.
+pub fn mountinfo(bytes: &[u8]) {
+    for line in bytes.split(|&byte| byte == b'\n') {
+        if let Some(mount) = cgroups::mount(line) {
+            assert!(mount.root.starts_with(b"/") && mount.point.starts_with(b"/"));
+            // What is mounted is below itself, unless it is outside of the namespace.
+            assert!(cgroups::below(&mount.root, &mount.root).is_some_and(|names| names.is_empty()));
+        }
+    }
+    for membership in [&b"4:memory:/docker/12ab \\x/y"[..], b"0::/../../a/b"] {
+        match places(&cgroups::membership(membership), bytes) {
+            Ok(places) => assert!(!places.is_empty()),
+            Err(nowhere) => harmless(&nowhere.to_string()),
+        }
+    }
+}
+
+/// `memory.stat` of a cgroup, and its other files of keys or one number.
+pub fn memory_stat(bytes: &[u8]) {
+    for version in [Version::V1, Version::V2] {
+        let figures = cgroups::memory_stat(version, bytes);
+        if let (Some(anon), Some(inactive)) = (figures.anon_bytes, figures.inactive_file_bytes) {
+            assert!(cgroups::working_set(anon, inactive) <= anon);
+        }
+    }
+    let _ = cgroups::keyed(bytes, b"hierarchical_memory_limit");
+    if let Some(number) = cgroups::single(bytes) {
+        assert!(
+            matches!(cgroups::limit(bytes), Some(limit) if limit.is_none_or(|limit| limit == number))
+        );
     }
 }
 

@@ -15,7 +15,7 @@ use std::{fs, path::PathBuf};
 
 use memtrace::{
     probe::{btf::Btf, offsets},
-    proc,
+    proc::{self, cgroup::Version},
     timeline::read,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
@@ -29,13 +29,17 @@ struct Target {
     cases: u32,
 }
 
-const TARGETS: [Target; 9] = [
+const TARGETS: [Target; 13] = [
     target("auxv", fuzz::auxv, 2000),
     target("btf", fuzz::btf, 2000),
     // A capture is some KiB of JSON, and its table is printed in two widths.
     target("capture", fuzz::capture, 500),
+    target("cgroup", fuzz::cgroup, 2000),
     target("cmdline", fuzz::cmdline, 2000),
     target("maps", fuzz::maps, 2000),
+    target("memory_stat", fuzz::memory_stat, 2000),
+    target("mountinfo", fuzz::mountinfo, 2000),
+    target("smaps", fuzz::smaps, 1000),
     target("smaps_rollup", fuzz::smaps_rollup, 2000),
     target("stat", fuzz::stat, 2000),
     target("statm", fuzz::statm, 2000),
@@ -190,6 +194,41 @@ fn seeds_are_what_the_parsers_know() {
         for line in text.lines() {
             assert!(proc::mapping(line.as_bytes()).is_some(), "{name}: {line}");
         }
+    }
+    for (name, bytes) in seeds("smaps") {
+        let mut groups = proc::Groups::new(true, Default::default());
+        for line in bytes
+            .strip_suffix(b"\n")
+            .unwrap()
+            .split(|&byte| byte == b'\n')
+        {
+            assert!(groups.line(line).is_some(), "{name}");
+        }
+        assert!(
+            groups.finish().is_some_and(|found| found.mappings > 1),
+            "{name}"
+        );
+    }
+    for (name, bytes) in seeds("cgroup") {
+        let found = proc::cgroup::membership(&bytes);
+        assert!(found.unified.is_some(), "{name}");
+    }
+    for (name, bytes) in seeds("mountinfo") {
+        for line in bytes
+            .strip_suffix(b"\n")
+            .unwrap()
+            .split(|&byte| byte == b'\n')
+        {
+            assert!(proc::cgroup::mount(line).is_some(), "{name}");
+        }
+    }
+    for (name, bytes) in seeds("memory_stat") {
+        let known =
+            [Version::V1, Version::V2].map(|version| proc::cgroup::memory_stat(version, &bytes));
+        assert!(
+            known.iter().any(|figures| figures.anon_bytes.is_some()),
+            "{name}"
+        );
     }
     for (name, bytes) in seeds("cmdline") {
         assert!(!proc::cmdline(&bytes).is_empty(), "{name}");

@@ -24,14 +24,29 @@ const SHOWN: usize = 12;
 const MOST_NAMES: usize = 100_000;
 const MOST_NAME_BYTES: usize = 16 << 20;
 
-/// Where Go asks for the first piece of its heap, and as much behind it as there is before the next place that it would try
-/// (`mallocinit` in `runtime/malloc.go`). Libraries' mappings are put at the other end of the address space.
-const fn go_arena() -> Range<u64> {
+/// What may be Go's heap, until all mappings are known.
+const MAYBE_ARENA: &[u8] = b"(Go heap arena?)";
+
+/// Where Go up to 1.25 asks for the first piece of its heap, and as much behind it as there is before the next place that it would try
+/// (`mallocinit` in `runtime/malloc.go`).
+const fn fixed_arena() -> Range<u64> {
     if cfg!(target_arch = "aarch64") {
         0x40_0000_0000..0x140_0000_0000
     } else {
         0xc0_0000_0000..0x1c0_0000_0000
     }
+}
+
+/// Since 1.26 that place is random, below 2⁴⁶ on x86-64 and 2⁴⁷ on arm64. Programs, libraries and all that asks for no address are above,
+/// but for programs that are not PIE, which are in the first 2 GiB. C code that asks for an address there too, as mimalloc does, cannot be
+/// told apart.
+const fn random_arena() -> Range<u64> {
+    let bits = if cfg!(target_arch = "aarch64") {
+        47
+    } else {
+        46
+    };
+    1 << 32..1 << bits
 }
 
 /// Sums over mappings, bytes but for the first.
@@ -116,6 +131,8 @@ pub struct Groups {
     overflow: Sums,
     current: Option<Current>,
     total: Sums,
+    /// Whether a mapping begins where Go up to 1.25 puts its heap.
+    has_fixed_arena: bool,
 }
 
 impl Groups {
@@ -130,6 +147,7 @@ impl Groups {
             overflow: Sums::default(),
             current: None,
             total: Sums::default(),
+            has_fixed_arena: false,
         }
     }
 
@@ -138,6 +156,7 @@ impl Groups {
     pub fn line(&mut self, line: &[u8]) -> Option<()> {
         if let Some(head) = mapping(line) {
             self.close()?;
+            self.has_fixed_arena |= head.start == fixed_arena().start;
             self.current = Some(Current {
                 kind: self.kind(&head),
                 name: self.name(&head).to_vec(),
@@ -159,6 +178,18 @@ impl Groups {
     #[must_use]
     pub fn finish(mut self) -> Option<Mappings> {
         self.close()?;
+        if let Some(sums) = self
+            .groups
+            .remove(&(MappingKind::Anon, MAYBE_ARENA.to_vec()))
+        {
+            let name: &[u8] = if self.has_fixed_arena {
+                b""
+            } else {
+                GO_ARENA.as_bytes()
+            };
+            let key = (MappingKind::Anon, name.to_vec());
+            self.groups.entry(key).or_default().add(&sums);
+        }
         let mut groups: Vec<_> = self.groups.into_iter().collect();
         // The largest first; names only make the order certain.
         groups.sort_by(|(key, sums), (other_key, other)| {
@@ -225,8 +256,13 @@ impl Groups {
     }
 
     fn name<'a>(&self, head: &Mapping<'a>) -> &'a [u8] {
-        if self.go && is_unnamed(head) && go_arena().contains(&head.start) {
-            return GO_ARENA.as_bytes();
+        if self.go && is_unnamed(head) {
+            if fixed_arena().contains(&head.start) {
+                return GO_ARENA.as_bytes();
+            }
+            if random_arena().contains(&head.start) {
+                return MAYBE_ARENA;
+            }
         }
         head.name
     }
@@ -401,6 +437,15 @@ mod tests {
             (GO_ARENA, 2)
         );
         assert_eq!(go.groups[1].name, "");
+        // Since 1.26 it is anywhere in the lower part.
+        let random = text.replace("c00", "23c00");
+        let random = take(random.as_bytes(), true).unwrap();
+        assert_eq!(random.groups, go.groups);
+        // Where it is at its old place, what is elsewhere is another's.
+        let both = text.clone() + &entry("20000000000-20000001000 rw-p 00000000 00:00 0 ", 4, 4, 0);
+        let both = take(both.as_bytes(), true).unwrap();
+        assert_eq!(both.groups[0], go.groups[0]);
+        assert_eq!(both.groups[1].mappings, 2);
         let other = take(text.as_bytes(), false).unwrap();
         assert_eq!(
             (other.groups[0].name.as_str(), other.groups[0].mappings),

@@ -343,6 +343,21 @@ impl Cgroup {
         Some((own.path().into(), false, Some(own)))
     }
 
+    /// Whether it is of version 2.
+    pub const fn is_unified(&self) -> bool {
+        self.unified
+    }
+
+    /// Its path in the hierarchy.
+    pub fn path(&self) -> String {
+        format!("/{}", self.dir.file_name().unwrap().to_str().unwrap())
+    }
+
+    /// Lets it be throttled above so many bytes; of version 2 alone.
+    pub fn high(&self, bytes: u64) {
+        write(&self.dir.join("memory.high"), &bytes.to_string());
+    }
+
     /// Moves a process in. What it touches from then on is charged to this cgroup, what it had touched stays where it was.
     pub fn enter(&self, pid: u32) {
         write(&self.dir.join("cgroup.procs"), &pid.to_string());

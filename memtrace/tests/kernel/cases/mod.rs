@@ -2,6 +2,7 @@
 
 mod advice;
 mod approximate;
+mod cgroup;
 mod failing;
 mod file;
 mod foreign;
@@ -62,6 +63,7 @@ pub fn all() -> Vec<Trial> {
     .chain(
         approximate::CASES
             .iter()
+            .chain(cgroup::CASES)
             .map(|&(name, case)| Trial::ignorable_test(name, move || run(name, case))),
     )
     .collect()
