@@ -72,6 +72,12 @@ pub const SLOWING: Limit = Limit::new(
     20,
     Unit::Percent,
 );
+/// `growing`: what of the rise is the program's own memory. The rest is files, huge pages, or lazily freed.
+pub const OWN: Limit = Limit::new(
+    "smallest part of the rise that is anonymous or shared memory",
+    25,
+    Unit::Percent,
+);
 /// `released`: how far RSS went down.
 pub const FALL: Limit = Limit::new(
     "smallest fall from the highest RSS, of it",

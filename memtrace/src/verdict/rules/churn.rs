@@ -21,21 +21,38 @@ fn giving(row: &CauseRow) -> bool {
     gives_back(row.cause, row.advice.as_deref()) || row.cause == Cause::Brk
 }
 
+/// What was given back and taken again, and how that is known.
+struct Again {
+    bytes: i64,
+    by_ledger: bool,
+}
+
+/// Whether memory goes back and forth.
+fn again(matter: &Matter<'_>) -> Option<Again> {
+    let highest = matter.highest().value;
+    let given = total(&matter.falls(own))?.saturating_neg();
+    let taken = total(&matter.rises(own))?;
+    // What came once and went once is no churn: both must have happened again.
+    let once = highest.saturating_sub(lowest(matter));
+    let bytes = given.min(taken).saturating_sub(once);
+    let by_ledger = bytes >= CHURNED.of(highest.max(0)).max(matter.noise());
+    let by_ticks = !matter.is_exact() && matter.case.trend.turns() >= TURNS.value.unsigned_abs();
+    (highest > 0 && (by_ledger || by_ticks)).then_some(Again { bytes, by_ledger })
+}
+
+/// Whether it does: then a fall is one of many.
+pub fn is_churning(matter: &Matter<'_>) -> bool {
+    again(matter).is_some()
+}
+
 pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
+    let Again {
+        bytes: again,
+        by_ledger,
+    } = again(matter)?;
     let highest = matter.highest();
     let falls = matter.falls(own);
     let rises = matter.rises(own);
-    let given = total(&falls)?.saturating_neg();
-    let taken = total(&rises)?;
-    // What came once and went once is no churn: both must have happened again.
-    let again = given
-        .min(taken)
-        .saturating_sub(highest.value.saturating_sub(lowest(matter)));
-    let by_ledger = again >= CHURNED.of(highest.value.max(0)).max(matter.noise());
-    let by_ticks = !matter.is_exact() && matter.case.trend.turns() >= TURNS.value.unsigned_abs();
-    if highest.value <= 0 || !(by_ledger || by_ticks) {
-        return None;
-    }
     let part = share(again, highest.value).min(MOST_POINTS);
     let mut candidate =
         Candidate::new("churn", 10 + if by_ledger { part } else { MOST_POINTS / 2 });

@@ -9,7 +9,7 @@ use crate::{
         case::{Field, Matter, OfCalls, share, total},
         checks::Checks,
         evidence::{Figure, rendered},
-        limits::UNSEEN_CYCLES,
+        limits::{OWN, UNSEEN_CYCLES},
         rules::{released::own, thp_inflation::collapsed},
         who::Who,
     },
@@ -31,7 +31,7 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
         return None;
     }
     let own_rise = grown(matter)?;
-    if own_rise < matter.noise() {
+    if own_rise < matter.noise() || own_rise < OWN.of(shape.rise) {
         return None;
     }
     let mut checks = Checks::default();

@@ -90,6 +90,7 @@ pub const RULES: &[Rule] = &[
         [
             NOISE,
             NOISE_PART,
+            OWN,
             LEVEL,
             SLOWING,
             TICKS,

@@ -7,6 +7,7 @@ use crate::{
         case::{Field, Matter, share, total},
         evidence::Facts,
         limits::{FALL, MOSTLY},
+        rules::churn,
         trend::is_own,
     },
 };
@@ -20,7 +21,10 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
     let now = matter.now(Field::Rss);
     let swapped = matter.rise(Field::Swap).max(0);
     let fall = highest.value.checked_sub(now.value)?.checked_sub(swapped)?;
-    if fall < matter.noise() || share(fall, highest.value) < FALL.value {
+    if fall < matter.noise()
+        || share(fall, highest.value) < FALL.value
+        || churn::is_churning(matter)
+    {
         return None;
     }
     // It had risen by more than it gave back: that is not all there is to say.
