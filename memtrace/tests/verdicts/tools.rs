@@ -51,15 +51,17 @@ pub fn library(name: &str, package: &str) -> Result<PathBuf, Skip> {
 /// A Go toolchain: its `GOROOT`. Of this release, or the newest that is here.
 pub fn go(release: Option<&str>) -> Result<PathBuf, Skip> {
     let mut found = Vec::new();
-    let own = target_dir().join("golang");
-    for dir in fs::read_dir(&own).into_iter().flatten().flatten() {
-        let name = dir.file_name().to_string_lossy().into_owned();
-        found.extend(goroot(&dir.path(), 4).map(|root| (version(&name), root)));
-    }
-    for dir in fs::read_dir("/usr/lib").into_iter().flatten().flatten() {
-        let name = dir.file_name().to_string_lossy().into_owned();
-        if let Some(name) = name.strip_prefix("go-") {
-            found.extend(goroot(&dir.path(), 0).map(|root| (version(name), root)));
+    // What `cargo xtask golang` makes, and what Debian's packages do.
+    for (place, prefix, depth) in [
+        (target_dir().join("golang"), "", 4),
+        ("/usr/lib".into(), "go-", 0),
+    ] {
+        for dir in fs::read_dir(place).into_iter().flatten().flatten() {
+            let name = dir.file_name().to_string_lossy().into_owned();
+            let version = name.strip_prefix(prefix).map(version).unwrap_or_default();
+            if !version.is_empty() {
+                found.extend(goroot(&dir.path(), depth).map(|root| (version, root)));
+            }
         }
     }
     found
@@ -73,11 +75,11 @@ pub fn go(release: Option<&str>) -> Result<PathBuf, Skip> {
         })
 }
 
+/// A release, as numbers; none where it is something else.
 fn version(text: &str) -> Vec<u32> {
-    let text = text.trim_start_matches("go");
-    let words = text.split('.').map_while(|word| word.parse().ok());
-    // The release, without its patches.
-    words.take(2).collect()
+    text.split('.')
+        .map_while(|word| word.parse().ok())
+        .collect()
 }
 
 /// The folder that has `bin/go`, at most so deep.

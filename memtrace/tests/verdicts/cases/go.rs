@@ -27,6 +27,9 @@ const PEAK: i64 = 300 * MIB;
 /// What may be missing of it: what the runtime has in use, and, in `LazyFree`, what waits in the kernel's batches.
 const SLACK: i64 = 8 * MIB;
 
+/// A few pages.
+const FRAMES: i64 = 64 << 10;
+
 fn free_1_15(stage: &Stage) -> Outcome {
     lazily(stage, go_service(Some("1.15"))?)
 }
@@ -42,7 +45,8 @@ pub fn lazily(stage: &Stage, command: Command) -> Outcome {
     let shown = after_a_peak(stage, command);
     let freed = shown.advised("MADV_FREE");
     assert!(freed.requested > PEAK - SLACK, "{freed:?}");
-    assert_eq!(freed.rss, 0, "{freed:?}");
+    // Where a signal arrives in the call, the kernel writes its frame, to a page that may be a new one.
+    assert!((0..=FRAMES).contains(&freed.rss), "{freed:?}");
     assert!(shown.lazyfree() > PEAK - SLACK, "{}", shown.lazyfree());
     assert!(shown.rss_end() > PEAK, "{}", shown.rss_end());
     let rest = shown.rss_end() - shown.lazyfree();
