@@ -7,10 +7,12 @@ use std::io::Cursor;
 
 use memtrace::{
     ledger::{Check, Errno, Names, Reading, TaskName},
+    probe::HookKind,
     sample::{Smaps, Statm},
     timeline::{
-        Account, Capture, CaptureInfo, Children, End, Epoch, Final, HostInfo, Journal, Known,
-        LossInfo, Mode, Observed, Recorder, SCHEMA, TargetInfo, assemble, load, read, read_closing,
+        Account, Capture, CaptureInfo, CgroupFigures, Children, End, Epoch, Final, GoFigures,
+        HookInfo, HostInfo, Journal, Known, LossInfo, Mode, Observed, Recorder, SCHEMA, TargetInfo,
+        assemble, load, read, read_closing,
     },
 };
 use memtrace_common::cell::{FAULT, MEMBER_ANON, MEMBER_SWAP, MUNMAP, TASK_BASE};
@@ -82,6 +84,16 @@ fn target(comm: &str) -> TargetInfo {
     }
 }
 
+fn hooks() -> Vec<HookInfo> {
+    let hook = |&name: &&str| HookInfo {
+        name: name.to_owned(),
+        kind: Some(HookKind::TpBtf),
+        error: None,
+        fallback: None,
+    };
+    HOOKED.iter().map(hook).collect()
+}
+
 /// A capture as it goes on, in both ways: everything in memory, and as a journal.
 struct Run {
     reading: Reading,
@@ -146,6 +158,15 @@ impl Run {
                 .check
                 .map(|(unexplained, bound)| Check { unexplained, bound }),
             resident: None,
+            go: (step.fault > 0).then_some(GoFigures {
+                heap_inuse_bytes: Some(step.fault.unsigned_abs()),
+                num_gc: step.lazyfree,
+                ..GoFigures::default()
+            }),
+            cgroup: step.lazyfree.map(|bytes| CgroupFigures {
+                usage_bytes: Some(bytes),
+                ..CgroupFigures::default()
+            }),
         };
         let (tasks, errnos) = self.names();
         let names = Names {
@@ -196,7 +217,9 @@ impl Run {
             errnos: &errnos,
             hooked: HOOKED,
         };
-        let summary = self.recorder.summary(&self.reading, &names, closing);
+        let summary = self
+            .recorder
+            .summary(&self.reading, &names, &hooks(), closing);
         let lasted = self.t - self.recorder.begin_ns();
         account(&self.reading, &summary, lasted, end, Some(3))
     }
@@ -281,7 +304,7 @@ fn account(
             interval_ns: 1_000_000_000,
             mode: Mode::Exact,
             mode_note: None,
-            hooks: Vec::new(),
+            hooks: hooks(),
             lost_events: losses.total(),
             losses,
             self_stats: None,
@@ -349,6 +372,7 @@ proptest! {
                 check: step.check.map(|(unexplained, bound)| Check { unexplained, bound }),
                 compared_with: step.check.map(|_| "statm".to_owned()),
                 lazyfree_bytes: step.lazyfree,
+                anon_huge_bytes: step.lazyfree.map(|_| 7),
                 lazyfree_missing: read.epoch.summary.lazyfree_missing.clone(),
                 ..Final::default()
             };

@@ -275,7 +275,9 @@ impl Groups {
             return kind;
         }
         // A private mapping of this device is anonymous memory, and so are huge pages of hugetlbfs without a file.
-        if (head.name == b"/dev/zero" && !head.is_shared()) || head.name.starts_with(b"/anon_hugepage") {
+        if (head.name == b"/dev/zero" && !head.is_shared())
+            || head.name.starts_with(b"/anon_hugepage")
+        {
             return MappingKind::Anon;
         }
         // In a container `/dev` is a tmpfs, and what is mapped of it is a device's memory.

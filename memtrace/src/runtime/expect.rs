@@ -119,7 +119,9 @@ const ROWS: [Row; 28] = [
         by: "jemalloc",
         from: &[5, 3, 1],
         before: ANY,
-        when: |settings| option(settings, "process_madvise_max_batch").is_some_and(|batch| batch != "0"),
+        when: |settings| {
+            option(settings, "process_madvise_max_batch").is_some_and(|batch| batch != "0")
+        },
         call: "process_madvise",
         advice: DONTNEED,
         why: "process_madvise_max_batch is set: jemalloc gives several ranges back with one process_madvise",
@@ -148,7 +150,11 @@ const ROWS: [Row; 28] = [
         by: "gperftools",
         from: ANY,
         before: ANY,
-        when: |settings| settings.get("TCMALLOC_RELEASE_RATE").is_none_or(|rate| !is_zero(rate)),
+        when: |settings| {
+            settings
+                .get("TCMALLOC_RELEASE_RATE")
+                .is_none_or(|rate| !is_zero(rate))
+        },
         call: "madvise",
         advice: DONTNEED,
         why: "gperftools uses MADV_DONTNEED, little by little as memory is freed (TCMALLOC_RELEASE_RATE, by default 1)",
@@ -167,7 +173,13 @@ const ROWS: [Row; 28] = [
         by: "mimalloc",
         from: &[2, 1],
         before: ANY,
-        when: |settings| purges(settings) && !is_off(settings, &["MIMALLOC_PURGE_DECOMMITS", "MIMALLOC_RESET_DECOMMITS"]),
+        when: |settings| {
+            purges(settings)
+                && !is_off(
+                    settings,
+                    &["MIMALLOC_PURGE_DECOMMITS", "MIMALLOC_RESET_DECOMMITS"],
+                )
+        },
         call: "madvise",
         advice: DONTNEED,
         why: "mimalloc since 2.1 uses MADV_DONTNEED, some ms after pages were freed (MIMALLOC_PURGE_DELAY), unless MIMALLOC_PURGE_DECOMMITS is 0",
@@ -176,7 +188,13 @@ const ROWS: [Row; 28] = [
         by: "mimalloc",
         from: &[2, 1],
         before: ANY,
-        when: |settings| purges(settings) && is_off(settings, &["MIMALLOC_PURGE_DECOMMITS", "MIMALLOC_RESET_DECOMMITS"]),
+        when: |settings| {
+            purges(settings)
+                && is_off(
+                    settings,
+                    &["MIMALLOC_PURGE_DECOMMITS", "MIMALLOC_RESET_DECOMMITS"],
+                )
+        },
         call: "madvise",
         advice: FREE,
         why: "MIMALLOC_PURGE_DECOMMITS=0 makes mimalloc use MADV_FREE",
@@ -281,7 +299,11 @@ const ROWS: [Row; 28] = [
         by: "python",
         from: ANY,
         before: ANY,
-        when: |settings| settings.get("PYTHONMALLOC").is_none_or(|malloc| malloc.starts_with("pymalloc")),
+        when: |settings| {
+            settings
+                .get("PYTHONMALLOC")
+                .is_none_or(|malloc| malloc.starts_with("pymalloc"))
+        },
         call: "munmap",
         advice: None,
         why: "Python unmaps an arena once no object is left in it",
@@ -339,7 +361,9 @@ fn always(_: &Settings) -> bool {
 /// A key of `GODEBUG`; of one that is there twice the last counts.
 fn godebug<'s>(settings: &'s Settings, key: &str) -> Option<&'s str> {
     let parts = settings.get("GODEBUG")?.rsplit(',');
-    parts.filter_map(|part| part.split_once('=')).find_map(|(name, value)| (name == key).then_some(value))
+    parts
+        .filter_map(|part| part.split_once('='))
+        .find_map(|(name, value)| (name == key).then_some(value))
 }
 
 /// An option of jemalloc's; of one that is there twice the last counts.
@@ -358,7 +382,10 @@ fn decay(settings: &Settings, key: &str) -> Option<i64> {
 }
 
 fn is_zero(number: &str) -> bool {
-    number.trim().parse::<f64>().is_ok_and(|number| number == 0.0)
+    number
+        .trim()
+        .parse::<f64>()
+        .is_ok_and(|number| number == 0.0)
 }
 
 /// A switch of mimalloc's: the first of its names that is set.
@@ -380,7 +407,9 @@ fn purges(settings: &Settings) -> bool {
 /// A flag of the JVM's, from its command line or a variable with options.
 fn java_flag(settings: &Settings, flag: &str) -> bool {
     let on = format!("-XX:+{flag}");
-    settings.get(&format!("-XX:{flag}")).is_some_and(|value| value == "true")
+    settings
+        .get(&format!("-XX:{flag}"))
+        .is_some_and(|value| value == "true")
         || ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"]
             .iter()
             .filter_map(|name| settings.get(*name))
@@ -392,7 +421,9 @@ mod tests {
     use super::*;
 
     fn advice(by: &str, version: &str, settings: &[(&str, &str)]) -> Vec<String> {
-        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         expected(by, Some(version), &settings.collect())
             .into_iter()
             .map(|release| release.advice.unwrap_or(release.call))
@@ -406,11 +437,24 @@ mod tests {
         assert_eq!(advice("go", "go1.11.13", &[]), dontneed);
         assert_eq!(advice("go", "go1.12", &[]), free);
         assert_eq!(advice("go", "go1.15.15", &[("GODEBUG", "gctrace=1")]), free);
-        assert_eq!(advice("go", "go1.15.15", &[("GODEBUG", "madvdontneed=1")]), dontneed);
+        assert_eq!(
+            advice("go", "go1.15.15", &[("GODEBUG", "madvdontneed=1")]),
+            dontneed
+        );
         assert_eq!(advice("go", "go1.16rc1", &[]), dontneed);
-        assert_eq!(advice("go", "go1.27.0", &[("GODEBUG", "madvdontneed=0")]), free);
+        assert_eq!(
+            advice("go", "go1.27.0", &[("GODEBUG", "madvdontneed=0")]),
+            free
+        );
         // The last one counts.
-        assert_eq!(advice("go", "go1.27.0", &[("GODEBUG", "madvdontneed=0,madvdontneed=1")]), dontneed);
+        assert_eq!(
+            advice(
+                "go",
+                "go1.27.0",
+                &[("GODEBUG", "madvdontneed=0,madvdontneed=1")]
+            ),
+            dontneed
+        );
         assert_eq!(
             advice("go", "go1.19.8", &[("GODEBUG", "harddecommit=1")]),
             ["MADV_DONTNEED", "mmap"]
@@ -421,9 +465,15 @@ mod tests {
     #[test]
     fn jemallocs_advice_is_by_its_decay() {
         assert_eq!(advice("jemalloc", "5.3.0", &[]), ["MADV_DONTNEED"]);
-        assert_eq!(advice("jemalloc", "5.1.0", &[]), ["MADV_DONTNEED", "MADV_FREE"]);
+        assert_eq!(
+            advice("jemalloc", "5.1.0", &[]),
+            ["MADV_DONTNEED", "MADV_FREE"]
+        );
         let muzzy = [("MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:5000")];
-        assert_eq!(advice("jemalloc", "5.3.0", &muzzy), ["MADV_DONTNEED", "MADV_FREE"]);
+        assert_eq!(
+            advice("jemalloc", "5.3.0", &muzzy),
+            ["MADV_DONTNEED", "MADV_FREE"]
+        );
         assert!(advice("jemalloc", "5.3.0", &[("MALLOC_CONF", "dirty_decay_ms:-1")]).is_empty());
         assert!(advice("jemalloc", "4.5.0", &[]).is_empty());
     }
@@ -432,15 +482,24 @@ mod tests {
     fn mimallocs_advice_is_by_its_options() {
         assert_eq!(advice("mimalloc", "2.0.9", &[]), ["MADV_DONTNEED"]);
         assert_eq!(advice("mimalloc", "2.1.7", &[]), ["MADV_DONTNEED"]);
-        assert_eq!(advice("mimalloc", "3.1.5", &[("MIMALLOC_PURGE_DECOMMITS", "0")]), ["MADV_FREE"]);
+        assert_eq!(
+            advice("mimalloc", "3.1.5", &[("MIMALLOC_PURGE_DECOMMITS", "0")]),
+            ["MADV_FREE"]
+        );
         assert!(advice("mimalloc", "2.1.7", &[("MIMALLOC_PURGE_DELAY", "-1")]).is_empty());
     }
 
     #[test]
     fn the_jvms_call_is_by_its_collector() {
         assert_eq!(advice("jvm", "17.0.15", &[]), ["mmap"]);
-        assert_eq!(advice("jvm", "1.8.0_412", &[("-XX:UseZGC", "true")]), ["fallocate"]);
-        assert_eq!(advice("jvm", "21", &[("JAVA_TOOL_OPTIONS", "-Xmx1g -XX:+UseZGC")]), ["fallocate"]);
+        assert_eq!(
+            advice("jvm", "1.8.0_412", &[("-XX:UseZGC", "true")]),
+            ["fallocate"]
+        );
+        assert_eq!(
+            advice("jvm", "21", &[("JAVA_TOOL_OPTIONS", "-Xmx1g -XX:+UseZGC")]),
+            ["fallocate"]
+        );
     }
 
     #[test]

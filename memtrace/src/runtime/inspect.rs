@@ -97,7 +97,9 @@ pub fn inspect(process: &dyn Process) -> RuntimeInfo {
             continue;
         };
         let releases = expected(&by, version.as_deref(), &info.settings);
-        if releases.is_empty() && by != "go" || releases.is_empty() && info.name.as_deref() == Some("go") && info.expected.is_empty() {
+        if releases.is_empty() && by != "go"
+            || releases.is_empty() && info.name.as_deref() == Some("go") && info.expected.is_empty()
+        {
             info.missing.push(Missing::new(
                 "expected",
                 format!("memtrace does not know how this version of {by} gives memory back with these settings, or it does not"),

@@ -45,10 +45,20 @@ pub struct Final {
     pub lazyfree_bytes: Option<u64>,
     /// Why there is none.
     pub lazyfree_missing: Option<String>,
+    /// `AnonHugePages` in bytes.
+    pub anon_huge_bytes: Option<u64>,
     /// How far sampled figures may be off; `None` in the exact mode.
     pub sampling_bound_bytes: Option<u64>,
     /// The memory is gone.
     pub gone: bool,
+}
+
+impl Final {
+    /// Takes note of what `smaps_rollup` said, if it was read.
+    pub fn note_smaps(&mut self, smaps: Option<Smaps>) {
+        self.lazyfree_bytes = smaps.map(|smaps| smaps.lazy_free);
+        self.anon_huge_bytes = smaps.map(|smaps| smaps.anon_huge);
+    }
 }
 
 /// Where RSS comes from.
@@ -242,7 +252,7 @@ impl Recorder {
             end: end_bytes,
             lazyfree_bytes: closing.lazyfree_bytes,
             lazyfree_missing: closing.lazyfree_missing,
-            anon_huge_bytes: None,
+            anon_huge_bytes: closing.anon_huge_bytes,
             returned: self.known(self.returning.returned(&causes, hooks)),
             causes,
             faults: self.faults(reading),

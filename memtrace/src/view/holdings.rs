@@ -74,28 +74,32 @@ fn headline(text: &mut String, title: &str) {
 fn bridge(text: &mut String, parts: &[BridgePart]) {
     headline(text, "what RSS is made of");
     for part in parts {
-        let name = match part.part.as_str() {
-            "go_heap_in_use" => "Go heap in use",
-            "go_heap_idle" => "Go heap idle, kept",
-            "go_stacks" => "Go stacks",
-            "go_other" => "Go runtime",
-            "lazy_free" => "LazyFree",
-            "anon" => "anonymous",
-            "other_anon" => "other anonymous",
-            "file" => "file mappings",
-            "shmem" => "shared memory",
-            other => other,
+        // The file says at length where a figure comes from.
+        let (name, note) = match part.part.as_str() {
+            "go_heap_in_use" => ("Go heap in use", "HeapInuse: spans with objects"),
+            "go_heap_idle" => ("Go heap idle, kept", "HeapIdle - HeapReleased"),
+            "go_stacks" => ("Go stacks", "StackInuse"),
+            "go_other" => ("Go runtime", "the runtime's own memory"),
+            "lazy_free" => ("LazyFree", "given back, and still here"),
+            "anon" => ("anonymous", ""),
+            "other_anon" => (
+                "other anonymous",
+                "outside of Go's heap: the runtime's own, C code",
+            ),
+            "file" => ("file mappings", ""),
+            "shmem" => ("shared memory", ""),
+            "rest" => (
+                "rest",
+                "counted by Go and never touched (-), or not explained (+)",
+            ),
+            other => (other, ""),
         };
-        line(
-            text,
-            &untrusted(name, NAME - 1),
-            &if part.part == "rest" {
-                change(part.bytes)
-            } else {
-                signed_size(part.bytes)
-            },
-            &untrusted(&part.source, 2 * TEXT),
-        );
+        let value = if part.part == "rest" {
+            change(part.bytes)
+        } else {
+            signed_size(part.bytes)
+        };
+        line(text, &untrusted(name, NAME - 1), &value, note);
     }
 }
 
@@ -122,7 +126,11 @@ fn mappings(text: &mut String, groups: &[MappingGroup]) {
         let is_named =
             !group.name.is_empty() && !matches!(group.kind, MappingKind::Heap | MappingKind::Stack);
         if is_named {
-            let _ = write!(note, "  {}", untrusted(&group.name, TEXT));
+            let _ = write!(
+                note,
+                "  {}",
+                untrusted(&group.name, TEXT.saturating_sub(note.len()))
+            );
         }
         line(text, kind, &size(group.rss_bytes), &note);
     }

@@ -72,7 +72,7 @@ impl Capturing<'_> {
         } else {
             None
         };
-        closing.lazyfree_bytes = smaps.map(|smaps| smaps.lazy_free);
+        closing.note_smaps(smaps);
         if smaps.is_none() {
             closing.lazyfree_missing = Some(self.smaps_missing(rss));
         }

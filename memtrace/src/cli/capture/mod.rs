@@ -478,7 +478,6 @@ impl<'a> Capturing<'a> {
         }
         let mut reading = self.session.read(self.number)?;
         let mut closing = Final::default();
-        let mut smaps = None;
         if self.session.mode() == Mode::Approximate {
             closing = self.close_sampled(end, &reading)?;
         } else if let Some(check) = check_ended(&reading) {
@@ -490,10 +489,9 @@ impl<'a> Capturing<'a> {
         } else {
             let (last, compared) = self.compare()?;
             reading = last;
-            smaps = compared.smaps;
             closing.check = compared.check;
             closing.compared_with = compared.with;
-            closing.lazyfree_bytes = compared.smaps.map(|smaps| smaps.lazy_free);
+            closing.note_smaps(compared.smaps);
             if compared.smaps.is_none() {
                 let rss = self.rss_bytes(&reading);
                 closing.lazyfree_missing = Some(self.smaps_missing(rss));
@@ -517,8 +515,9 @@ impl<'a> Capturing<'a> {
         let hooks = self.hook_info(&reading);
         let mut summary = self.recorder.summary(&reading, &names, &hooks, closing);
         let gone = reading.end.is_some() || matches!(end, End::Exec | End::TargetExited);
-        self.beside.close(&mut summary, gone, smaps.is_some());
-        summary.anon_huge_bytes = smaps.map(|smaps| smaps.anon_huge);
+        // What may not be walked for LazyFree may not be walked for this either.
+        let walked = summary.lazyfree_bytes.is_some();
+        self.beside.close(&mut summary, gone, walked);
         let ended = if reading.end_ns > 0 {
             reading.end_ns
         } else {
