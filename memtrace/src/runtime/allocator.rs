@@ -64,12 +64,20 @@ const MARKS: [(Kind, &[&str]); 6] = [
     // musl's, in ldso/dynlink.c and src/malloc.
     (
         Kind::Musl,
-        &["__dls2b", "__libc_malloc_impl", "__malloc_donate", "__simple_malloc"],
+        &[
+            "__dls2b",
+            "__libc_malloc_impl",
+            "__malloc_donate",
+            "__simple_malloc",
+        ],
     ),
 ];
 
 /// Names by which libraries of allocators go, to say that one is there and not used.
 const LIBRARIES: [&str; 4] = ["jemalloc", "tcmalloc", "mimalloc", "libhoard"];
+
+/// Longest name of a preloaded library that is shown, in bytes.
+const LONGEST_NAME: usize = 256;
 
 /// Finds it. `preloaded` are the names in `LD_PRELOAD` and `/etc/ld.so.preload`; `None` where they could not be had.
 pub fn find(
@@ -88,9 +96,9 @@ pub fn find(
     if found.missing.is_none()
         && let Some(error) = own.error
     {
-        found
-            .evidence
-            .push(format!("an allocator of the executable's own was not sought: {error}"));
+        found.evidence.push(format!(
+            "an allocator of the executable's own was not sought: {error}"
+        ));
     }
     found
 }
@@ -103,8 +111,10 @@ struct Own {
 
 impl Own {
     fn of(executable: &mut Elf<'_>) -> Self {
-        let mut names: Vec<&'static str> =
-            MARKS.iter().flat_map(|(_, marks)| marks.iter().copied()).collect();
+        let mut names: Vec<&'static str> = MARKS
+            .iter()
+            .flat_map(|(_, marks)| marks.iter().copied())
+            .collect();
         names.push("malloc");
         let (mut symbols, error) = match executable.own_symbols(&names) {
             Ok(symbols) => (symbols, None),
@@ -120,7 +130,9 @@ impl Own {
 
     fn kind(&self) -> Option<(Kind, &'static str)> {
         MARKS.iter().find_map(|(kind, marks)| {
-            let mark = marks.iter().find(|mark| self.symbols.contains_key(**mark))?;
+            let mark = marks
+                .iter()
+                .find(|mark| self.symbols.contains_key(**mark))?;
             Some((*kind, *mark))
         })
     }
@@ -153,9 +165,9 @@ impl Own {
     fn of_dynamic(&self, executable: &mut Elf<'_>) -> Option<Allocator> {
         let offers_malloc = executable.exported("malloc").is_some();
         // A C library that only says that it is there is not an allocator.
-        let kind = self.kind().filter(|(kind, _)| {
-            offers_malloc || !matches!(kind, Kind::Glibc | Kind::Musl)
-        });
+        let kind = self
+            .kind()
+            .filter(|(kind, _)| offers_malloc || !matches!(kind, Kind::Glibc | Kind::Musl));
         match kind {
             Some((kind, mark)) if offers_malloc => {
                 let evidence = format!("the executable defines malloc, and {mark}");
@@ -215,7 +227,9 @@ fn of_libraries(
     let first = loaded.first_with("malloc", preloaded.unwrap_or_default(), executable);
     if let Some(error) = first.unseen.first() {
         return Allocator {
-            missing: Some(format!("a library that may have brought it could not be looked at: {error}")),
+            missing: Some(format!(
+                "a library that may have brought it could not be looked at: {error}"
+            )),
             ..Allocator::default()
         };
     }
@@ -244,12 +258,17 @@ fn of_libraries(
             ..Allocator::default()
         },
     };
-    if preloaded
-        .unwrap_or_default()
-        .iter()
-        .any(|wanted| loaded.find(wanted) == Some(number))
-    {
-        found.evidence.push(format!("{name} was preloaded"));
+    for wanted in preloaded.unwrap_or_default() {
+        match loaded.find(wanted) {
+            Some(preloaded) if preloaded == number => {
+                found.evidence.push(format!("{name} was preloaded"));
+            }
+            Some(_) => {}
+            None => found.evidence.push(format!(
+                "{} was to be preloaded, and is not mapped under that name",
+                shown(wanted)
+            )),
+        }
     }
     found.evidence.extend(
         others
@@ -268,14 +287,22 @@ fn of_library(elf: &mut Elf<'_>, name: &str) -> Allocator {
         Some((kind, mark)) => {
             let mi_version = elf.exported("mi_version");
             let version = version(elf, kind, mi_version);
-            let evidence = format!("{name} is mapped and comes first with malloc, and defines {mark}");
+            let evidence =
+                format!("{name} is mapped and comes first with malloc, and defines {mark}");
             Allocator::new(kind, version, evidence)
         }
         None => Allocator {
-            missing: Some(format!("malloc is that of {name}, which memtrace does not know")),
+            missing: Some(format!(
+                "malloc is that of {name}, which memtrace does not know"
+            )),
             ..Allocator::default()
         },
     }
+}
+
+/// A name from outside, at a length that can be shown.
+fn shown(name: &[u8]) -> String {
+    String::from_utf8_lossy(name.get(..LONGEST_NAME).unwrap_or(name)).into_owned()
 }
 
 /// Libraries with the name of an allocator that offer a malloc which is not the one that is used.
@@ -309,7 +336,10 @@ fn by_text(executable: &mut Elf<'_>) -> Option<(Kind, String)> {
         (Kind::Glibc, ["malloc(): ", "corrupted top size"]),
     ];
     let marks = marks.map(|(kind, parts)| (kind, parts.concat()));
-    let found = text::first_of(executable, &marks.each_ref().map(|(_, mark)| mark.as_bytes()))?;
+    let found = text::first_of(
+        executable,
+        &marks.each_ref().map(|(_, mark)| mark.as_bytes()),
+    )?;
     marks.into_iter().nth(found)
 }
 
@@ -329,7 +359,12 @@ fn version(elf: &mut Elf<'_>, kind: Kind, mi_version: Option<Symbol>) -> Result<
             return Err("google/tcmalloc has no versions".to_owned());
         }
     };
-    found.ok_or_else(|| format!("{} does not hold it in a form that memtrace knows", kind.name()))
+    found.ok_or_else(|| match kind {
+        Kind::Glibc | Kind::Musl if elf.is_static() => {
+            format!("a static program need not hold {}'s version", kind.name())
+        }
+        _ => "the file does not hold it in a form that memtrace knows".to_owned(),
+    })
 }
 
 /// `5.3.0-0-g54eaed1d…`: `JEMALLOC_VERSION`, made by `git describe --long`; the one that Redis brings along says `5.3.0-0-g0`.
@@ -405,7 +440,14 @@ mod tests {
         let of = |text| jemalloc_version(text);
         assert_eq!(of("5.3.0-0-g54eaed1d8b56b1aa").as_deref(), Some("5.3.0"));
         assert_eq!(of("5.3.0-0-g0").as_deref(), Some("5.3.0"));
-        for wrong in ["0.0.0-0-g0", "5.3-0-g0", "5.3.0-0-x0", "5.3.0-0-g", "5.3.0-g0", "a-b-g"] {
+        for wrong in [
+            "0.0.0-0-g0",
+            "5.3-0-g0",
+            "5.3.0-0-x0",
+            "5.3.0-0-g",
+            "5.3.0-g0",
+            "a-b-g",
+        ] {
             assert_eq!(of(wrong), None, "{wrong}");
         }
     }

@@ -292,12 +292,21 @@ impl<'i> Elf<'i> {
     fn places(&mut self, strings: Section, names: &[&'static str]) -> HashMap<u64, &'static str> {
         let mut places = HashMap::new();
         let shortest = names.iter().map(|name| name.len()).min().unwrap_or(0);
+        // Of a hundred thousand names nearly all are told by their last letter.
+        let mut last_letters = [false; 256];
+        for last in names.iter().filter_map(|name| name.bytes().last()) {
+            last_letters[usize::from(last)] = true;
+        }
         let _cut = self.chunks(strings.offset, strings.size, |at, chunk| {
             let mut start = 0;
             for end in memchr::memchr_iter(0, chunk) {
                 let text = chunk.get(start..end).unwrap_or_default();
                 start = end + 1;
-                if text.len() < shortest {
+                let may_be = text.len() >= shortest
+                    && text
+                        .last()
+                        .is_some_and(|last| last_letters[usize::from(*last)]);
+                if !may_be {
                     continue;
                 }
                 for name in names {

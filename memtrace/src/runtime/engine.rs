@@ -128,7 +128,9 @@ fn of_library(
             return Some(Engine {
                 name: kind.name,
                 version: Err(error),
-                evidence: vec![format!("{name} is mapped, though it could not be looked at")],
+                evidence: vec![format!(
+                    "{name} is mapped, though it could not be looked at"
+                )],
             });
         }
     };
@@ -241,7 +243,9 @@ fn series(soname: &[u8]) -> Option<String> {
     let end = rest
         .iter()
         .position(|byte| !byte.is_ascii_digit() && *byte != b'.')?;
-    let series = std::str::from_utf8(rest.get(..end)?).ok()?.trim_end_matches('.');
+    let series = std::str::from_utf8(rest.get(..end)?)
+        .ok()?
+        .trim_end_matches('.');
     (text::numbers(series)?.len() == 2).then(|| series.to_owned())
 }
 

@@ -30,7 +30,7 @@ const DONTNEED: Option<&str> = Some("MADV_DONTNEED");
 /// Any version, also one that is not known.
 const ANY: &[u32] = &[];
 
-const ROWS: [Row; 28] = [
+const ROWS: [Row; 29] = [
     // Go: src/runtime/mem_linux.go (sysUnused) of each release; the release notes of 1.12 and 1.16.
     Row {
         by: "go",
@@ -119,12 +119,14 @@ const ROWS: [Row; 28] = [
         by: "jemalloc",
         from: &[5, 3, 1],
         before: ANY,
-        when: |settings| option(settings, "process_madvise_max_batch").is_some_and(|batch| batch != "0"),
+        when: |settings| {
+            option(settings, "process_madvise_max_batch").is_some_and(|batch| batch != "0")
+        },
         call: "process_madvise",
         advice: DONTNEED,
         why: "process_madvise_max_batch is set: jemalloc gives several ranges back with one process_madvise",
     },
-    // google/tcmalloc: tcmalloc/system-alloc.cc (ReleasePages).
+    // google/tcmalloc: tcmalloc/internal/system_allocator.cc.
     Row {
         by: "tcmalloc",
         from: ANY,
@@ -143,12 +145,16 @@ const ROWS: [Row; 28] = [
         advice: Some("MADV_DONTNEED_LOCKED"),
         why: "google/tcmalloc uses MADV_DONTNEED_LOCKED where the kernel has it",
     },
-    // gperftools: src/system-alloc.cc (TCMalloc_SystemRelease), src/page_heap.cc.
+    // gperftools: src/system-alloc.cc (TCMalloc_SystemRelease; without TCMALLOC_USE_MADV_FREE), src/page_heap.cc.
     Row {
         by: "gperftools",
         from: ANY,
         before: ANY,
-        when: |settings| settings.get("TCMALLOC_RELEASE_RATE").is_none_or(|rate| !is_zero(rate)),
+        when: |settings| {
+            settings
+                .get("TCMALLOC_RELEASE_RATE")
+                .is_none_or(|rate| !is_zero(rate))
+        },
         call: "madvise",
         advice: DONTNEED,
         why: "gperftools uses MADV_DONTNEED, little by little as memory is freed (TCMALLOC_RELEASE_RATE, by default 1)",
@@ -167,7 +173,13 @@ const ROWS: [Row; 28] = [
         by: "mimalloc",
         from: &[2, 1],
         before: ANY,
-        when: |settings| purges(settings) && !is_off(settings, &["MIMALLOC_PURGE_DECOMMITS", "MIMALLOC_RESET_DECOMMITS"]),
+        when: |settings| {
+            purges(settings)
+                && !is_off(
+                    settings,
+                    &["MIMALLOC_PURGE_DECOMMITS", "MIMALLOC_RESET_DECOMMITS"],
+                )
+        },
         call: "madvise",
         advice: DONTNEED,
         why: "mimalloc since 2.1 uses MADV_DONTNEED, some ms after pages were freed (MIMALLOC_PURGE_DELAY), unless MIMALLOC_PURGE_DECOMMITS is 0",
@@ -176,7 +188,13 @@ const ROWS: [Row; 28] = [
         by: "mimalloc",
         from: &[2, 1],
         before: ANY,
-        when: |settings| purges(settings) && is_off(settings, &["MIMALLOC_PURGE_DECOMMITS", "MIMALLOC_RESET_DECOMMITS"]),
+        when: |settings| {
+            purges(settings)
+                && is_off(
+                    settings,
+                    &["MIMALLOC_PURGE_DECOMMITS", "MIMALLOC_RESET_DECOMMITS"],
+                )
+        },
         call: "madvise",
         advice: FREE,
         why: "MIMALLOC_PURGE_DECOMMITS=0 makes mimalloc use MADV_FREE",
@@ -209,7 +227,7 @@ const ROWS: [Row; 28] = [
         advice: DONTNEED,
         why: "glibc uses MADV_DONTNEED where a thread's arena shrinks, and in malloc_trim; it never uses MADV_FREE",
     },
-    // musl: src/malloc/mallocng/free.c, src/malloc/oldmalloc/malloc.c.
+    // musl: src/malloc/mallocng/free.c, where MADV_FREE is turned off (USE_MADV_FREE in glue.h), src/malloc/oldmalloc/malloc.c.
     Row {
         by: "musl",
         from: ANY,
@@ -257,7 +275,8 @@ const ROWS: [Row; 28] = [
         advice: None,
         why: ".NET's collector decommits by mapping anew, with PROT_NONE and MAP_FIXED",
     },
-    // V8: deps/v8/src/base/platform/platform-posix.cc (OS::DiscardSystemPages, OS::DecommitPages, OS::Free).
+    // V8: deps/v8/src/base/platform/platform-posix.cc (OS::DiscardSystemPages, OS::DecommitPages, OS::Free) in Node's repository: with
+    // MADV_FREE in V8 7 and 8, which are those of Node 12 to 15, and with MADV_DONTNEED in Node 20 and later. In between is not tried.
     Row {
         by: "node",
         from: ANY,
@@ -270,18 +289,31 @@ const ROWS: [Row; 28] = [
     Row {
         by: "node",
         from: &[12],
+        before: &[16],
+        when: always,
+        call: "madvise",
+        advice: FREE,
+        why: "the V8 of Node 12 to 15 discards free parts of pages with MADV_FREE",
+    },
+    Row {
+        by: "node",
+        from: &[20],
         before: ANY,
         when: always,
         call: "madvise",
         advice: DONTNEED,
-        why: "V8 discards parts of pages with MADV_DONTNEED",
+        why: "the V8 of Node 20 and later discards free parts of pages with MADV_DONTNEED",
     },
     // CPython: Objects/obmalloc.c (arenas of 256 KiB, since 3.10 of 1 MiB).
     Row {
         by: "python",
         from: ANY,
         before: ANY,
-        when: |settings| settings.get("PYTHONMALLOC").is_none_or(|malloc| malloc.starts_with("pymalloc")),
+        when: |settings| {
+            settings
+                .get("PYTHONMALLOC")
+                .is_none_or(|malloc| malloc.starts_with("pymalloc"))
+        },
         call: "munmap",
         advice: None,
         why: "Python unmaps an arena once no object is left in it",
@@ -339,7 +371,9 @@ fn always(_: &Settings) -> bool {
 /// A key of `GODEBUG`; of one that is there twice the last counts.
 fn godebug<'s>(settings: &'s Settings, key: &str) -> Option<&'s str> {
     let parts = settings.get("GODEBUG")?.rsplit(',');
-    parts.filter_map(|part| part.split_once('=')).find_map(|(name, value)| (name == key).then_some(value))
+    parts
+        .filter_map(|part| part.split_once('='))
+        .find_map(|(name, value)| (name == key).then_some(value))
 }
 
 /// An option of jemalloc's; of one that is there twice the last counts.
@@ -358,7 +392,10 @@ fn decay(settings: &Settings, key: &str) -> Option<i64> {
 }
 
 fn is_zero(number: &str) -> bool {
-    number.trim().parse::<f64>().is_ok_and(|number| number == 0.0)
+    number
+        .trim()
+        .parse::<f64>()
+        .is_ok_and(|number| number == 0.0)
 }
 
 /// A switch of mimalloc's: the first of its names that is set.
@@ -380,7 +417,9 @@ fn purges(settings: &Settings) -> bool {
 /// A flag of the JVM's, from its command line or a variable with options.
 fn java_flag(settings: &Settings, flag: &str) -> bool {
     let on = format!("-XX:+{flag}");
-    settings.get(&format!("-XX:{flag}")).is_some_and(|value| value == "true")
+    settings
+        .get(&format!("-XX:{flag}"))
+        .is_some_and(|value| value == "true")
         || ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"]
             .iter()
             .filter_map(|name| settings.get(*name))
@@ -392,7 +431,9 @@ mod tests {
     use super::*;
 
     fn advice(by: &str, version: &str, settings: &[(&str, &str)]) -> Vec<String> {
-        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         expected(by, Some(version), &settings.collect())
             .into_iter()
             .map(|release| release.advice.unwrap_or(release.call))
@@ -406,11 +447,24 @@ mod tests {
         assert_eq!(advice("go", "go1.11.13", &[]), dontneed);
         assert_eq!(advice("go", "go1.12", &[]), free);
         assert_eq!(advice("go", "go1.15.15", &[("GODEBUG", "gctrace=1")]), free);
-        assert_eq!(advice("go", "go1.15.15", &[("GODEBUG", "madvdontneed=1")]), dontneed);
+        assert_eq!(
+            advice("go", "go1.15.15", &[("GODEBUG", "madvdontneed=1")]),
+            dontneed
+        );
         assert_eq!(advice("go", "go1.16rc1", &[]), dontneed);
-        assert_eq!(advice("go", "go1.27.0", &[("GODEBUG", "madvdontneed=0")]), free);
+        assert_eq!(
+            advice("go", "go1.27.0", &[("GODEBUG", "madvdontneed=0")]),
+            free
+        );
         // The last one counts.
-        assert_eq!(advice("go", "go1.27.0", &[("GODEBUG", "madvdontneed=0,madvdontneed=1")]), dontneed);
+        assert_eq!(
+            advice(
+                "go",
+                "go1.27.0",
+                &[("GODEBUG", "madvdontneed=0,madvdontneed=1")]
+            ),
+            dontneed
+        );
         assert_eq!(
             advice("go", "go1.19.8", &[("GODEBUG", "harddecommit=1")]),
             ["MADV_DONTNEED", "mmap"]
@@ -421,9 +475,15 @@ mod tests {
     #[test]
     fn jemallocs_advice_is_by_its_decay() {
         assert_eq!(advice("jemalloc", "5.3.0", &[]), ["MADV_DONTNEED"]);
-        assert_eq!(advice("jemalloc", "5.1.0", &[]), ["MADV_DONTNEED", "MADV_FREE"]);
+        assert_eq!(
+            advice("jemalloc", "5.1.0", &[]),
+            ["MADV_DONTNEED", "MADV_FREE"]
+        );
         let muzzy = [("MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:5000")];
-        assert_eq!(advice("jemalloc", "5.3.0", &muzzy), ["MADV_DONTNEED", "MADV_FREE"]);
+        assert_eq!(
+            advice("jemalloc", "5.3.0", &muzzy),
+            ["MADV_DONTNEED", "MADV_FREE"]
+        );
         assert!(advice("jemalloc", "5.3.0", &[("MALLOC_CONF", "dirty_decay_ms:-1")]).is_empty());
         assert!(advice("jemalloc", "4.5.0", &[]).is_empty());
     }
@@ -432,15 +492,24 @@ mod tests {
     fn mimallocs_advice_is_by_its_options() {
         assert_eq!(advice("mimalloc", "2.0.9", &[]), ["MADV_DONTNEED"]);
         assert_eq!(advice("mimalloc", "2.1.7", &[]), ["MADV_DONTNEED"]);
-        assert_eq!(advice("mimalloc", "3.1.5", &[("MIMALLOC_PURGE_DECOMMITS", "0")]), ["MADV_FREE"]);
+        assert_eq!(
+            advice("mimalloc", "3.1.5", &[("MIMALLOC_PURGE_DECOMMITS", "0")]),
+            ["MADV_FREE"]
+        );
         assert!(advice("mimalloc", "2.1.7", &[("MIMALLOC_PURGE_DELAY", "-1")]).is_empty());
     }
 
     #[test]
     fn the_jvms_call_is_by_its_collector() {
         assert_eq!(advice("jvm", "17.0.15", &[]), ["mmap"]);
-        assert_eq!(advice("jvm", "1.8.0_412", &[("-XX:UseZGC", "true")]), ["fallocate"]);
-        assert_eq!(advice("jvm", "21", &[("JAVA_TOOL_OPTIONS", "-Xmx1g -XX:+UseZGC")]), ["fallocate"]);
+        assert_eq!(
+            advice("jvm", "1.8.0_412", &[("-XX:UseZGC", "true")]),
+            ["fallocate"]
+        );
+        assert_eq!(
+            advice("jvm", "21", &[("JAVA_TOOL_OPTIONS", "-Xmx1g -XX:+UseZGC")]),
+            ["fallocate"]
+        );
     }
 
     #[test]

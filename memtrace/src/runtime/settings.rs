@@ -136,7 +136,14 @@ const JAVA_PAIRS: [&str; 13] = [
 ];
 
 /// Options of `node` whose value is the next argument.
-const NODE_PAIRS: [&str; 6] = ["-r", "--require", "--import", "--loader", "-C", "--env-file"];
+const NODE_PAIRS: [&str; 6] = [
+    "-r",
+    "--require",
+    "--import",
+    "--loader",
+    "-C",
+    "--env-file",
+];
 
 /// Whose options these are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -379,7 +386,9 @@ mod tests {
 
     #[test]
     fn many_settings_are_cut_and_it_is_said_once() {
-        let environ: String = (0..1000).map(|number| format!("TCMALLOC_{number}=1\0")).collect();
+        let environ: String = (0..1000)
+            .map(|number| format!("TCMALLOC_{number}=1\0"))
+            .collect();
         let found = environment(environ.as_bytes());
         assert_eq!(found.values.len(), MOST);
         assert_eq!(found.missing.len(), 1);
@@ -395,13 +404,31 @@ mod tests {
     #[test]
     fn javas_options_end_where_the_program_begins() {
         let found = arguments(
-            &["java", "-cp", "-Xmx1g", "-Xmx2g", "-XX:+UseZGC", "-XX:-UseZGC", "-XX:MaxRAMPercentage=75", "-Dpassword=x", "Main", "-Xms1g"],
+            &[
+                "java",
+                "-cp",
+                "-Xmx1g",
+                "-Xmx2g",
+                "-XX:+UseZGC",
+                "-XX:-UseZGC",
+                "-XX:MaxRAMPercentage=75",
+                "-Dpassword=x",
+                "Main",
+                "-Xms1g",
+            ],
             Language::Java,
         );
-        let found: Vec<_> = found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let found: Vec<_> = found
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         assert_eq!(
             found,
-            [("-XX:MaxRAMPercentage", "75"), ("-XX:UseZGC", "false"), ("-Xmx", "2g")]
+            [
+                ("-XX:MaxRAMPercentage", "75"),
+                ("-XX:UseZGC", "false"),
+                ("-Xmx", "2g")
+            ]
         );
         assert!(arguments(&["java", "-jar", "a.jar", "-Xmx1g"], Language::Java).is_empty());
     }
@@ -409,7 +436,17 @@ mod tests {
     #[test]
     fn nodes_options_have_their_value_behind_or_apart() {
         let found = arguments(
-            &["node", "--max_old_space_size=100", "--max-semi-space-size", "16", "-r", "x", "--inspect", "app.js", "--expose-gc"],
+            &[
+                "node",
+                "--max_old_space_size=100",
+                "--max-semi-space-size",
+                "16",
+                "-r",
+                "x",
+                "--inspect",
+                "app.js",
+                "--expose-gc",
+            ],
             Language::Node,
         );
         assert_eq!(found["--max-old-space-size"], "100");

@@ -102,11 +102,16 @@ fn leading(bytes: &[u8]) -> Option<String> {
         .position(|byte| !byte.is_ascii_digit() && *byte != b'.')?;
     let text = std::str::from_utf8(bytes.get(..end)?).ok()?;
     let version = text.trim_end_matches('.');
-    numbers(version).is_some_and(|numbers| numbers.len() >= 2).then(|| version.to_owned())
+    numbers(version)
+        .is_some_and(|numbers| numbers.len() >= 2)
+        .then(|| version.to_owned())
 }
 
 /// Three numbers with dots between them at the end.
 fn trailing(bytes: &[u8]) -> Option<&str> {
+    if !bytes.last()?.is_ascii_digit() {
+        return None;
+    }
     let start = bytes
         .iter()
         .rev()
@@ -114,7 +119,10 @@ fn trailing(bytes: &[u8]) -> Option<&str> {
         .take_while(|byte| byte.is_ascii_digit() || **byte == b'.')
         .count();
     // Without a byte before it, it may be the rest of something longer.
-    let before = bytes.len().checked_sub(start).filter(|before| *before > 0)?;
+    let before = bytes
+        .len()
+        .checked_sub(start)
+        .filter(|before| *before > 0)?;
     let text = std::str::from_utf8(bytes.get(before..)?).ok()?;
     (numbers(text)?.len() == 3).then_some(text)
 }
@@ -123,7 +131,11 @@ fn trailing(bytes: &[u8]) -> Option<&str> {
 pub fn numbers(version: &str) -> Option<Vec<u32>> {
     let numbers: Option<Vec<u32>> = version
         .split('.')
-        .map(|part| part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok())?)
+        .map(|part| {
+            part.bytes()
+                .all(|byte| byte.is_ascii_digit())
+                .then(|| part.parse().ok())?
+        })
         .collect();
     numbers.filter(|numbers| numbers.len() <= 4)
 }
