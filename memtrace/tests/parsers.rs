@@ -29,12 +29,15 @@ struct Target {
     cases: u32,
 }
 
-const TARGETS: [Target; 9] = [
+const TARGETS: [Target; 11] = [
     target("auxv", fuzz::auxv, 2000),
     target("btf", fuzz::btf, 2000),
     // A capture is some KiB of JSON, and its table is printed in two widths.
     target("capture", fuzz::capture, 500),
     target("cmdline", fuzz::cmdline, 2000),
+    // Eight files are looked at, twice.
+    target("elf", fuzz::elf, 500),
+    target("environ", fuzz::environ, 2000),
     target("maps", fuzz::maps, 2000),
     target("smaps_rollup", fuzz::smaps_rollup, 2000),
     target("stat", fuzz::stat, 2000),
@@ -184,6 +187,9 @@ fn seeds_are_what_the_parsers_know() {
     }
     for (name, bytes) in seeds("smaps_rollup") {
         assert!(proc::smaps_rollup(&bytes).is_some(), "{name}");
+    }
+    for (name, bytes) in seeds("elf") {
+        assert!(fuzz::program(&bytes).allocator.is_some(), "{name}");
     }
     for (name, bytes) in seeds("maps") {
         let text = String::from_utf8(bytes).unwrap();

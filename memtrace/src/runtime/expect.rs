@@ -312,7 +312,7 @@ const ROWS: [Row; 29] = [
         when: |settings| {
             settings
                 .get("PYTHONMALLOC")
-                .is_none_or(|malloc| malloc.starts_with("pymalloc"))
+                .is_none_or(|malloc| !malloc.contains("malloc") || malloc.starts_with("pymalloc"))
         },
         call: "munmap",
         advice: None,
@@ -329,6 +329,19 @@ const ROWS: [Row; 29] = [
         why: "Ruby unmaps pages of its heap once no object is left in them",
     },
 ];
+
+/// The settings in which the rows look for a part: where such a one was cut, nothing can be said.
+pub fn looks_into(by: &str) -> &'static [&'static str] {
+    match by {
+        "go" => &["GODEBUG"],
+        "jemalloc" => &JEMALLOC,
+        "jvm" => &JAVA,
+        _ => &[],
+    }
+}
+
+const JEMALLOC: [&str; 3] = ["MALLOC_CONF", "JE_MALLOC_CONF", "_RJEM_MALLOC_CONF"];
+const JAVA: [&str; 3] = ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"];
 
 /// What is expected of a runtime or an allocator, in this version, with these settings.
 pub fn expected(by: &str, version: Option<&str>, settings: &Settings) -> Vec<ExpectedRelease> {
@@ -378,7 +391,7 @@ fn godebug<'s>(settings: &'s Settings, key: &str) -> Option<&'s str> {
 
 /// An option of jemalloc's; of one that is there twice the last counts.
 fn option<'s>(settings: &'s Settings, key: &str) -> Option<&'s str> {
-    ["MALLOC_CONF", "JE_MALLOC_CONF", "_RJEM_MALLOC_CONF"]
+    JEMALLOC
         .iter()
         .filter_map(|name| settings.get(*name))
         .find_map(|value| {
@@ -420,7 +433,7 @@ fn java_flag(settings: &Settings, flag: &str) -> bool {
     settings
         .get(&format!("-XX:{flag}"))
         .is_some_and(|value| value == "true")
-        || ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"]
+        || JAVA
             .iter()
             .filter_map(|name| settings.get(*name))
             .any(|options| options.split(' ').any(|option| option == on))

@@ -8,7 +8,7 @@ use super::{
     code_files,
     elf::Elf,
     engine::{self, Engine},
-    expect::expected,
+    expect::{expected, looks_into},
     go,
     loaded::Loaded,
     settings::{Language, Settings},
@@ -90,12 +90,12 @@ pub fn inspect(process: &dyn Process) -> RuntimeInfo {
     }
     info.settings = settings.values;
     info.missing.extend(settings.missing);
-    expect(&mut info);
+    expect(&settings.cut, &mut info);
     info
 }
 
 /// What the runtime does, and what the allocator does behind it, where that is another one.
-fn expect(info: &mut RuntimeInfo) {
+fn expect(cut: &[String], info: &mut RuntimeInfo) {
     let allocator = info
         .allocator
         .clone()
@@ -107,6 +107,14 @@ fn expect(info: &mut RuntimeInfo) {
         let Some(by) = by else {
             continue;
         };
+        let looks_into = looks_into(&by);
+        if let Some(name) = cut.iter().find(|name| looks_into.contains(&name.as_str())) {
+            info.missing.push(Missing::new(
+                "expected",
+                format!("{name} is too long to be kept, and may say how {by} gives memory back"),
+            ));
+            continue;
+        }
         let releases = expected(&by, version.as_deref(), &info.settings);
         if releases.is_empty() {
             info.missing.push(Missing::new(
