@@ -17,8 +17,9 @@ use memtrace::{
         self,
         cgroup::{self as cgroups, Version},
     },
+    runtime::{Image, Process, inspect},
     sample::cgroup::places,
-    timeline::{Capture, MappingGroup, assemble, read, read_closing},
+    timeline::{Capture, MappingGroup, RuntimeInfo, assemble, read, read_closing},
     view::{
         format::{BAD, BOLD, DIM, GOOD, untrusted},
         replaced, table,
@@ -163,6 +164,106 @@ pub fn cmdline(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         assert_eq!(arguments.join("\0"), text.trim_end_matches('\0'));
     }
+}
+
+/// An executable, which is all of its libraries as well: every question about what the process is.
+pub fn elf(bytes: &[u8]) {
+    let _ = program(bytes);
+}
+
+/// What a process is said to be whose executable and libraries all have this content.
+pub fn program(bytes: &[u8]) -> RuntimeInfo {
+    /// Libraries by whose names runtimes and allocators are sought.
+    const NAMES: [&str; 7] = [
+        "libjvm.so",
+        "libcoreclr.so",
+        "libnode.so.108",
+        "libpython3.9.so.1.0",
+        "libruby-3.1.so.3.1",
+        "libjemalloc.so.2",
+        "libc.so.6",
+    ];
+    let line = |(number, name)| {
+        let start = 0x7f00_0000_0000_u64 + number as u64 * 0x1000;
+        let end = start + 0x1000;
+        format!(
+            "{start:x}-{end:x} r-xp 00000000 08:01 {} /lib/{name}\n",
+            number + 1
+        )
+    };
+    let process = Bytes {
+        file: bytes,
+        maps: NAMES.iter().enumerate().map(line).collect(),
+        environ: b"LD_PRELOAD=libjemalloc.so.2\0",
+        arguments: b"program\0",
+    };
+    what_it_is(&process)
+}
+
+/// `/proc/PID/environ`, which may be `cmdline` as well.
+pub fn environ(bytes: &[u8]) {
+    let process = Bytes {
+        file: b"",
+        maps: "1000-2000 r-xp 00000000 08:01 7 /lib/libjvm.so\n".to_owned(),
+        environ: bytes,
+        arguments: bytes,
+    };
+    let _ = what_it_is(&process);
+}
+
+/// A process whose files all have the same content.
+struct Bytes<'b> {
+    file: &'b [u8],
+    maps: String,
+    environ: &'b [u8],
+    arguments: &'b [u8],
+}
+
+impl Process for Bytes<'_> {
+    fn executable(&self) -> Result<Box<dyn Image>, String> {
+        Ok(Box::new(Cursor::new(self.file.to_vec())))
+    }
+
+    fn maps(&self) -> Result<Vec<u8>, String> {
+        Ok(self.maps.clone().into_bytes())
+    }
+
+    fn environ(&self) -> Result<Vec<u8>, String> {
+        Ok(self.environ.to_vec())
+    }
+
+    fn arguments(&self) -> Result<Vec<u8>, String> {
+        Ok(self.arguments.to_vec())
+    }
+
+    fn file(&self, _: &[u8]) -> Result<Box<dyn Image>, String> {
+        self.executable()
+    }
+}
+
+/// Names of settings are those that are known, whatever stands in their values; what is known is bounded, and what is not has a
+/// reason.
+fn what_it_is(process: &Bytes<'_>) -> RuntimeInfo {
+    let info = inspect(process);
+    assert_eq!(info, inspect(process));
+    assert!(info.settings.len() <= 64);
+    for (name, value) in &info.settings {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-:".contains(&byte);
+        assert!(name.bytes().all(plain), "{name:?}");
+        // Each byte may have become U+FFFD.
+        assert!(value.len() <= 1024 * 3 + 40, "{}", value.len());
+        harmless(value);
+    }
+    for version in [&info.version, &info.allocator_version] {
+        let version = version.as_deref().unwrap_or_default();
+        assert!(version.len() <= 64, "{version:?}");
+        harmless(version);
+    }
+    let has_reason = |what: &str| info.missing.iter().any(|missing| missing.what == what);
+    assert!(info.allocator.is_some() || has_reason("runtime.allocator"));
+    assert!(info.name.is_none() || info.version.is_some() || has_reason("runtime.version"));
+    assert!(info.evidence.len() < 100 && info.missing.len() < 100);
+    info
 }
 
 /// The kernel's BTF: every question that memtrace asks.

@@ -29,13 +29,16 @@ struct Target {
     cases: u32,
 }
 
-const TARGETS: [Target; 13] = [
+const TARGETS: [Target; 15] = [
     target("auxv", fuzz::auxv, 2000),
     target("btf", fuzz::btf, 2000),
     // A capture is some KiB of JSON, and its table is printed in two widths.
     target("capture", fuzz::capture, 500),
     target("cgroup", fuzz::cgroup, 2000),
     target("cmdline", fuzz::cmdline, 2000),
+    // Eight files are looked at, twice.
+    target("elf", fuzz::elf, 500),
+    target("environ", fuzz::environ, 2000),
     target("maps", fuzz::maps, 2000),
     target("memory_stat", fuzz::memory_stat, 2000),
     target("mountinfo", fuzz::mountinfo, 2000),
@@ -188,6 +191,9 @@ fn seeds_are_what_the_parsers_know() {
     }
     for (name, bytes) in seeds("smaps_rollup") {
         assert!(proc::smaps_rollup(&bytes).is_some(), "{name}");
+    }
+    for (name, bytes) in seeds("elf") {
+        assert!(fuzz::program(&bytes).allocator.is_some(), "{name}");
     }
     for (name, bytes) in seeds("maps") {
         let text = String::from_utf8(bytes).unwrap();

@@ -76,6 +76,9 @@ const MARKS: [(Kind, &[&str]); 6] = [
 /// Names by which libraries of allocators go, to say that one is there and not used.
 const LIBRARIES: [&str; 4] = ["jemalloc", "tcmalloc", "mimalloc", "libhoard"];
 
+/// Longest name of a preloaded library that is shown, in bytes.
+const LONGEST_NAME: usize = 256;
+
 /// Finds it. `preloaded` are the names in `LD_PRELOAD` and `/etc/ld.so.preload`; `None` where they could not be had.
 pub fn find(
     executable: &mut Elf<'_>,
@@ -255,12 +258,17 @@ fn of_libraries(
             ..Allocator::default()
         },
     };
-    if preloaded
-        .unwrap_or_default()
-        .iter()
-        .any(|wanted| loaded.find(wanted) == Some(number))
-    {
-        found.evidence.push(format!("{name} was preloaded"));
+    for wanted in preloaded.unwrap_or_default() {
+        match loaded.find(wanted) {
+            Some(preloaded) if preloaded == number => {
+                found.evidence.push(format!("{name} was preloaded"));
+            }
+            Some(_) => {}
+            None => found.evidence.push(format!(
+                "{} was to be preloaded, and is not mapped under that name",
+                shown(wanted)
+            )),
+        }
     }
     found.evidence.extend(
         others
@@ -290,6 +298,11 @@ fn of_library(elf: &mut Elf<'_>, name: &str) -> Allocator {
             ..Allocator::default()
         },
     }
+}
+
+/// A name from outside, at a length that can be shown.
+fn shown(name: &[u8]) -> String {
+    String::from_utf8_lossy(name.get(..LONGEST_NAME).unwrap_or(name)).into_owned()
 }
 
 /// Libraries with the name of an allocator that offer a malloc which is not the one that is used.
@@ -346,11 +359,11 @@ fn version(elf: &mut Elf<'_>, kind: Kind, mi_version: Option<Symbol>) -> Result<
             return Err("google/tcmalloc has no versions".to_owned());
         }
     };
-    found.ok_or_else(|| {
-        format!(
-            "{} does not hold it in a form that memtrace knows",
-            kind.name()
-        )
+    found.ok_or_else(|| match kind {
+        Kind::Glibc | Kind::Musl if elf.is_static() => {
+            format!("a static program need not hold {}'s version", kind.name())
+        }
+        _ => "the file does not hold it in a form that memtrace knows".to_owned(),
     })
 }
 

@@ -30,7 +30,7 @@ const DONTNEED: Option<&str> = Some("MADV_DONTNEED");
 /// Any version, also one that is not known.
 const ANY: &[u32] = &[];
 
-const ROWS: [Row; 28] = [
+const ROWS: [Row; 29] = [
     // Go: src/runtime/mem_linux.go (sysUnused) of each release; the release notes of 1.12 and 1.16.
     Row {
         by: "go",
@@ -126,7 +126,7 @@ const ROWS: [Row; 28] = [
         advice: DONTNEED,
         why: "process_madvise_max_batch is set: jemalloc gives several ranges back with one process_madvise",
     },
-    // google/tcmalloc: tcmalloc/system-alloc.cc (ReleasePages).
+    // google/tcmalloc: tcmalloc/internal/system_allocator.cc.
     Row {
         by: "tcmalloc",
         from: ANY,
@@ -145,7 +145,7 @@ const ROWS: [Row; 28] = [
         advice: Some("MADV_DONTNEED_LOCKED"),
         why: "google/tcmalloc uses MADV_DONTNEED_LOCKED where the kernel has it",
     },
-    // gperftools: src/system-alloc.cc (TCMalloc_SystemRelease), src/page_heap.cc.
+    // gperftools: src/system-alloc.cc (TCMalloc_SystemRelease; without TCMALLOC_USE_MADV_FREE), src/page_heap.cc.
     Row {
         by: "gperftools",
         from: ANY,
@@ -227,7 +227,7 @@ const ROWS: [Row; 28] = [
         advice: DONTNEED,
         why: "glibc uses MADV_DONTNEED where a thread's arena shrinks, and in malloc_trim; it never uses MADV_FREE",
     },
-    // musl: src/malloc/mallocng/free.c, src/malloc/oldmalloc/malloc.c.
+    // musl: src/malloc/mallocng/free.c, where MADV_FREE is turned off (USE_MADV_FREE in glue.h), src/malloc/oldmalloc/malloc.c.
     Row {
         by: "musl",
         from: ANY,
@@ -275,7 +275,8 @@ const ROWS: [Row; 28] = [
         advice: None,
         why: ".NET's collector decommits by mapping anew, with PROT_NONE and MAP_FIXED",
     },
-    // V8: deps/v8/src/base/platform/platform-posix.cc (OS::DiscardSystemPages, OS::DecommitPages, OS::Free).
+    // V8: deps/v8/src/base/platform/platform-posix.cc (OS::DiscardSystemPages, OS::DecommitPages, OS::Free) in Node's repository: with
+    // MADV_FREE in V8 7 and 8, which are those of Node 12 to 15, and with MADV_DONTNEED in Node 20 and later. In between is not tried.
     Row {
         by: "node",
         from: ANY,
@@ -288,11 +289,20 @@ const ROWS: [Row; 28] = [
     Row {
         by: "node",
         from: &[12],
+        before: &[16],
+        when: always,
+        call: "madvise",
+        advice: FREE,
+        why: "the V8 of Node 12 to 15 discards free parts of pages with MADV_FREE",
+    },
+    Row {
+        by: "node",
+        from: &[20],
         before: ANY,
         when: always,
         call: "madvise",
         advice: DONTNEED,
-        why: "V8 discards parts of pages with MADV_DONTNEED",
+        why: "the V8 of Node 20 and later discards free parts of pages with MADV_DONTNEED",
     },
     // CPython: Objects/obmalloc.c (arenas of 256 KiB, since 3.10 of 1 MiB).
     Row {
@@ -302,7 +312,7 @@ const ROWS: [Row; 28] = [
         when: |settings| {
             settings
                 .get("PYTHONMALLOC")
-                .is_none_or(|malloc| malloc.starts_with("pymalloc"))
+                .is_none_or(|malloc| !malloc.contains("malloc") || malloc.starts_with("pymalloc"))
         },
         call: "munmap",
         advice: None,
@@ -319,6 +329,19 @@ const ROWS: [Row; 28] = [
         why: "Ruby unmaps pages of its heap once no object is left in them",
     },
 ];
+
+/// The settings in which the rows look for a part: where such a one was cut, nothing can be said.
+pub fn looks_into(by: &str) -> &'static [&'static str] {
+    match by {
+        "go" => &["GODEBUG"],
+        "jemalloc" => &JEMALLOC,
+        "jvm" => &JAVA,
+        _ => &[],
+    }
+}
+
+const JEMALLOC: [&str; 3] = ["MALLOC_CONF", "JE_MALLOC_CONF", "_RJEM_MALLOC_CONF"];
+const JAVA: [&str; 3] = ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"];
 
 /// What is expected of a runtime or an allocator, in this version, with these settings.
 pub fn expected(by: &str, version: Option<&str>, settings: &Settings) -> Vec<ExpectedRelease> {
@@ -368,7 +391,7 @@ fn godebug<'s>(settings: &'s Settings, key: &str) -> Option<&'s str> {
 
 /// An option of jemalloc's; of one that is there twice the last counts.
 fn option<'s>(settings: &'s Settings, key: &str) -> Option<&'s str> {
-    ["MALLOC_CONF", "JE_MALLOC_CONF", "_RJEM_MALLOC_CONF"]
+    JEMALLOC
         .iter()
         .filter_map(|name| settings.get(*name))
         .find_map(|value| {
@@ -410,7 +433,7 @@ fn java_flag(settings: &Settings, flag: &str) -> bool {
     settings
         .get(&format!("-XX:{flag}"))
         .is_some_and(|value| value == "true")
-        || ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"]
+        || JAVA
             .iter()
             .filter_map(|name| settings.get(*name))
             .any(|options| options.split(' ').any(|option| option == on))

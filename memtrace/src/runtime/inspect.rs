@@ -8,13 +8,15 @@ use super::{
     code_files,
     elf::Elf,
     engine::{self, Engine},
-    expect::expected,
+    expect::{expected, looks_into},
     go,
     loaded::Loaded,
     settings::{Language, Settings},
 };
 use crate::timeline::{Missing, RuntimeInfo};
 
+/// Libraries that are taken for preloaded, at most.
+const MOST_PRELOADED: usize = 64;
 /// Most bytes of `/etc/ld.so.preload`.
 const MOST_PRELOAD: u64 = 64 << 10;
 
@@ -88,26 +90,43 @@ pub fn inspect(process: &dyn Process) -> RuntimeInfo {
     }
     info.settings = settings.values;
     info.missing.extend(settings.missing);
+    expect(&settings.cut, &mut info);
+    info
+}
+
+/// What the runtime does, and what the allocator does behind it, where that is another one.
+fn expect(cut: &[String], info: &mut RuntimeInfo) {
+    let allocator = info
+        .allocator
+        .clone()
+        .filter(|_| info.allocator != info.name);
     for (by, version) in [
         (info.name.clone(), info.version.clone()),
-        (info.allocator.clone(), info.allocator_version.clone()),
+        (allocator, info.allocator_version.clone()),
     ] {
-        // A Go program without C code is its own allocator.
-        let Some(by) = by.filter(|by| !info.expected.iter().any(|known| known.by == *by)) else {
+        let Some(by) = by else {
             continue;
         };
-        let releases = expected(&by, version.as_deref(), &info.settings);
-        if releases.is_empty() && by != "go"
-            || releases.is_empty() && info.name.as_deref() == Some("go") && info.expected.is_empty()
-        {
+        let looks_into = looks_into(&by);
+        if let Some(name) = cut.iter().find(|name| looks_into.contains(&name.as_str())) {
             info.missing.push(Missing::new(
                 "expected",
-                format!("memtrace does not know how this version of {by} gives memory back with these settings, or it does not"),
+                format!("{name} is too long to be kept, and may say how {by} gives memory back"),
+            ));
+            continue;
+        }
+        let releases = expected(&by, version.as_deref(), &info.settings);
+        if releases.is_empty() {
+            info.missing.push(Missing::new(
+                "expected",
+                format!(
+                    "how {by} {} gives memory back with these settings is not known, or it does not",
+                    version.as_deref().unwrap_or("of an unknown version")
+                ),
             ));
         }
         info.expected.extend(releases);
     }
-    info
 }
 
 fn go_version(process: &dyn Process, info: &mut RuntimeInfo) -> Option<String> {
@@ -188,11 +207,13 @@ fn preloaded(process: &dyn Process, environ: &[u8]) -> Vec<Vec<u8>> {
         // What cannot be read of it is not known, and what was loaded is mapped.
         let _read = image.take(MOST_PRELOAD).read_to_end(&mut file);
     }
-    let separates = |byte: &u8| byte.is_ascii_whitespace() || *byte == b':';
+    let separates = |byte: &u8| matches!(byte, b' ' | b':');
+    let separates_in_file = |byte: &u8| separates(byte) || matches!(byte, b'\t' | b'\n');
     variable
         .split(separates)
-        .chain(file.split(separates))
+        .chain(file.split(separates_in_file))
         .filter(|name| !name.is_empty())
+        .take(MOST_PRELOADED)
         .map(<[u8]>::to_vec)
         .collect()
 }

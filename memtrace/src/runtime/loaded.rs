@@ -1,43 +1,48 @@
 //! The executable and the libraries of a process, in the order in which the dynamic linker looks for a symbol in them.
 
-use std::collections::{HashSet, VecDeque};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    ops::Range,
+};
 
-use super::{Image, MappedFile, Process, elf::Elf};
+use super::{MappedFile, Process, elf::Elf};
 
 /// Libraries that are looked at in all. A browser has some hundreds.
 const MOST: usize = 1024;
+/// Names of libraries that are looked for in all.
+const MOST_NAMES: usize = 4096;
 
-/// The files that make up the program.
+/// The files that make up the program. One library is open at a time: a program may have more of them than this process may have
+/// open files.
 pub struct Loaded<'p> {
     process: &'p dyn Process,
-    libraries: Vec<Library<'p>>,
-}
-
-struct Library<'p> {
-    file: MappedFile,
-    elf: Option<Result<Elf<'p>, String>>,
+    files: Vec<MappedFile>,
+    open: Option<(Number, Elf<'p>)>,
+    /// By the names that others need them by; made once it is asked for.
+    sonames: Option<HashMap<Vec<u8>, Number>>,
 }
 
 /// Number of a library in [`Loaded`].
 pub type Number = usize;
 
 impl<'p> Loaded<'p> {
-    pub fn new(process: &'p dyn Process, files: Vec<MappedFile>) -> Self {
-        let libraries = files
-            .into_iter()
-            .take(MOST)
-            .map(|file| Library { file, elf: None })
-            .collect();
-        Self { process, libraries }
+    pub fn new(process: &'p dyn Process, mut files: Vec<MappedFile>) -> Self {
+        files.truncate(MOST);
+        Self {
+            process,
+            files,
+            open: None,
+            sonames: None,
+        }
     }
 
-    pub fn numbers(&self) -> std::ops::Range<Number> {
-        0..self.libraries.len()
+    pub fn numbers(&self) -> Range<Number> {
+        0..self.files.len()
     }
 
-    /// The mapped file of that number. An empty one where there is none.
+    /// The mapped file of that number.
     pub fn file(&self, number: Number) -> Option<&MappedFile> {
-        self.libraries.get(number).map(|library| &library.file)
+        self.files.get(number)
     }
 
     /// Its name, for people.
@@ -47,53 +52,50 @@ impl<'p> Loaded<'p> {
         })
     }
 
-    /// Its content; opened at the first use.
+    /// Its content.
     ///
     /// # Errors
     ///
     /// Where it cannot be opened, or is no ELF file.
     pub fn elf(&mut self, number: Number) -> Result<&mut Elf<'p>, String> {
-        let process = self.process;
-        let library = self
-            .libraries
-            .get_mut(number)
-            .ok_or("there is no such library")?;
-        let file = &library.file;
-        library
-            .elf
-            .get_or_insert_with(|| {
-                let image: Box<dyn Image> = process.mapped(file)?;
-                Elf::open(image)
-            })
-            .as_mut()
-            .map_err(|error| error.clone())
+        let elf = match self.open.take() {
+            Some((open, elf)) if open == number => elf,
+            _ => {
+                let file = self.files.get(number).ok_or("there is no such library")?;
+                Elf::open(self.process.mapped(file)?)?
+            }
+        };
+        let (_, elf) = self.open.insert((number, elf));
+        Ok(elf)
     }
 
     /// The library that is asked for by this name or path, as one of those that are mapped.
     pub fn find(&mut self, wanted: &[u8]) -> Option<Number> {
-        let wanted_name = wanted.rsplit(|&byte| byte == b'/').next()?;
-        let by = |is_it: &dyn Fn(&MappedFile) -> bool| {
-            self.libraries
-                .iter()
-                .position(|library| is_it(&library.file))
-        };
+        let name = wanted.rsplit(|&byte| byte == b'/').next()?;
+        let by = |is_it: &dyn Fn(&MappedFile) -> bool| self.files.iter().position(is_it);
         // The name that is asked for is often a link to one that goes on: libmimalloc.so.2 to libmimalloc.so.2.0.
         let goes_on = |file: &MappedFile| {
             file.name()
-                .strip_prefix(wanted_name)
+                .strip_prefix(name)
                 .is_some_and(|rest| rest.starts_with(b"."))
         };
         by(&|file| file.path == wanted)
-            .or_else(|| by(&|file| file.name() == wanted_name))
+            .or_else(|| by(&|file| file.name() == name))
             .or_else(|| by(&goes_on))
-            .or_else(|| {
-                self.numbers().find(|&number| {
-                    self.elf(number)
-                        .ok()
-                        .and_then(Elf::soname)
-                        .is_some_and(|soname| soname == wanted_name)
-                })
-            })
+            .or_else(|| self.by_soname(name))
+    }
+
+    fn by_soname(&mut self, name: &[u8]) -> Option<Number> {
+        if self.sonames.is_none() {
+            let mut sonames = HashMap::new();
+            for number in self.numbers() {
+                if let Some(soname) = self.elf(number).ok().and_then(Elf::soname) {
+                    sonames.entry(soname).or_insert(number);
+                }
+            }
+            self.sonames = Some(sonames);
+        }
+        self.sonames.as_ref()?.get(name).copied()
     }
 
     /// The first library that offers `symbol`, in the order in which the dynamic linker looks: those that were preloaded, then what the
@@ -112,6 +114,9 @@ impl<'p> Loaded<'p> {
         // With musl the dynamic linker is the C library, and programs may need it by a name that no file has.
         let mut last = executable.interpreter();
         while let Some(name) = wanted.pop_front().or_else(|| last.take()) {
+            if asked.len() >= MOST_NAMES {
+                break;
+            }
             if !asked.insert(name.clone()) {
                 continue;
             }

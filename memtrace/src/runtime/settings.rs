@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::timeline::Missing;
 
 /// Longest value that is kept, in bytes.
-const LONGEST: usize = 256;
+const LONGEST: usize = 1024;
 /// Most settings that are kept.
 const MOST: usize = 64;
 /// Longest name of one of a family's settings.
@@ -159,6 +159,8 @@ pub enum Language {
 pub struct Settings {
     /// The settings, such as `GOGC`, `-Xmx`, `-XX:UseZGC` (`true` or `false`), `--max-old-space-size`.
     pub values: BTreeMap<String, String>,
+    /// The names of those whose values were cut.
+    pub cut: Vec<String>,
     /// What was left out, and why.
     pub missing: Vec<Missing>,
 }
@@ -180,6 +182,7 @@ impl Settings {
         let mut text = String::from_utf8_lossy(kept).into_owned();
         if length > LONGEST {
             text.push_str(&format!("… (cut: {length} bytes)"));
+            self.cut.push(name.to_owned());
         }
         self.values.insert(name.to_owned(), text);
     }
@@ -381,7 +384,7 @@ mod tests {
         environ.resize(128 << 10, b'\xff');
         let value = &environment(&environ).values["MALLOC_CONF"];
         assert!(value.ends_with("… (cut: 131060 bytes)"), "{value}");
-        assert!(value.len() < 1024);
+        assert!(value.len() < 4096);
     }
 
     #[test]

@@ -109,6 +109,9 @@ fn leading(bytes: &[u8]) -> Option<String> {
 
 /// Three numbers with dots between them at the end.
 fn trailing(bytes: &[u8]) -> Option<&str> {
+    if !bytes.last()?.is_ascii_digit() {
+        return None;
+    }
     let start = bytes
         .iter()
         .rev()
