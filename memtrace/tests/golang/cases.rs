@@ -56,7 +56,7 @@ fn agree(toolchain: &Toolchain, form: Form) -> Result<(), Failed> {
     );
     let begin = std::time::Instant::now();
     let reader = Reader::find(&process)?;
-    eprintln!("{:?} {reader:?}", begin.elapsed());
+    eprintln!("{:?} {}", begin.elapsed(), reader.source());
     for letter in ['s', 'g', 's', 'o', 'd', 'f', 'r', 'g'] {
         running.tell(letter);
         let (said, read) = running.both(&reader);

@@ -166,6 +166,17 @@ impl Elf {
             .cloned()
     }
 
+    /// Whether memory that the program may change lies there.
+    pub fn is_variable(&self, address: u64, size: u64) -> bool {
+        self.segments.iter().any(|segment| {
+            segment.writable
+                && address
+                    .checked_sub(segment.address)
+                    .and_then(|into| into.checked_add(size))
+                    .is_some_and(|end| end <= segment.memory_size)
+        })
+    }
+
     /// Fills `buffer` from the file.
     pub fn read(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), String> {
         read(&mut self.image, offset, buffer)

@@ -6,10 +6,12 @@
 //! runtime keeps the same figures in several sums, and where these do not agree, they are read again.
 
 mod buildinfo;
+mod code;
 mod dwarf;
 mod elf;
 mod figures;
 mod layout;
+mod pclntab;
 mod place;
 mod symbols;
 mod table;
@@ -54,26 +56,19 @@ impl Reader {
         let mut elf = Elf::open(process.executable()?)?;
         let info = buildinfo::read(&mut elf)?.ok_or("it is no Go program")?;
         let (layout, from) = layout(&mut elf, &info.version)?;
-        let found = symbols::find(&mut elf, NAMES)?;
+        let (found, by) = variables(&mut elf, &layout)?;
         let bias = place::bias(&elf, &process.maps()?)?;
-        let [controller, memstats, heap, processors] = match layout {
-            Layout::Controller(_) => [found[0], found[1], Some(0), Some(0)],
-            Layout::Central(_) => [Some(0), found[1], found[2], found[3]],
-        };
-        let at = |address: Option<u64>| {
-            address
-                .map(|address| address.wrapping_add(bias))
-                .ok_or("it is stripped of the symbols that say where the figures are")
-        };
+        let [controller, memstats, heap, processors] =
+            found.map(|address| address.map_or(0, |address| address.wrapping_add(bias)));
         Ok(Self {
             layout,
             variables: Variables {
-                controller: at(controller)?,
-                memstats: at(memstats)?,
-                heap: at(heap)?,
-                processors: at(processors)?,
+                controller,
+                memstats,
+                heap,
+                processors,
             },
-            source: format!("{from}, symbols"),
+            source: format!("{from}, {by}"),
         })
     }
 
@@ -104,5 +99,28 @@ fn layout(elf: &mut Elf, version: &str) -> Result<(Layout, String), String> {
     match table::row(version) {
         Ok(row) => Ok((row.layout, format!("the table for go1.{}", row.minor))),
         Err(reason) => Err(format!("{reason}; {why_not}")),
+    }
+}
+
+/// The variables that a layout needs, before the load bias, and what says where they are.
+fn variables(elf: &mut Elf, layout: &Layout) -> Result<([Option<u64>; 4], &'static str), String> {
+    let needed = match layout {
+        Layout::Controller(_) => [true, true, false, false],
+        Layout::Central(_) => [false, true, true, true],
+    };
+    let mut found = symbols::find(elf, NAMES)?;
+    for (address, needed) in found.iter_mut().zip(needed) {
+        if !needed {
+            *address = None;
+        }
+    }
+    if found
+        .iter()
+        .zip(needed)
+        .all(|(address, needed)| address.is_some() == needed)
+    {
+        Ok((found, "symbols"))
+    } else {
+        Ok((code::find(elf, layout)?, "pclntab"))
     }
 }

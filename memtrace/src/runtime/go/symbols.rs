@@ -71,8 +71,8 @@ pub fn find<const N: usize>(elf: &mut Elf, names: [&str; N]) -> Result<[Option<u
     }
 }
 
-/// Where each name, with its end, stands in the string table: offsets, with the name's index, sorted.
-fn places(
+/// Where each name, with its end, stands in a table of names: offsets, with the name's index, sorted.
+pub fn places(
     elf: &mut Elf,
     offset: u64,
     size: u64,
