@@ -48,7 +48,7 @@ pub struct Cgroup {
     /// `/proc/PID/cgroup`, and the path that it showed.
     membership: File,
     raw_path: Vec<u8>,
-    usage: Option<File>,
+    usage: io::Result<File>,
     stat: File,
     /// `memory.events`; in v1 `memory.oom_control`.
     events: Option<File>,
@@ -105,20 +105,18 @@ impl Cgroup {
     fn of(pid: u32, place: &Place, found: Opened, membership: File) -> Self {
         let Opened { up, stat } = found;
         let directory = place.directory(up);
+        let usage = open(&directory.join(match place.version {
+            Version::V1 => "memory.usage_in_bytes",
+            Version::V2 => "memory.current",
+        }));
         let open = |name: &str| open(&directory.join(name)).ok();
-        let (usage, events, swap, kernel) = match place.version {
+        let (events, swap, kernel) = match place.version {
             Version::V1 => (
-                open("memory.usage_in_bytes"),
                 open("memory.oom_control"),
                 None,
                 open("memory.kmem.usage_in_bytes"),
             ),
-            Version::V2 => (
-                open("memory.current"),
-                open("memory.events"),
-                open("memory.swap.current"),
-                None,
-            ),
+            Version::V2 => (open("memory.events"), open("memory.swap.current"), None),
         };
         let (levels, hidden_above) = levels(place, up);
         let hits = lowest(&levels, |level| level.max.as_ref()).map_or(0, |(index, _)| index);
@@ -176,19 +174,19 @@ impl Cgroup {
             Err(_) => return CgroupFigures::default(),
         };
         let mut figures = memory_stat(self.version, stat);
-        let mut number = |file: &Option<File>, parse: fn(&[u8]) -> Option<u64>| {
-            parse(read_at_once(file.as_ref()?, bytes).ok()?)
+        let mut number = |file: Option<&File>, parse: fn(&[u8]) -> Option<u64>| {
+            parse(read_at_once(file?, bytes).ok()?)
         };
-        figures.usage_bytes = number(&self.usage, single);
-        figures.oom_kills = number(&self.events, |bytes| keyed(bytes, b"oom_kill"));
+        figures.usage_bytes = number(self.usage.as_ref().ok(), single);
+        figures.oom_kills = number(self.events.as_ref(), |bytes| keyed(bytes, b"oom_kill"));
         if self.version == Version::V2 {
-            figures.swap_bytes = number(&self.swap, single);
+            figures.swap_bytes = number(self.swap.as_ref(), single);
         } else {
-            figures.kernel_bytes = number(&self.kernel, single);
+            figures.kernel_bytes = number(self.kernel.as_ref(), single);
         }
         if let Some(level) = self.levels.get(self.hits) {
             figures.limit_hits = number(
-                &level.hits,
+                level.hits.as_ref(),
                 match self.version {
                     Version::V1 => single,
                     Version::V2 => |bytes| keyed(bytes, b"max"),
@@ -264,11 +262,16 @@ impl Cgroup {
         if let Some(why) = &self.left {
             add("end", why);
         }
-        if self.usage.is_none() {
-            add(
-                "usage_bytes",
-                "the process is in the root cgroup, for which cgroup v2 has no memory.current",
-            );
+        if let Err(error) = &self.usage {
+            let why = if self.version == Version::V2 && error.kind() == io::ErrorKind::NotFound {
+                "the process is in the root cgroup, for which cgroup v2 has no memory.current"
+                    .to_owned()
+            } else {
+                format!("the file of its usage cannot be opened: {error}")
+            };
+            for what in ["usage_bytes", "working_set_bytes"] {
+                add(what, &why);
+            }
         }
         match self.version {
             Version::V1 => {
@@ -290,7 +293,7 @@ impl Cgroup {
                         "memory.stat has no such line: that needs Linux 5.18",
                     );
                 }
-                if self.swap.is_none() && self.usage.is_some() {
+                if self.swap.is_none() && self.usage.is_ok() {
                     add(
                         "swap_bytes",
                         "there is no memory.swap.current: the kernel does not account for swap",
