@@ -36,6 +36,8 @@ const MOST_LIST: u64 = 8 << 20;
 const MOST_LEVELS: usize = 64;
 /// Cgroups below that are looked at for processes.
 const MOST_BELOW: usize = 4096;
+/// Processes that are counted.
+const MOST_PROCESSES: usize = 100_000;
 
 /// A process's memory cgroup.
 #[derive(Debug)]
@@ -85,8 +87,15 @@ impl Cgroup {
     pub fn open(pid: u32) -> Result<Self, String> {
         let file = format!("/proc/{pid}/cgroup");
         let cannot = |error| format!("{file} cannot be read: {error}");
-        let membership_file = File::open(&file).map_err(cannot)?;
-        let bytes = read_list(&membership_file).map_err(cannot)?;
+        let mut membership_file = File::open(&file).map_err(cannot)?;
+        let mut bytes = read_list(&membership_file).map_err(cannot)?;
+        if membership(&bytes).memory == Some(b"/")
+            && exits(&format!("/proc/{pid}"))
+            && let Some(other) = living_thread(pid)
+        {
+            bytes = read_list(&other).map_err(cannot)?;
+            membership_file = other;
+        }
         let mountinfo = File::open("/proc/self/mountinfo")
             .and_then(|file| read_list(&file))
             .map_err(|error| format!("/proc/self/mountinfo cannot be read: {error}"))?;
@@ -331,13 +340,26 @@ impl Cgroup {
 
     /// v1 shows a thread that exits in the root, and the leading thread may exit while others go on.
     fn leader_exits(&self, now: &[u8]) -> bool {
-        self.version == Version::V1
-            && now == b"/"
-            && fs::read(format!("/proc/{}/stat", self.pid))
-                .ok()
-                .and_then(|bytes| crate::proc::stat(&bytes))
-                .is_none_or(|stat| matches!(stat.state, b'Z' | b'X'))
+        self.version == Version::V1 && now == b"/" && exits(&format!("/proc/{}", self.pid))
     }
+}
+
+/// Whether a thread, by its directory, exits or has exited.
+fn exits(thread: &str) -> bool {
+    fs::read(format!("{thread}/stat"))
+        .ok()
+        .and_then(|bytes| crate::proc::stat(&bytes))
+        .is_none_or(|stat| matches!(stat.state, b'Z' | b'X'))
+}
+
+/// `cgroup` of a thread that does not exit.
+fn living_thread(pid: u32) -> Option<File> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    threads
+        .flatten()
+        .map(|thread| thread.path().display().to_string())
+        .filter(|thread| !exits(thread))
+        .find_map(|thread| File::open(format!("{thread}/cgroup")).ok())
 }
 
 /// v2 shows a removed cgroup, which has zombies alone in it, with these words.
@@ -486,6 +508,9 @@ fn processes(directory: &Path) -> Result<u64, String> {
                     directory.display()
                 ));
             }
+        }
+        if found.len() > MOST_PROCESSES {
+            return Err(format!("there are more than {MOST_PROCESSES}"));
         }
         let Ok(entries) = fs::read_dir(&directory) else {
             continue;
