@@ -1,7 +1,7 @@
 //! The memory cgroup that the process is in.
 //!
 //! Its files are opened once, while memtrace may open everything, and read again by `pread`: the kernel asks for privileges when they are
-//! opened. Measured on 6.18 with v1: 44 to 72 µs for a reading. v1 adds up all cgroups below, and v2 may make the kernel
+//! opened. Measured on 6.18 with v1: a reading takes 21 µs in the kernel. v1 adds up all cgroups below, and v2 may make the kernel
 //! bring statistics of all CPUs together, so readings go by [`Pace`].
 
 mod pace;
