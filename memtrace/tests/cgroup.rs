@@ -3,7 +3,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "what is not as expected is a test that fails"
 )]
 
@@ -259,6 +258,42 @@ fn a_process_that_is_moved_is_missed() {
     // It does not come back with other figures between.
     enter(&made.inner, holder.pid());
     assert_eq!(cgroup.figures(), Default::default());
+}
+
+/// v1 shows the leading thread in the root as soon as it exits.
+#[test]
+fn a_process_that_loses_its_leader_stays_where_it_is() {
+    let Some(made) = Made::new() else { return };
+    let script = "import ctypes, threading, time\n\
+        threading.Thread(target=lambda: (print('there', flush=True), time.sleep(1000))).start()\n\
+        time.sleep(0.1)\n\
+        ctypes.CDLL(None).pthread_exit(None)";
+    let child = Command::new("python3")
+        .args(["-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let Ok(child) = child else {
+        eprintln!("NOT TESTED: there is no python3");
+        return;
+    };
+    let mut holder = Holder(child);
+    let mut output = BufReader::new(holder.0.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "there\n");
+    enter(&made.inner, holder.pid());
+    let mut before = Cgroup::open(holder.pid()).unwrap();
+    let stat = format!("/proc/{}/stat", holder.pid());
+    let end = Instant::now() + Duration::from_secs(60);
+    while !fs::read_to_string(&stat).unwrap().contains(") Z ") {
+        assert!(Instant::now() < end, "the leader does not exit");
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(before.figures().usage_bytes.is_some());
+    let mut after = Cgroup::open(holder.pid()).unwrap();
+    assert_eq!(after.info().path, before.info().path);
+    assert!(after.figures().usage_bytes.is_some());
 }
 
 #[test]
