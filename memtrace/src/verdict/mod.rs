@@ -44,7 +44,7 @@ mod trend;
 mod who;
 
 pub use case::Case;
-pub use evidence::{evaluate, rendered, show};
+pub use evidence::{evaluate, not_found, rendered, show};
 pub use limits::Limit;
 pub use rules::Rule;
 pub use trend::{Asked, Point, Read, Readings, Trend};
