@@ -20,8 +20,10 @@ use memtrace::{
     runtime::{Image, Process, inspect},
     sample::cgroup::places,
     timeline::{Capture, MappingGroup, RuntimeInfo, assemble, read, read_closing},
+    verdict::{judge_epoch, not_found},
     view::{
-        format::{BAD, BOLD, DIM, GOOD, untrusted},
+        self,
+        format::{BAD, BOLD, DIM, GOOD, WARN, untrusted},
         replaced, table,
     },
 };
@@ -347,6 +349,25 @@ pub fn capture(bytes: &[u8]) {
     assert_eq!(written, twice);
 }
 
+/// A capture file or a journal, and the answer to it.
+pub fn verdict(bytes: &[u8]) {
+    let Ok(capture) = read(bytes) else { return };
+    for epoch in capture.earlier_epochs.iter().chain([&capture.epoch]) {
+        let verdict = judge_epoch(&capture.host, epoch);
+        let astray = not_found(&verdict, epoch);
+        assert!(astray.is_empty(), "not in the capture: {astray:?}");
+        let texts = [&verdict.title, &verdict.text];
+        assert!(
+            texts
+                .iter()
+                .all(|text| (1..1200).contains(&text.chars().count()))
+        );
+        for width in [80, 120] {
+            plain(&view::verdict(&verdict, width));
+        }
+    }
+}
+
 fn tables(capture: &Capture, width: usize) -> String {
     let mut text = String::new();
     for epoch in capture.earlier_epochs.iter().chain([&capture.epoch]) {
@@ -359,7 +380,7 @@ fn tables(capture: &Capture, width: usize) -> String {
 /// Nothing but text, line ends, and memtrace's own styles.
 fn plain(text: &str) {
     let mut rest = text.to_owned();
-    for style in [BAD, BOLD, DIM, GOOD] {
+    for style in [BAD, BOLD, DIM, GOOD, WARN] {
         rest = rest.replace(&format!("{style}"), "");
         rest = rest.replace(&format!("{style:#}"), "");
     }

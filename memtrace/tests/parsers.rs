@@ -29,7 +29,7 @@ struct Target {
     cases: u32,
 }
 
-const TARGETS: [Target; 15] = [
+const TARGETS: [Target; 16] = [
     target("auxv", fuzz::auxv, 2000),
     target("btf", fuzz::btf, 2000),
     // A capture is some KiB of JSON, and its table is printed in two widths.
@@ -47,6 +47,7 @@ const TARGETS: [Target; 15] = [
     target("stat", fuzz::stat, 2000),
     target("statm", fuzz::statm, 2000),
     target("status", fuzz::status, 2000),
+    target("verdict", fuzz::verdict, 500),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8]), cases: u32) -> Target {
@@ -174,7 +175,7 @@ fn seeds_and_what_was_found_before_keep_every_promise() {
 /// Else the mutations would begin with what is refused at once.
 #[test]
 fn seeds_are_what_the_parsers_know() {
-    for (name, bytes) in seeds("capture") {
+    for (name, bytes) in seeds("capture").into_iter().chain(seeds("verdict")) {
         assert!(read(&bytes[..]).is_ok(), "{name}");
     }
     for (name, bytes) in seeds("stat") {

@@ -35,7 +35,7 @@ Exit codes: 0 where a trace works; 1 where it does not; 2 wrong usage.";
     version,
     max_term_width = 100,
     args_conflicts_with_subcommands = true,
-    override_usage = "memtrace [OPTIONS] --pid <PID>\n       memtrace [OPTIONS] -- <CMD> [ARGS]...\n       memtrace demo [SCENARIO]\n       memtrace doctor [--json]\n       memtrace report <FILE>...",
+    override_usage = "memtrace [OPTIONS] --pid <PID>\n       memtrace [OPTIONS] -- <CMD> [ARGS]...\n       memtrace demo [SCENARIO]\n       memtrace doctor [--json]\n       memtrace report <FILE>...\n       memtrace explain [ID]",
     after_help = EXAMPLES
 )]
 pub struct Cli {
@@ -143,6 +143,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Print the table of a capture file again; needs no root
     Report(ReportArgs),
+    /// Say what an answer means, how it is told, and what to do about it
+    Explain(ExplainArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -191,6 +193,17 @@ pub struct ReportArgs {
     /// Capture files, as --json writes them, and what a killed memtrace left of one (FILE.partial); - is standard input
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
+    /// Use colours
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The rule; without it, all of them are listed
+    #[arg(value_name = "ID", value_parser = super::fail_on::rule_id(), hide_possible_values = true)]
+    pub id: Option<String>,
     /// Use colours
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Color,

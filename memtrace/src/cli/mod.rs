@@ -4,6 +4,8 @@ mod args;
 mod capture;
 mod demo;
 mod doctor;
+mod explain;
+mod fail_on;
 mod journal;
 mod output;
 mod privileges;
@@ -15,6 +17,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 pub use args::{Cli, Command};
+pub use fail_on::FailOn;
 
 /// Exit codes: part of the contract.
 pub mod exit {
@@ -24,6 +27,8 @@ pub mod exit {
     pub const USAGE: u8 = 2;
     /// The capture is incomplete: events were lost, or bytes are unexplained beyond the stated bound.
     pub const INCOMPLETE: u8 = 3;
+    /// The answer, or what is said beside it, is one of those given with `--fail-on`.
+    pub const FOUND: u8 = 4;
 }
 
 /// Runs memtrace with the arguments of this process.
@@ -35,6 +40,7 @@ pub fn main() -> ExitCode {
         Some(Command::Demo(demo)) => demo::run(demo),
         Some(Command::Report(args)) => report::run(args),
         Some(Command::Doctor(args)) => doctor::run(&args),
+        Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Workload { scenario }) => demo::workload(scenario),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use crate::{
-    timeline::{Evidence, Formula, Unit},
+    timeline::{Epoch, Evidence, Formula, Unit, Verdict},
     view::format,
 };
 
@@ -48,6 +48,18 @@ pub fn evaluate(evidence: &Evidence, epoch: &Value) -> Option<i64> {
         .map(|pointer| epoch.pointer(pointer)?.as_i64())
         .collect();
     apply(evidence.formula, &parts?)
+}
+
+/// The evidence of an answer that does not come of its epoch; none, but where one of the two was changed, or is of another
+/// capture.
+#[must_use]
+pub fn not_found<'a>(verdict: &'a Verdict, epoch: &Epoch) -> Vec<&'a Evidence> {
+    // What cannot be written has no numbers.
+    let object = serde_json::to_value(epoch).unwrap_or(Value::Null);
+    let beside = verdict.also.iter().flat_map(|finding| &finding.evidence);
+    let all = verdict.evidence.iter().chain(beside);
+    all.filter(|evidence| evaluate(evidence, &object) != Some(evidence.value))
+        .collect()
 }
 
 /// The result of a formula, rounded towards 0; `None` where there is none, or it is out of range.

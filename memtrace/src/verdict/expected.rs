@@ -3,17 +3,22 @@
 use super::{candidate::quoted, case::Matter, checks::Checks};
 
 /// Notes whether an advice that was seen is one that this program is expected to use.
-pub fn note(matter: &Matter<'_>, advice: &str, checks: &mut Checks) {
+/// `seen` is how much of it was asked for, as it is printed.
+pub fn note(matter: &Matter<'_>, advice: &str, seen: Option<&str>, checks: &mut Checks) {
     let Some(runtime) = matter.runtime() else {
         return;
     };
     let mut ways = runtime.expected.iter();
     let found = ways.find(|way| way.advice.as_deref() == Some(advice));
     match found {
-        Some(way) => checks.holds(format!(
-            "{advice} is what to expect here: {}",
-            unquoted(&way.why)
-        )),
+        Some(way) => {
+            let seen = seen.map(|bytes| format!("; {bytes} of it was seen"));
+            checks.holds(format!(
+                "{advice} is what to expect here: {}{}",
+                unquoted(&way.why),
+                seen.unwrap_or_default()
+            ));
+        }
         None if runtime.expected.iter().any(|way| way.advice.is_some()) => {
             checks.holds(format!(
                 "{advice} is not what this program's allocator is expected to use: other code in it does, or a setting"

@@ -44,7 +44,7 @@ mod trend;
 mod who;
 
 pub use case::Case;
-pub use evidence::{evaluate, rendered, show};
+pub use evidence::{evaluate, not_found, rendered, show};
 pub use limits::Limit;
 pub use rules::Rule;
 pub use trend::{Asked, Point, Read, Readings, Trend};
@@ -105,7 +105,7 @@ pub fn judge(case: &Case<'_>) -> Verdict {
         return nothing(&matter);
     };
     let also = rest
-        .filter(|other| !matches!(other.id, "idle" | "inconclusive"))
+        .filter(|other| is_worth_a_word(other.id))
         .take(ALSO)
         .map(Candidate::into_finding)
         .collect();
@@ -123,6 +123,11 @@ pub fn judge(case: &Case<'_>) -> Verdict {
         also,
         missing,
     }
+}
+
+/// Beside another answer, that nothing grows any more is no news.
+fn is_worth_a_word(id: &str) -> bool {
+    !matches!(id, "startup" | "idle" | "inconclusive")
 }
 
 /// Where the capture's own numbers are beyond all sense.

@@ -19,6 +19,8 @@ pub struct Shape {
     pub late: i64,
     /// The lowest RSS in each third of the time.
     pub floors: [Option<i64>; 3],
+    /// The highest RSS in each third of the time.
+    pub ceilings: [Option<i64>; 3],
     /// The lowest `HeapAlloc` in each third of the time.
     pub heap_floors: [Option<i64>; 3],
     /// The median of all slopes between two points (Theil–Sen), bytes per second.
@@ -50,11 +52,15 @@ impl Shape {
         moments.extend(points.map(|point| (point.t_ns, point.rss, point.heap_alloc.map(heap))));
         let third = (last.t_ns / 3).max(1);
         let mut floors = [None; 3];
+        let mut ceilings = [None; 3];
         let mut heap_floors = [None; 3];
         for &(t_ns, rss, heap) in &moments {
             let place = usize::try_from(t_ns / third).unwrap_or(2).min(2);
             if let Some(floor) = floors.get_mut(place) {
                 *floor = Some(floor.map_or(rss, |low: i64| low.min(rss)));
+            }
+            if let Some(ceiling) = ceilings.get_mut(place) {
+                *ceiling = Some(ceiling.map_or(rss, |high: i64| high.max(rss)));
             }
             if let (Some(floor), Some(heap)) = (heap_floors.get_mut(place), heap) {
                 *floor = Some(floor.map_or(heap, |low: i64| low.min(heap)));
@@ -71,6 +77,7 @@ impl Shape {
             rise: last.rss.saturating_sub(start),
             late: last.rss.saturating_sub(before_late),
             floors,
+            ceilings,
             heap_floors,
             slope: slope(&moments),
             is_known: trend.ticks() >= TICKS.value.unsigned_abs(),
@@ -83,12 +90,15 @@ impl Shape {
         self.rise >= self.noise
     }
 
-    /// It rose in each third of the time, also at its lowest: no peaks, no single step.
+    /// It rose in each third of the time, at its lowest and at its highest: no peak that went, no single step.
     #[must_use]
     pub fn rises_throughout(&self) -> bool {
         let [Some(first), Some(second), Some(third)] = self.floors else {
             return false;
         };
+        if !self.ceilings.is_sorted() {
+            return false;
+        }
         let step = self.noise / 3;
         self.has_risen()
             && second.saturating_sub(first) >= step

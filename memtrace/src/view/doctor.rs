@@ -2,12 +2,11 @@
 
 use std::fmt::Write as _;
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 
-use super::format::{BAD, BOLD, DIM, GOOD, paint, untrusted};
+use super::format::{BAD, BOLD, DIM, GOOD, WARN, paint, untrusted};
 use crate::doctor::{Check, Report, State, TraceMode};
 
-const WARN: Style = AnsiColor::Yellow.on_default();
 const STATE: usize = 9;
 const TITLE: usize = 22;
 /// Lines longer than this are hard to read, however wide the terminal is.

@@ -10,6 +10,8 @@ pub const BOLD: Style = Style::new().bold();
 pub const DIM: Style = Style::new().dimmed();
 /// What is right.
 pub const GOOD: Style = AnsiColor::Green.on_default();
+/// What is not quite.
+pub const WARN: Style = AnsiColor::Yellow.on_default();
 /// What is not.
 pub const BAD: Style = AnsiColor::Red.on_default().bold();
 

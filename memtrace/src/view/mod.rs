@@ -1,6 +1,7 @@
 //! What a person reads: plain text, aligned, at 80 columns.
 
 mod doctor;
+pub mod explain;
 pub mod format;
 mod holdings;
 mod live;

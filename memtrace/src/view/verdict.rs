@@ -2,15 +2,14 @@
 
 use std::fmt::Write as _;
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 
-use super::format::{BAD, BOLD, DIM, GOOD, paint, untrusted};
+use super::format::{BAD, BOLD, DIM, GOOD, WARN, paint, untrusted};
 use crate::{
     timeline::{Evidence, Finding, Level, Suggestion, Verdict},
     verdict::show,
 };
 
-const WARN: Style = AnsiColor::Yellow.on_default();
 /// Lines longer than this are hard to read, however wide the terminal is.
 const WIDEST: usize = 100;
 /// A text of a file may be of any length; it is cut there.

@@ -126,6 +126,25 @@ fn a_collectors_sawtooth_is_no_growth() {
 }
 
 #[test]
+fn a_peak_that_went_leaves_no_growth_behind() {
+    // The floors of the thirds rise: 4, 10, 104 MiB.
+    let rss: Vec<i64> = (0..=30)
+        .map(|at| match at {
+            0 => 4,
+            1..=11 => 204,
+            12..=18 => 10,
+            _ => 104,
+        })
+        .collect();
+    let verdict = Scene::new(30, &rss)
+        .moved(Cause::Fault, None, 300)
+        .called(Cause::Madvise, Some("MADV_DONTNEED"), 2, 400, -200)
+        .judge();
+    assert_eq!(verdict.id, "released");
+    assert!(!also(&verdict, "growing"));
+}
+
+#[test]
 fn a_leak_under_a_sawtooth_is_growth() {
     let rss: Vec<i64> = (0..=120).map(|at| 100 + (at % 10) * 5 + 2 * at).collect();
     let verdict = Scene::new(120, &rss)

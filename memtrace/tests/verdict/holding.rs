@@ -372,6 +372,24 @@ fn where_nothing_happens_rss_is_taken_apart() {
 }
 
 #[test]
+fn a_runtime_at_rest_still_ticks_over() {
+    // 4 MiB of 200, up and down.
+    let rss: Vec<i64> = (0..=60).map(|at| 200 + at * 7 % 5).collect();
+    let verdict = Scene::new(60, &rss).judge();
+    assert_eq!(verdict.id, "idle");
+    assert!(
+        verdict.title.starts_with("Hardly anything happened"),
+        "{}",
+        verdict.title
+    );
+    let drifts: Vec<i64> = (0..=60).map(|at| 200 + at / 6).collect();
+    let verdict = Scene::new(60, &drifts)
+        .moved(Cause::Fault, None, 10)
+        .judge();
+    assert_eq!(verdict.id, "growing");
+}
+
+#[test]
 fn a_short_look_at_rest_is_less_sure() {
     let verdict = Scene::flat(5, 200).judge();
     assert_eq!(

@@ -60,7 +60,7 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
     let rss = facts.is("RSS", Unit::Bytes, &matter.now(Field::Rss))?;
     let high = facts.is("highest RSS", Unit::Bytes, &highest)?;
     let time = facts.is("captured", Unit::Ns, &matter.duration()?)?;
-    let down = facts.sum("given back", Unit::Bytes, &falls);
+    let down = facts.sum("its own releases moved RSS by", Unit::Bytes, &falls);
     let up = facts.sum("taken", Unit::Bytes, &rises);
     let returned = matter.case.summary.returned.as_ref();
     if let Some(bytes) = returned.and_then(|returned| returned.reacquired_bytes) {
@@ -81,8 +81,8 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
     );
     let mut text = match (&up, &down) {
         (Some(up), Some(down)) => format!(
-            "In {time} the process took {up} and gave back, by its own calls, {down}; RSS was never above {high}, and is {rss}. The same \
-             memory goes back and forth."
+            "In {time} the process took {up}, and its own releases moved RSS by {down}. RSS was never above {high}, and is {rss}: the \
+             same memory goes back and forth."
         ),
         _ => {
             format!("RSS went up and down many times in {time}, never above {high}, and is {rss}.")
@@ -95,9 +95,9 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
         (Some(faults), ..) => text.push_str(&format!(" There were {faults} page faults.")),
         _ => {}
     }
-    candidate.title = match &down {
-        Some(down) => {
-            format!("Memory goes back and forth: {down} by its own releases, and taken again")
+    candidate.title = match &up {
+        Some(up) => {
+            format!("Memory goes back and forth: {up} taken in {time}, with RSS never above {high}")
         }
         None => "Memory goes back and forth: RSS rises and falls over and over".to_owned(),
     };

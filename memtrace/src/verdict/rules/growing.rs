@@ -130,16 +130,20 @@ fn rate(matter: &Matter<'_>, candidate: &mut Candidate) -> Option<String> {
 /// Which kind of memory.
 fn what_kind(matter: &Matter<'_>, candidate: &mut Candidate) -> Option<String> {
     let facts = &mut candidate.facts;
-    let mut less =
-        |what: &str, field| facts.less(what, Unit::Bytes, &matter.now(field), &matter.start(field));
-    let anon = less("anonymous memory rose by", Field::Anon)?;
-    let shmem = less("shared memory rose by", Field::Shmem)?;
+    let mut less = |what: &str, field| {
+        let (now, start) = (matter.now(field), matter.start(field));
+        (now.value != start.value)
+            .then(|| facts.less(what, Unit::Bytes, &now, &start))
+            .flatten()
+    };
+    let anon = less("anonymous memory rose by", Field::Anon);
+    let shmem = less("shared memory rose by", Field::Shmem);
     less("file pages rose by", Field::File);
-    Some(if matter.rise(Field::Shmem) > matter.rise(Field::Anon) {
-        format!("{shmem} of it is shared memory (tmpfs, memfd, MAP_SHARED).")
+    if matter.rise(Field::Shmem) > matter.rise(Field::Anon) {
+        shmem.map(|shmem| format!("{shmem} of it is shared memory (tmpfs, memfd, MAP_SHARED)."))
     } else {
-        format!("{anon} of it is the program's own memory.")
-    })
+        anon.map(|anon| format!("{anon} of it is the program's own memory."))
+    }
 }
 
 /// What added, what was given back, and whether more address space was asked for.
@@ -157,7 +161,7 @@ fn causes(
     match (added, fell) {
         (Some(added), Some(fell)) => {
             text.push_str(&format!(
-                " It took {added}, and what it gave back moved RSS by {fell}."
+                " It took {added}; what it gave back moved RSS by {fell}."
             ));
         }
         (Some(added), None) => {

@@ -6,7 +6,7 @@ use crate::{
         candidate::{Candidate, quoted},
         case::{Field, Matter},
         evidence::Figure,
-        limits::{NOISE, SHORT},
+        limits::{NOISE, SHORT, WORTH},
     },
 };
 
@@ -22,9 +22,12 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
         .rss
         .min(matter.start(Field::Rss).value);
     let spread = matter.highest().value.saturating_sub(lowest.min(last.rss));
-    if spread >= matter.noise() || matter.rise(Field::Swap).saturating_abs() >= matter.noise() {
+    // A runtime at rest still ticks over. What grows within this all the time is another rule's, with more points.
+    let little = matter.noise().max(WORTH.of(matter.highest().value));
+    if spread >= little || matter.rise(Field::Swap).saturating_abs() >= matter.noise() {
         return None;
     }
+    let still = spread < matter.noise();
     let mut candidate = Candidate::new("idle", 5);
     let now = matter.now(Field::Rss);
     let time = matter.duration()?;
@@ -37,12 +40,16 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
         &now,
         &matter.start(Field::Rss),
     );
-    candidate.title = format!("Nothing happened: RSS stayed at {rss} for {seen}");
+    candidate.title = if still {
+        format!("Nothing happened: RSS stayed at {rss} for {seen}")
+    } else {
+        format!("Hardly anything happened: RSS stayed near {rss} for {seen}")
+    };
     let anon = facts.is("anonymous memory", Unit::Bytes, &matter.now(Field::Anon))?;
     let file = facts.is("file pages", Unit::Bytes, &matter.now(Field::File))?;
     let shmem = facts.is("shared memory", Unit::Bytes, &matter.now(Field::Shmem))?;
     candidate.text = format!(
-        "No growth, no release, no reclaim. RSS consists of {anon} of the program's own memory, {file} of mapped files and {shmem} of \
+        "Nothing grew, and nothing was given back or taken, that would matter. RSS consists of {anon} of the program's own memory, {file} of mapped files and {shmem} of \
          shared memory."
     );
     if let Some(lazy) = matter.lazyfree() {

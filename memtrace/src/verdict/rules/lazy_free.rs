@@ -43,14 +43,12 @@ fn seen(matter: &Matter<'_>, lazy: &Figure) -> Option<Candidate> {
     let rest = facts.less("RSS - LazyFree", Unit::Bytes, &rss, lazy)?;
     facts.percent("LazyFree, of RSS", lazy, &rss);
     let asked = matter.of_calls(is_free, OfCalls::Requested);
-    if !asked.is_empty() {
-        facts.sum("asked for with MADV_FREE", Unit::Bytes, &asked);
-        facts.sum(
-            "calls with MADV_FREE",
-            Unit::Count,
-            &matter.of_calls(is_free, OfCalls::Calls),
-        );
-    }
+    let bytes = facts.sum("asked for with MADV_FREE", Unit::Bytes, &asked);
+    facts.sum(
+        "calls with MADV_FREE",
+        Unit::Count,
+        &matter.of_calls(is_free, OfCalls::Calls),
+    );
     go_released(matter, &mut candidate);
 
     let growth = matter.shape.rises_throughout();
@@ -76,7 +74,7 @@ fn seen(matter: &Matter<'_>, lazy: &Figure) -> Option<Candidate> {
     if asked.is_empty() && matter.is_hooked("madvise") {
         checks.holds("it was freed before the capture began: no MADV_FREE was seen during it");
     }
-    expected::note(matter, "MADV_FREE", checks);
+    expected::note(matter, "MADV_FREE", bytes.as_deref(), checks);
     candidate.suggestions = advice::of(Topic::LazilyFreed, matter);
     Some(candidate)
 }
@@ -110,7 +108,7 @@ fn asked_for(matter: &Matter<'_>) -> Option<Candidate> {
         Level::Low,
         "LazyFree was not read: the same memory may have been freed and used again many times",
     );
-    expected::note(matter, "MADV_FREE", &mut candidate.checks);
+    expected::note(matter, "MADV_FREE", Some(&freed), &mut candidate.checks);
     let why = matter.case.summary.lazyfree_missing.as_deref();
     candidate.missing.push(Missing::new(
         "LazyFree",

@@ -127,7 +127,7 @@ pub const RULES: &[Rule] = &[
         "idle",
         idle,
         "RSS did not change: what it is made of",
-        [NOISE, NOISE_PART]
+        [NOISE, NOISE_PART, WORTH, SHORT]
     ),
     rule!(
         "inconclusive",

@@ -27,12 +27,6 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
     {
         return None;
     }
-    // It had risen by more than it gave back: that is not all there is to say.
-    let start = matter.start(Field::Rss);
-    let risen = highest.value.saturating_sub(start.value);
-    if now.value > start.value && fall < MOSTLY.of(risen) {
-        return None;
-    }
     let falls = matter.falls(own);
     if matter.is_exact() && total(&falls)?.saturating_neg() < MOSTLY.of(fall) {
         return None;
@@ -51,6 +45,14 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
         candidate.text.push_str(&format!(
             " All its own calls together moved RSS by {by_calls}; what was needed again in between came back."
         ));
+    }
+    let start = matter.start(Field::Rss);
+    if now.value.saturating_sub(start.value) >= matter.noise()
+        && let Some(above) = facts.less("above where it began", Unit::Bytes, &now, &start)
+    {
+        candidate
+            .text
+            .push_str(&format!(" It is {above} above where the capture began."));
     }
     candidate.checks.whole(matter);
     if matter.is_exact() {

@@ -60,7 +60,7 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
     }
     candidate.text = text;
     candidate.checks.whole(matter);
-    if grew {
+    if goes_on {
         candidate.checks.trend(matter);
     }
     if mappings.is_empty() {
