@@ -58,6 +58,8 @@ enum Chore {
         #[arg(long, value_name = "N", default_value_t = 60)]
         seconds: u64,
     },
+    /// Real programs in the situations that people ask about, each traced and judged: is the verdict the expected one?
+    Verdicts(verdicts::Options),
     /// Storms, execs, forks and deaths, again and again, with memtrace attached: nothing unexplained, nothing lost, no growth.
     Soak {
         /// How long, such as 10m.
@@ -79,8 +81,6 @@ enum Chore {
     Vm(vm::Options),
     /// Fetches Go toolchains from Debian's archive for the tests, and prints where they are; needs no root.
     Golang(golang::Options),
-    /// Real programs in the situations that people ask about, each traced and judged: is the verdict the expected one?
-    Verdicts(verdicts::Options),
     /// Builds memtrace, and runs `memtrace demo` as root.
     Demo {
         /// For `memtrace demo`.
@@ -107,11 +107,11 @@ fn run() -> anyhow::Result<ExitCode> {
             args,
         } => return test::run(require_kernel, &args),
         Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds)?,
+        Chore::Verdicts(options) => return verdicts::run(&options),
         Chore::Soak { time, seed } => return soak::run(time, seed),
         Chore::Bench { args } => return bench::run(&args),
         Chore::Vm(options) => return vm::run(&options),
         Chore::Golang(options) => golang::run(&options)?,
-        Chore::Verdicts(options) => return verdicts::run(&options),
         Chore::Demo { args } => demo::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

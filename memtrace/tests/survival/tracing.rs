@@ -147,13 +147,16 @@ impl Tracing {
         wait_for(part, || self.out.any(part).then_some(()));
     }
 
+    /// How many lines it has printed.
+    pub fn lines(&self) -> usize {
+        self.out.count()
+    }
+
     /// Waits for so many further lines.
     #[track_caller]
     pub fn wait_for_lines(&self, more: usize) {
-        let before = self.out.count();
-        wait_for("lines", || {
-            (self.out.count() >= before + more).then_some(())
-        });
+        let before = self.lines();
+        wait_for("lines", || (self.lines() >= before + more).then_some(()));
     }
 
     pub fn pid(&self) -> u32 {

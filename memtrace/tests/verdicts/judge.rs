@@ -2,8 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use libtest_mimic::Failed;
-use memtrace::timeline::{Level, RuntimeInfo, Verdict};
+use libtest_mimic::{Failed, Trial};
+use memtrace::timeline::{Confidence, Level, RuntimeInfo, Verdict};
 
 use crate::{
     cases::REQUIRE,
@@ -67,6 +67,49 @@ fn wrong_runtime(expected: &Expected, runtime: &RuntimeInfo) -> Vec<String> {
         ));
     }
     faults
+}
+
+/// That a wrong answer is seen, tried on answers that are made up: while all of them are right, no case shows it.
+pub fn checks() -> Vec<Trial> {
+    vec![Trial::test("a_wrong_answer_is_seen", || {
+        for expected in TABLE {
+            let right = expected.verdicts[0];
+            assert_eq!(wrong_verdict(expected, &verdict(right, Level::Low)), None);
+            let wrong = wrong_verdict(expected, &verdict("something-else", Level::High));
+            assert!(wrong.is_some());
+            for guess in expected.guesses {
+                assert_eq!(wrong_verdict(expected, &verdict(guess, Level::Low)), None);
+                assert!(wrong_verdict(expected, &verdict(guess, Level::Medium)).is_some());
+            }
+            let mut runtime = RuntimeInfo {
+                name: expected.runtime.map(str::to_owned),
+                version: Some(expected.version.to_owned()),
+                allocator: Some(expected.allocator.to_owned()),
+                ..RuntimeInfo::default()
+            };
+            assert_eq!(wrong_runtime(expected, &runtime), [""; 0]);
+            runtime.name = Some("cobol".to_owned());
+            runtime.allocator = None;
+            assert_eq!(wrong_runtime(expected, &runtime).len(), 2);
+        }
+        Ok(())
+    })]
+}
+
+fn verdict(id: &str, level: Level) -> Verdict {
+    Verdict {
+        id: id.to_owned(),
+        title: String::new(),
+        text: String::new(),
+        confidence: Confidence {
+            level,
+            because: Vec::new(),
+        },
+        evidence: Vec::new(),
+        suggestions: Vec::new(),
+        also: Vec::new(),
+        missing: Vec::new(),
+    }
 }
 
 /// Prints the table, and says what no case can see by itself: whether this build judges at all. Writes the page, where all cases were

@@ -19,6 +19,7 @@ mod common;
 #[path = "../kernel/host.rs"]
 #[expect(dead_code, reason = "shared with tests/kernel")]
 mod host;
+mod interrupt;
 mod judge;
 mod page;
 mod program;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         libtest_mimic::run(&arguments, trials).exit();
     }
     let _alone = host::alone();
+    interrupt::note();
     let conclusion = libtest_mimic::run(&arguments, trials);
     let sound = judge::close(!bless.is_empty());
     if sound && host::things_left_over() == 0 && !conclusion.has_failed() {

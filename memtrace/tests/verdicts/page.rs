@@ -43,26 +43,27 @@ impl Line {
         }
     }
 
-    /// What is the same in each run.
+    /// What is the same in each run, and on each host.
     fn stable(&self) -> String {
+        let got = self.got.as_deref().unwrap_or("-");
         format!(
-            "| {} | {} | {} | {} | {} |",
-            self.name,
-            self.situation,
-            self.runtime.as_deref().unwrap_or("-"),
-            self.expected,
-            self.got.as_deref().unwrap_or("-"),
+            "| {} | {} | {} | {got} |",
+            self.name, self.situation, self.expected
         )
     }
 
     fn markdown(&self) -> String {
+        let runtime = self.runtime.as_deref().unwrap_or("-");
         let confidence = self.confidence.as_deref().unwrap_or("-");
-        format!("{} {confidence} | {} |", self.stable(), self.showed)
+        format!(
+            "{} {confidence} | {runtime} | {} |",
+            self.stable(),
+            self.showed
+        )
     }
 }
 
-/// Runtime and allocator, such as `go1.15.15`, `jvm 17.0.15, glibc`, or `jemalloc`. Versions of a distribution's packages change, and
-/// this is compared: releases alone.
+/// Runtime and allocator, such as `go1.15.15`, `jvm 17.0.15, glibc`, or `jemalloc`.
 fn seen_as(runtime: &RuntimeInfo) -> String {
     let RuntimeInfo {
         name,
@@ -70,13 +71,9 @@ fn seen_as(runtime: &RuntimeInfo) -> String {
         allocator,
         ..
     } = runtime;
-    let release = version.as_deref().map(|version| {
-        let words: Vec<&str> = version.split('.').take(2).collect();
-        words.join(".")
-    });
-    let runtime = match (name.as_deref(), release) {
-        (Some(name), Some(release)) if release.starts_with(name) => Some(release),
-        (Some(name), Some(release)) => Some(format!("{name} {release}")),
+    let runtime = match (name.as_deref(), version.as_deref()) {
+        (Some(name), Some(version)) if version.starts_with(name) => Some(version.to_owned()),
+        (Some(name), Some(version)) => Some(format!("{name} {version}")),
         (Some(name), None) => Some(name.to_owned()),
         (None, _) => None,
     };
@@ -185,7 +182,7 @@ them (`cargo xtask verdicts go-leak` one), and fails where a verdict is not the 
 
 The last column is from the capture of one run: RSS at the start and at the end, then the causes that moved most.
 
-| case | situation | seen as | expected | got | confidence | what it showed |
+| case | situation | expected | got | confidence | seen as | what it showed |
 |---|---|---|---|---|---|---|
 ";
 
@@ -203,7 +200,7 @@ pub fn keep(lines: &[Line], whole: bool) {
     owned(&file, |file| fs::write(file, text));
 }
 
-/// Whether the page in `docs/` says of every case what this run says, but for confidence and figures.
+/// Whether the page in `docs/` says of every case what this run says, but for what differs from run to run, and from host to host.
 pub fn is_current(lines: &[Line]) -> bool {
     let page = sources().join("../../../docs").join(PAGE);
     let text = fs::read_to_string(page).unwrap_or_default();

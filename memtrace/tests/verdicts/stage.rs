@@ -13,11 +13,14 @@ use memtrace::{
 
 use crate::{
     common::{check_capture, memtrace},
+    interrupt,
     program::Program,
-    tracing::{Ended, Tracing},
+    tracing::{Ended, Tracing, wait_for},
 };
 
-const INTERVAL: &str = "250ms";
+/// What every capture is made with. Where the host is busy with other things, one reading of `smaps_rollup` may seem to take so long that
+/// by default there would be no other.
+const OPTIONS: [&str; 4] = ["--interval", "250ms", "--smaps-limit", "10s"];
 pub const MIB: i64 = 1 << 20;
 
 /// Where cargo puts what it builds: this binary lies two folders below it.
@@ -68,7 +71,7 @@ impl Stage {
 
     /// Attaches memtrace to a process, with further options.
     pub fn trace_pid(&self, pid: u32, options: &[&str]) -> Traced {
-        let options = [&["--interval", INTERVAL], options].concat();
+        let options = [&OPTIONS, options].concat();
         Traced {
             name: self.name,
             tracing: Tracing::attach(pid, &options),
@@ -80,7 +83,7 @@ impl Stage {
     pub fn trace_own(&self, argument: &str) -> Traced {
         let exe = std::env::current_exe().unwrap();
         let mut line = memtrace();
-        line.args(["--interval", INTERVAL]);
+        line.args(OPTIONS);
         let program = ["--".as_ref(), exe.as_os_str(), argument.as_ref()];
         let mut tracing = Tracing::run_with(line, &program);
         tracing.wait_attached();
@@ -103,8 +106,14 @@ pub struct Traced {
 
 impl Traced {
     /// Waits for so many further ticks.
+    #[track_caller]
     pub fn ticks(&self, count: usize) {
-        self.tracing.wait_for_lines(count);
+        let goal = self.tracing.lines() + count;
+        wait_for("ticks", || {
+            // The case ends here, and puts everything back on its way out.
+            assert!(!interrupt::came(), "interrupted");
+            (self.tracing.lines() >= goal).then_some(())
+        });
     }
 
     /// Ends the capture, and keeps it.

@@ -55,7 +55,7 @@ pub const TABLE: &[Expected] = &[
     ),
     go(
         "go-leak",
-        "A Go service puts 6 MiB into a map four times a second, and takes nothing out",
+        "A Go service puts 2 MiB into a map four times a second for 16 s, and takes nothing out",
         "go1.",
         &["growing"],
     ),
@@ -67,7 +67,7 @@ pub const TABLE: &[Expected] = &[
     ),
     native(
         "glibc-arenas",
-        "Eight threads `malloc` 24 MiB each and a buffer of 4 MiB, make one small thing that stays, and `free` the rest",
+        "Eight threads `malloc` 24 MiB each in blocks, and a buffer of 4 MiB; each makes one small thing that stays, and frees all the rest",
         "glibc",
         &["allocator-holds"],
     ),
@@ -116,7 +116,7 @@ pub const TABLE: &[Expected] = &[
     ),
     native(
         "mimalloc-decommit",
-        "The same with `MIMALLOC_DECOMMIT_DELAY=0`",
+        "The same with `MIMALLOC_DECOMMIT_DELAY=0` (`MIMALLOC_PURGE_DELAY` since 2.1)",
         "mimalloc",
         &["released"],
     ),
@@ -152,14 +152,14 @@ pub const TABLE: &[Expected] = &[
         "java-growing",
         "A Java service puts 6 MiB of byte arrays into a list four times a second",
         "jvm",
-        "17",
+        "",
         &["growing"],
     ),
     runtime(
         "java-idle",
         "A Java service that answers, and keeps nothing",
         "jvm",
-        "17",
+        "",
         &["idle"],
     ),
     native(

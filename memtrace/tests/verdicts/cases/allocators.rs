@@ -44,7 +44,9 @@ pub fn hold_arenas(stage: &Stage, command: Command) -> Outcome {
     let traced = stage.trace(&program);
     traced.ticks(2);
     program.tell("burst 8 24");
-    traced.ticks(10);
+    traced.ticks(3);
+    program.tell("calm");
+    traced.ticks(8);
     let shown = traced.stop();
     let faults = shown.moved(Cause::Fault);
     assert!(faults.anon > TAKEN, "{faults:?}");
@@ -62,7 +64,9 @@ fn trim(stage: &Stage) -> Outcome {
     let traced = stage.trace(&program);
     traced.ticks(2);
     program.tell("burst 8 24");
-    traced.ticks(4);
+    traced.ticks(3);
+    program.tell("calm");
+    traced.ticks(2);
     program.tell("trim");
     traced.ticks(6);
     let shown = traced.stop();
@@ -168,7 +172,10 @@ fn mimalloc() -> Result<Command, Skip> {
 
 fn mimalloc_told(stage: &Stage) -> Outcome {
     let mut command = mimalloc()?;
-    command.env("MIMALLOC_DECOMMIT_DELAY", "0");
+    // As it was called before 2.1, and since then.
+    for name in ["MIMALLOC_DECOMMIT_DELAY", "MIMALLOC_PURGE_DELAY"] {
+        command.env(name, "0");
+    }
     given_back(stage, command)
 }
 

@@ -102,19 +102,21 @@ fn last_figures(shown: &Shown) -> Option<GoFigures> {
     shown.capture.epoch.timeline.last()?.go
 }
 
+/// Longer than the others that grow, so that a trend is more than a guess.
 fn leak(stage: &Stage) -> Outcome {
-    const STEPS: i64 = 20;
+    const STEPS: i64 = 64;
     let mut program = Program::start(go_service(None)?);
     let traced = stage.trace(&program);
     traced.ticks(2);
     for _ in 0..STEPS {
-        program.tell("remember 6");
+        program.tell("remember 2");
         traced.ticks(1);
     }
     let shown = traced.stop();
+    let kept = STEPS * 2 * MIB * 9 / 10;
     let faults = shown.moved(Cause::Fault);
-    assert!(faults.anon > STEPS * 6 * MIB, "{faults:?}");
-    assert!(shown.rss_end() - shown.rss_start() > STEPS * 6 * MIB);
+    assert!(faults.anon > kept, "{faults:?}");
+    assert!(shown.rss_end() - shown.rss_start() > kept);
     assert!(shown.lazyfree() < MIB);
     Ok(shown)
 }

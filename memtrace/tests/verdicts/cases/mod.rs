@@ -12,7 +12,8 @@ use std::sync::{PoisonError, RwLock};
 use libtest_mimic::{Completion, Failed, Trial};
 
 use crate::{
-    judge::judge,
+    interrupt,
+    judge::{self, judge},
     stage::{Shown, Stage},
     table::TABLE,
 };
@@ -65,13 +66,19 @@ pub fn all() -> Vec<Trial> {
             run(name, case)
         })
     });
-    together.chain(alone).collect()
+    judge::checks()
+        .into_iter()
+        .chain(together)
+        .chain(alone)
+        .collect()
 }
 
 fn run(name: &'static str, case: fn(&Stage) -> Outcome) -> Result<Completion, Failed> {
     let expected = TABLE.iter().find(|expected| expected.name == name);
     let expected = expected.expect("each case has a line in the table");
-    let outcome = if crate::common::is_root() {
+    let outcome = if interrupt::came() {
+        Err(Skip::NotRun("interrupted".to_owned()))
+    } else if crate::common::is_root() {
         case(&Stage { name })
     } else {
         Err(Skip::NotRun("needs root".to_owned()))

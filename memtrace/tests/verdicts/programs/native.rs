@@ -55,18 +55,21 @@ fn block(size: usize) -> usize {
 /// Runs commands until the input ends.
 pub fn main() -> ! {
     let mut blocks = Blocks::default();
+    let mut gate = None;
     say("ready");
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
             ["nothing"] => {}
             ["take", mib] => blocks.take(bytes(mib)),
-            ["pin"] => {
-                block(BLOCKS[0]);
-            }
             ["free"] => blocks.free(),
             ["serve"] => serve(),
-            ["burst", threads, mib] => burst(threads.parse().unwrap(), bytes(mib)),
+            ["burst", threads, mib] => gate = Some(burst(threads.parse().unwrap(), bytes(mib))),
+            ["calm"] => {
+                let gate = gate.take().expect("a burst");
+                gate.wait();
+                gate.wait();
+            }
             ["trim"] => {
                 // SAFETY: a call of glibc's, which takes its own locks.
                 unsafe { libc::malloc_trim(0) };
@@ -115,27 +118,28 @@ fn serve() {
     blocks.free();
 }
 
-/// So many threads have so many bytes at once, as the workers of a pool do in a busy minute, and a large buffer each. Each keeps one
-/// small thing that it made last, gives all the rest back to `malloc`, and waits for more work.
-fn burst(threads: usize, bytes: usize) {
-    let all = Arc::new(Barrier::new(threads + 1));
+/// Threads in a busy minute: each has so many bytes in blocks, and a large buffer. At the `gate` they are done with that: each keeps one
+/// small thing that it made last, gives all the rest back to `malloc`, comes to the gate again, and waits for more work.
+fn burst(threads: usize, bytes: usize) -> Arc<Barrier> {
+    let gate = Arc::new(Barrier::new(threads + 1));
     for _ in 0..threads {
-        let all = Arc::clone(&all);
+        let gate = Arc::clone(&gate);
         thread::spawn(move || {
             let mut blocks = Blocks::default();
             blocks.take(bytes);
             blocks.0.push(block(BUFFER));
             block(BLOCKS[0]);
-            all.wait();
+            gate.wait();
+            gate.wait();
             blocks.free();
-            all.wait();
+            gate.wait();
             loop {
                 thread::park();
             }
         });
     }
-    all.wait();
-    all.wait();
+    gate.wait();
+    gate
 }
 
 /// A fresh mapping that can be written.
