@@ -110,7 +110,7 @@ fn account(recorder: &Recorder, reading: &Reading, end: End) -> Account {
             children: None,
             end,
         },
-        summary: recorder.summary(reading, &names(), Final::default()),
+        summary: recorder.summary(reading, &names(), &[], Final::default()),
         verdict: None,
     }
 }

@@ -4,6 +4,8 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+use super::FailOn;
+
 const EXAMPLES: &str = "\
 Examples:
   Trace a running process until Ctrl-C:
@@ -14,12 +16,17 @@ Examples:
       sudo memtrace -- python3 script.py
   See what it does, on a workload of its own:
       sudo memtrace demo lazy-free
+  Fail a test that leaks:
+      sudo memtrace --fail-on growing,cgroup-limit -- ./soak-test
+  What does the answer mean?
+      memtrace explain lazy-free
 
 Sizes are in bytes; K, M and G are powers of 1024.
-Exit codes: 0; 1 an error; 2 wrong usage; 3 the capture is incomplete; after --, the command's own.";
+Exit codes: 0; 1 an error; 2 wrong usage; 3 the capture is incomplete; 4 found by --fail-on;
+after --, the command's own, where that is not 0.";
 
 const REPORT_CODES: &str = "\
-Exit codes: 0; 1 a file could not be read; 2 wrong usage; 3 a capture is incomplete.";
+Exit codes: 0; 1 a file could not be read; 2 wrong usage; 3 a capture is incomplete; 4 found by --fail-on.";
 const DOCTOR_EXITS: &str = "\
 Each hook is attached for real, to memtrace itself, and detached at once; nothing stays behind.
 Without privileges it says what it could not try.
@@ -97,6 +104,9 @@ pub struct Options {
     /// Do not look at what runs in the process: no runtime, no figures of Go's heap, less of an answer
     #[arg(long)]
     pub no_runtime: bool,
+    /// An exit code for continuous integration.
+    #[command(flatten)]
+    pub fail_on: FailOn,
     /// Use colours
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
@@ -193,6 +203,9 @@ pub struct ReportArgs {
     /// Capture files, as --json writes them, and what a killed memtrace left of one (FILE.partial); - is standard input
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
+    /// An exit code for continuous integration.
+    #[command(flatten)]
+    pub fail_on: FailOn,
     /// Use colours
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Color,

@@ -11,6 +11,7 @@ use std::{
 use anyhow::bail;
 
 use super::{
+    FailOn,
     args::{DemoArgs, Options, Scenario, WantedMode},
     output, privileges, trace,
 };
@@ -41,6 +42,7 @@ pub fn run(demo: DemoArgs) -> anyhow::Result<ExitCode> {
         no_syscalls: false,
         no_faults: false,
         no_runtime: false,
+        fail_on: FailOn::default(),
         color,
         bpf_log: false,
         self_stats: false,

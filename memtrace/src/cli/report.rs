@@ -26,11 +26,16 @@ use crate::{
 
 /// Prints each file's table. A file that cannot be read keeps none of the others from being printed.
 pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
-    let ReportArgs { files, color } = args;
+    let ReportArgs {
+        files,
+        fail_on,
+        color,
+    } = args;
     let mut out = Out::new(color, false);
     let mut failed = false;
     let mut incomplete = false;
     let mut printed = false;
+    let mut found = false;
     for path in &files {
         let name = path.to_string_lossy();
         // Nothing of a file is printed before all of it has been checked.
@@ -55,6 +60,15 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
             about(&name, journal, busy);
         }
         printed = true;
+        let epochs = capture.earlier_epochs.iter().chain([&capture.epoch]);
+        let mut verdicts = epochs.filter_map(|epoch| epoch.verdict.as_ref());
+        if let Some(id) = verdicts.find_map(|verdict| fail_on.found(verdict)) {
+            found = true;
+            output::say(&format!(
+                "memtrace: --fail-on {id}: it was found in {}",
+                untrusted(&name, 200)
+            ));
+        }
         incomplete |= !capture.is_complete();
         if out.closed() {
             break;
@@ -64,6 +78,8 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
         ExitCode::from(exit::ERROR)
     } else if incomplete {
         ExitCode::from(exit::INCOMPLETE)
+    } else if found {
+        ExitCode::from(exit::FOUND)
     } else {
         ExitCode::SUCCESS
     })

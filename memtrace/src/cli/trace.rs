@@ -95,7 +95,7 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
             .await
         })
         .map_err(|error| sink.so_far(error))?;
-    let code = report(&out, sink, ended);
+    let code = report(&out, sink, ended).map(Outcome::code);
     // Last, since the kernel takes its time, up to 0.1 s for each tracepoint.
     drop(session);
     code
@@ -148,21 +148,24 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
         )
         .await
         .map_err(|error| sink.so_far(error))?;
-        let code = report(&out, sink, ended);
+        let outcome = report(&out, sink, ended);
         // Nothing stays attached while the program goes on. After the report, since the kernel takes its time.
         drop(session);
         if demo {
             if spawned.signal(libc::SIGKILL).is_ok() {
                 let _ = spawned.wait();
             }
-            return code;
+            return outcome.map(Outcome::code);
         }
-        let code = code?;
-        if code != ExitCode::SUCCESS {
+        let outcome = outcome?;
+        if !outcome.complete {
             output::say("memtrace: the capture is incomplete; the exit code is the command's own");
         }
         let status = wait(&mut spawned, pid, signalled, &mut until.stop).await?;
-        Ok(ExitCode::from(shell_code(status)))
+        Ok(match shell_code(status) {
+            0 if outcome.complete => outcome.code(),
+            code => ExitCode::from(code),
+        })
     })
 }
 
@@ -397,11 +400,39 @@ async fn flush(log: &mut Option<AsyncFd<probe::KernelLog>>) {
     }
 }
 
-/// Writes the capture file; the exit code says whether the capture is whole.
-fn report(out: &Out, sink: Sink, ended: Ended) -> anyhow::Result<ExitCode> {
+/// What a capture came to.
+struct Outcome {
+    complete: bool,
+    /// The rule of `--fail-on` that was found.
+    found: Option<String>,
+}
+
+impl Outcome {
+    fn code(self) -> ExitCode {
+        match self {
+            Self {
+                complete: false, ..
+            } => ExitCode::from(exit::INCOMPLETE),
+            Self {
+                found: Some(id), ..
+            } => {
+                output::say(&format!(
+                    "memtrace: --fail-on {id}: it was found, so the exit code is {}",
+                    exit::FOUND
+                ));
+                ExitCode::from(exit::FOUND)
+            }
+            Self { .. } => ExitCode::SUCCESS,
+        }
+    }
+}
+
+/// Writes the capture file.
+fn report(out: &Out, sink: Sink, ended: Ended) -> anyhow::Result<Outcome> {
     let Ended {
         last,
         complete,
+        found,
         stopped,
     } = ended;
     match (sink, stopped) {
@@ -447,11 +478,7 @@ fn report(out: &Out, sink: Sink, ended: Ended) -> anyhow::Result<ExitCode> {
             "standard output was closed, so the capture ended; --quiet with --json FILE needs no reader"
         );
     }
-    Ok(if complete {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(exit::INCOMPLETE)
-    })
+    Ok(Outcome { complete, found })
 }
 
 /// Waits for the program, whose exit code is ours.

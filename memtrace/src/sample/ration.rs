@@ -11,6 +11,9 @@ const SHARE: u32 = 1000;
 /// Reading time per GiB of 4 KiB pages, for a target that has not been read yet. Measured: 8.3 ms.
 const PER_GIB: Duration = Duration::from_micros(8_500);
 
+/// A reading of less says more of how busy the host is than of the walk, and is not carried over to a larger one.
+const TELLING: u64 = 256 << 20;
+
 /// Decides about readings. Times are since any fixed moment, such as the start of the capture.
 #[derive(Clone, Debug)]
 pub struct Ration {
@@ -44,7 +47,7 @@ impl Ration {
     #[must_use]
     pub fn estimate(&self, rss_bytes: u64) -> Duration {
         let (took, per_bytes) = match self.last {
-            Some((took, bytes)) if bytes > 0 => (took, bytes),
+            Some((took, bytes)) if bytes >= TELLING => (took, bytes),
             _ => (PER_GIB, 1 << 30),
         };
         took.mul_f64(rss_bytes as f64 / per_bytes as f64)
@@ -125,6 +128,14 @@ mod tests {
         // Huge pages: a thousandth of the entries.
         ration.spent(Duration::ZERO, Duration::from_micros(100), 10 * GIB);
         assert!(ration.allows_once(200 * GIB));
+    }
+
+    #[test]
+    fn a_slow_reading_of_a_small_target_does_not_forbid_the_next_one() {
+        let mut ration = Ration::new(Some(Duration::from_millis(250)));
+        ration.spent(Duration::ZERO, Duration::from_millis(9), 6 << 20);
+        assert!(ration.allows_once(10 * GIB));
+        assert!(!ration.allows_once(200 * GIB));
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub struct Capturing<'a> {
     last_line: Option<(u64, i64)>,
     /// All epochs that have ended were complete.
     complete: bool,
+    /// The first rule of `--fail-on` that was found.
+    found: Option<String>,
     journal: Option<Writing<'a>>,
 }
 
@@ -75,6 +77,8 @@ pub struct Ended {
     pub last: Account,
     /// Whether nothing was lost, and nothing is unexplained, in any epoch.
     pub complete: bool,
+    /// The rule of `--fail-on` that was found, in any epoch.
+    pub found: Option<String>,
     /// Why the journal stopped before the capture's end, if it did.
     pub stopped: Option<FileError>,
 }
@@ -129,6 +133,7 @@ impl<'a> Capturing<'a> {
             started_at: SystemTime::now(),
             last_line: None,
             complete: true,
+            found: None,
             journal: None,
         };
         capturing.recorder = capturing.begin_epoch(&first);
@@ -457,6 +462,7 @@ impl<'a> Capturing<'a> {
         Ok(Ended {
             last,
             complete,
+            found: self.found,
             stopped: self.journal.and_then(Writing::into_stopped),
         })
     }
@@ -539,13 +545,17 @@ impl<'a> Capturing<'a> {
             timeline: ticks,
             verdict: None,
         };
-        epoch.verdict = Some(judge(&Case {
+        let answer = judge(&Case {
             host: &self.host,
             target: &epoch.target,
             capture: &epoch.capture,
             summary: &epoch.summary,
             trend: &self.trend,
-        }));
+        });
+        if self.found.is_none() {
+            self.found = self.options.fail_on.found(&answer).map(str::to_owned);
+        }
+        epoch.verdict = Some(answer);
         Ok((epoch, taken_back))
     }
 
