@@ -3,8 +3,10 @@
 mod bench;
 mod cargo;
 mod ci;
+mod debian;
 mod demo;
 mod fuzz;
+mod golang;
 mod object;
 mod provenance;
 mod soak;
@@ -74,6 +76,8 @@ enum Chore {
     },
     /// Boots real kernels under QEMU, and runs the real-kernel tests in each; needs no root.
     Vm(vm::Options),
+    /// Fetches Go toolchains from Debian's archive for the tests, and prints where they are; needs no root.
+    Golang(golang::Options),
     /// Builds memtrace, and runs `memtrace demo` as root.
     Demo {
         /// For `memtrace demo`.
@@ -103,6 +107,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Chore::Soak { time, seed } => return soak::run(time, seed),
         Chore::Bench { args } => return bench::run(&args),
         Chore::Vm(options) => return vm::run(&options),
+        Chore::Golang(options) => golang::run(&options)?,
         Chore::Demo { args } => demo::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -12,16 +12,28 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     cargo::{is_root, read, run},
-    vm::packages::{Kernel, Package, kernels, parse},
+    vm::packages::{Kernel, Package, is_kernel, kernels, parse},
 };
 
-/// Where Debian's kernels are, the oldest suite first.
-const SUITES: [&str; 4] = ["bullseye", "bookworm", "trixie", "trixie-backports"];
+/// Where packages come from, the oldest suite first.
+const SUITES: [&str; 5] = [
+    "bullseye",
+    "bookworm",
+    "bookworm-backports",
+    "trixie",
+    "trixie-backports",
+];
+
+/// Not for kernels: those that it has are built for trixie, too.
+const NO_KERNELS: &str = "bookworm-backports";
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Prints an apt list, however it is compressed.
 const HELPER: &str = "/usr/lib/apt/apt-helper";
+
+/// Packages, each list with the name of its suite.
+pub type Suites = Vec<(String, Vec<Package>)>;
 
 /// How long lists are good for.
 const FRESH: Duration = Duration::from_hours(24);
@@ -36,7 +48,7 @@ impl Archive {
     pub fn open(dir: PathBuf, uri: Option<&str>) -> Result<Self> {
         ensure!(
             Path::new(HELPER).exists(),
-            "kernels are Debian's, and come by apt, which this machine does not have; there are those of {} alone",
+            "what is fetched is Debian's, and comes by apt, which this machine does not have; there is what {} holds already",
             dir.parent().unwrap_or(&dir).display()
         );
         ensure!(
@@ -52,8 +64,17 @@ impl Archive {
         Ok(archive)
     }
 
-    /// Every kernel that can be had; the lists are fetched anew where they are a day old. Also what could not be had.
+    /// Every kernel that can be had. Also what could not be had.
     pub fn kernels(&self) -> Result<(Vec<Kernel>, Vec<String>)> {
+        let (mut suites, mut missing) = self.packages(is_kernel)?;
+        suites.retain(|(suite, _)| suite != NO_KERNELS);
+        missing.retain(|suite| suite != NO_KERNELS);
+        Ok((kernels(&suites), missing))
+    }
+
+    /// The packages with wanted names, by suite; the lists are fetched anew where they are a day old. Also the suites that could
+    /// not be had.
+    pub fn packages(&self, wanted: impl Fn(&str) -> bool) -> Result<(Suites, Vec<String>)> {
         if !self.is_fresh() {
             self.update()?;
         }
@@ -68,7 +89,7 @@ impl Archive {
         for (suite, file) in targets.lines().filter_map(|line| line.split_once(' ')) {
             if Path::new(file).exists() {
                 let text = read(Command::new(HELPER).arg("cat-file").arg(file))?;
-                suites.push((suite.to_owned(), parse(&text)));
+                suites.push((suite.to_owned(), parse(&text, &wanted)));
             } else {
                 missing.push(suite.to_owned());
             }
@@ -78,7 +99,7 @@ impl Archive {
             "the archive has none of {}",
             SUITES.join(", ")
         );
-        Ok((kernels(&suites), missing))
+        Ok((suites, missing))
     }
 
     /// Downloads a package into `dir`, and checks it against the archive's signed list.
@@ -191,7 +212,7 @@ fn own_uri() -> Result<String> {
     match choose_uri(&targets) {
         Some(uri) => Ok(uri.to_owned()),
         None => bail!(
-            "this machine's apt knows no archive of Debian's; type one: cargo xtask vm --archive URI"
+            "this machine's apt knows no archive of Debian's; type one: cargo xtask vm --archive URI, or golang"
         ),
     }
 }

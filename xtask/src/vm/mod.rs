@@ -1,12 +1,12 @@
 //! `cargo xtask vm`: the tests against real kernels, each in a machine of its own.
 
-mod archive;
+pub mod archive;
 mod cpio;
 mod guest;
 mod modules;
-mod packages;
+pub mod packages;
 mod results;
-mod store;
+pub mod store;
 mod table;
 mod verdict;
 mod version;

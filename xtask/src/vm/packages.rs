@@ -35,10 +35,13 @@ pub struct Kernel {
     pub packages: Vec<Package>,
 }
 
-/// The kernel packages of a `Packages` file.
-pub fn parse(text: &str) -> Vec<Package> {
+/// The packages of a `Packages` file whose names are wanted.
+pub fn parse(text: &str, wanted: impl Fn(&str) -> bool) -> Vec<Package> {
     text.split("\n\n")
-        .filter(|stanza| stanza.starts_with("Package: linux-"))
+        .filter(|stanza| {
+            let first = stanza.lines().next().unwrap_or_default();
+            first.strip_prefix("Package: ").is_some_and(&wanted)
+        })
         .filter_map(|stanza| {
             let field = |name: &str| {
                 stanza.lines().find_map(|line| {
@@ -54,8 +57,21 @@ pub fn parse(text: &str) -> Vec<Package> {
                 depends: field("Depends").unwrap_or_default().to_owned(),
             })
         })
-        .filter(|package| release(&package.name).is_some())
         .collect()
+}
+
+/// Whether a package is part of a kernel.
+pub fn is_kernel(package: &str) -> bool {
+    release(package).is_some()
+}
+
+/// The newest package of this name.
+pub fn newest<'a>(suites: &'a [(String, Vec<Package>)], name: &str) -> Option<&'a Package> {
+    suites
+        .iter()
+        .flat_map(|(_, packages)| packages)
+        .filter(|package| package.name == name)
+        .max_by(|left, right| compare(&left.version, &right.version))
 }
 
 /// The release of a package that is part of a kernel.
@@ -171,7 +187,7 @@ mod tests {
             .iter()
             .map(|(name, version, depends)| stanza(name, version, depends))
             .collect();
-        (name.to_owned(), parse(&text.join("\n")))
+        (name.to_owned(), parse(&text.join("\n"), is_kernel))
     }
 
     fn archive() -> Vec<Kernel> {

@@ -122,9 +122,7 @@ impl Store {
             fs::create_dir_all(dir)?;
         }
         for package in &kernel.packages {
-            let file = archive.download(package, &files)?;
-            run(Command::new("dpkg-deb").arg("--extract").arg(&file).arg(&unpacked))
-                .context("kernels are Debian packages, and dpkg-deb unpacks them; type: apt-get install dpkg")?;
+            unpack_package(&archive.download(package, &files)?, &unpacked)?;
         }
         let release = &kernel.release;
         let modules = [
@@ -153,6 +151,12 @@ impl Store {
         fs::remove_dir_all(&work)?;
         Ok(())
     }
+}
+
+/// Unpacks a package's files into a directory.
+pub fn unpack_package(file: &Path, into: &Path) -> Result<()> {
+    run(Command::new("dpkg-deb").arg("--extract").arg(file).arg(into))
+        .context("what is fetched are Debian packages, and dpkg-deb unpacks them; type: apt-get install dpkg")
 }
 
 fn lines(kernel: &Kernel) -> String {

@@ -1,0 +1,261 @@
+//! Addresses of functions by name, from the table that the runtime itself makes its tracebacks of, so no `strip` takes it away.
+//!
+//! The format is in `runtime/symtab.go` and `debug/gosym/pclntab.go`; it has had four forms.
+
+use super::{
+    elf::{Elf, Section},
+    symbols::places,
+};
+
+/// Most bytes of it: large programs have some tens of MB.
+const MOST: u64 = 1 << 28;
+/// Most functions: large programs have some hundred thousand.
+const MOST_FUNCTIONS: u64 = 1 << 22;
+/// The names under which linkers file it; the latter in position-independent programs.
+const SECTIONS: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
+
+/// The code of a function, before the load bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Function {
+    pub start: u64,
+    pub end: u64,
+}
+
+/// What a form says of itself.
+struct Table {
+    /// Its own address, and where in the file it begins.
+    address: u64,
+    offset: u64,
+    size: u64,
+    /// How many functions.
+    count: u64,
+    /// What addresses are relative to; 0 where they are whole.
+    text: u64,
+    /// Where the names are, from the beginning.
+    names: (u64, u64),
+    /// What the places of names are relative to.
+    names_from: u64,
+    /// Where the list of functions is, and what the places of their descriptions are relative to.
+    list: u64,
+    described_from: u64,
+    /// Bytes of an address, and of all other numbers of the list.
+    width: u64,
+}
+
+/// The functions of these names, in order; `None` for each that the program has not.
+///
+/// # Errors
+///
+/// Where there is no such table, or it is none that is known.
+pub fn functions<const N: usize>(
+    elf: &mut Elf,
+    names: [&str; N],
+) -> Result<[Option<Function>; N], String> {
+    let table = Table::find(elf)?;
+    let (from, to) = table.names;
+    let places = places(
+        elf,
+        table.offset + from,
+        to.checked_sub(from).ok_or(BROKEN)?,
+        &names,
+    )?;
+    let mut found = [None; N];
+    let mut window = Window::default();
+    let mut missing = places.len();
+    for index in 0..table.count {
+        if missing == 0 {
+            break;
+        }
+        let entry =
+            |index: u64, part: u64| table.offset + table.list + (2 * index + part) * table.width;
+        let described = window.number(elf, entry(index, 1), table.width)?;
+        let at = described
+            .checked_add(table.described_from)
+            .filter(|&at| at < table.size)
+            .ok_or(BROKEN)?;
+        // It begins with the address once more; the place of the name follows.
+        let name = window.number(elf, table.offset + at + table.width, 4)?;
+        let Some(name) = (name + table.names_from).checked_sub(from) else {
+            continue;
+        };
+        let Ok(name) = u32::try_from(name) else {
+            continue;
+        };
+        let Ok(place) = places.binary_search_by_key(&name, |place| place.0) else {
+            continue;
+        };
+        let start = window.number(elf, entry(index, 0), table.width)?;
+        let end = window.number(elf, entry(index + 1, 0), table.width)?;
+        let slot = places.get(place).and_then(|&(_, name)| found.get_mut(name));
+        if let Some(slot) = slot
+            && slot.is_none()
+        {
+            missing -= 1;
+            *slot = Some(Function {
+                start: table.text.wrapping_add(start),
+                end: table.text.wrapping_add(end),
+            });
+        }
+    }
+    Ok(found)
+}
+
+const BROKEN: &str = "its table of functions is broken";
+
+impl Table {
+    fn find(elf: &mut Elf) -> Result<Self, String> {
+        let section = SECTIONS
+            .iter()
+            .find_map(|name| elf.section(name))
+            .ok_or("it is stripped of its symbols, and has no table of functions")?;
+        if section.size > MOST {
+            return Err("its table of functions is larger than any that is known".into());
+        }
+        let mut header = [0; 72];
+        elf.read(section.offset, &mut header)?;
+        let word = |index: usize| {
+            let bytes = header.get(8 * index..).and_then(|rest| rest.first_chunk());
+            bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+        };
+        let [magic @ .., 0, 0, _, 8] = word(0).to_le_bytes() else {
+            return Err(BROKEN.into());
+        };
+        let count = word(1);
+        let mut table = Self {
+            address: section.address,
+            offset: section.offset,
+            size: section.size,
+            count,
+            text: 0,
+            names: (0, section.size),
+            names_from: 0,
+            list: 16,
+            described_from: 0,
+            width: 8,
+        };
+        match u32::from_le_bytes(magic) {
+            // Go 1.2 to 1.15.
+            0xffff_fffb => {}
+            // 1.16 and 1.17.
+            0xffff_fffa => {
+                table.names = (word(3), word(4));
+                table.names_from = word(3);
+                table.list = word(7);
+                table.described_from = word(7);
+            }
+            // 1.18 and 1.19; since 1.20.
+            0xffff_fff0 | 0xffff_fff1 => {
+                table.names = (word(4), word(5));
+                table.names_from = word(4);
+                table.list = word(8);
+                table.described_from = word(8);
+                table.width = 4;
+                table.text = table.text(elf, word(3))?;
+            }
+            other => {
+                return Err(format!(
+                    "its table of functions has a form that memtrace does not know, {other:#x}"
+                ));
+            }
+        }
+        let end = count
+            .checked_mul(2 * table.width)
+            .and_then(|bytes| bytes.checked_add(table.list));
+        if count > MOST_FUNCTIONS
+            || end.is_none_or(|end| end > table.size)
+            || table.names.0 > table.size
+            || table.names.1 > table.size
+            || table.offset.checked_add(MOST).is_none()
+        {
+            return Err(BROKEN.into());
+        }
+        Ok(table)
+    }
+
+    /// Where the code begins. Up to 1.25 the table says so; since then, `moduledata` alone.
+    fn text(&self, elf: &mut Elf, stored: u64) -> Result<u64, String> {
+        // The fields of `moduledata` before `text` have not changed since 1.16: a pointer, six slices, and the tree of functions.
+        const MINPC: u64 = 160;
+        const TEXT: u64 = 176;
+        if stored != 0 {
+            return Ok(stored);
+        }
+        let module = module(elf, self.address)?;
+        let first = Window::default().number(elf, self.offset + self.list, 4)?;
+        let [least, text] = [MINPC, TEXT].map(|field| elf.pointer(module.saturating_add(field)));
+        let (least, text) = (least?, text?);
+        if text.checked_add(first) != Some(least) {
+            return Err("its moduledata is not as memtrace knows it".into());
+        }
+        Ok(text)
+    }
+}
+
+/// The address of `runtime.firstmoduledata`: it begins with that of the table.
+fn module(elf: &mut Elf, table: u64) -> Result<u64, String> {
+    let places: Vec<Section> = [".go.module", ".noptrdata", ".data"]
+        .iter()
+        .filter_map(|name| elf.section(name))
+        .collect();
+    for place in places {
+        if place.size > MOST {
+            continue;
+        }
+        if place.name == b".go.module" && elf.pointer(place.address)? == table {
+            return Ok(place.address);
+        }
+        let mut found = None;
+        elf.search(place.offset, place.size, 8, |at, piece| {
+            let words = piece.as_chunks::<8>().0;
+            let index = words
+                .iter()
+                .position(|word| u64::from_le_bytes(*word) == table);
+            if let Some(index) = index {
+                found = found.or(Some(at + 8 * index as u64));
+            }
+            Ok(())
+        })?;
+        if let Some(at) = found {
+            return Ok(place.address.wrapping_add(at));
+        }
+    }
+    Err("it has no moduledata, which says where its functions are".into())
+}
+
+/// A piece of the file, for numbers that are read mostly in order.
+#[derive(Default)]
+struct Window {
+    /// Two: the list, and what it describes, take turns.
+    pieces: [(u64, Vec<u8>); 2],
+    oldest: usize,
+}
+
+impl Window {
+    const SIZE: u64 = 1 << 14;
+
+    fn number(&mut self, elf: &mut Elf, at: u64, width: u64) -> Result<u64, String> {
+        for (begin, piece) in &self.pieces {
+            if let Some(number) = within(*begin, piece, at, width) {
+                return Ok(number);
+            }
+        }
+        // The last piece of the file is shorter.
+        let mut piece = Vec::new();
+        std::io::Read::read_to_end(&mut elf.stream(at, Self::SIZE)?, &mut piece)
+            .map_err(|error| error.to_string())?;
+        let number = within(at, &piece, at, width).ok_or(BROKEN)?;
+        if let Some(slot) = self.pieces.get_mut(self.oldest) {
+            *slot = (at, piece);
+        }
+        self.oldest = 1 - self.oldest;
+        Ok(number)
+    }
+}
+
+fn within(begin: u64, piece: &[u8], at: u64, width: u64) -> Option<u64> {
+    let from = usize::try_from(at.checked_sub(begin)?).ok()?;
+    let bytes = piece.get(from..)?.get(..usize::try_from(width).ok()?)?;
+    let mut whole = [0; 8];
+    whole.get_mut(..bytes.len())?.copy_from_slice(bytes);
+    Some(u64::from_le_bytes(whole))
+}
