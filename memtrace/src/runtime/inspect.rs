@@ -59,8 +59,12 @@ pub fn inspect(process: &dyn Process) -> RuntimeInfo {
         None => engine::find(process, executable.as_mut(), &mut loaded),
     };
     let settings = settings(process, environ.as_deref(), engine.as_ref(), &mut info);
+    // Not the same as being static: a PIE of Go's asks for a dynamic linker, and for no library.
+    let needs_nothing = executable
+        .as_mut()
+        .is_some_and(|elf| elf.needed().is_empty());
     let allocator = match (&mut executable, &go) {
-        (Some(elf), Some(_)) if elf.is_static() => {
+        (_, Some(_)) if needs_nothing => {
             info.allocator = Some("go".to_owned());
             None
         }

@@ -47,7 +47,8 @@ impl LiveProcess {
     /// Where there is none, or it may not be seen.
     pub fn open(pid: u32) -> Result<Self, String> {
         let number = i32::try_from(pid).map_err(|_| gone(pid))?;
-        let process = Process::new(number).map_err(|error| explain(pid, "/proc", &error))?;
+        let process =
+            Process::new(number).map_err(|error| explain(pid, "its directory in /proc", &error))?;
         Ok(Self { pid, process })
     }
 

@@ -1,6 +1,10 @@
 //! Programs as they are installed.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use super::started::{
     Started, WAITS, advice, command, compiled, folder, installed, left_out, waiting, why,
@@ -298,4 +302,76 @@ fn a_malloc_of_the_programs_own_is_not_taken_for_another() {
             .unwrap()
             .contains("the executable's own")
     );
+}
+
+const GO: &str = "/usr/lib/go-1.19/bin/go";
+
+/// A Go program, built; `None`, said aloud, where there is no Go.
+fn go(folder: &Path, name: &str, source: &str, options: &[&str]) -> Option<PathBuf> {
+    let go = installed(GO)?;
+    let file = folder.join(format!("{name}.go"));
+    fs::write(&file, source).unwrap();
+    let program = folder.join(name);
+    let done = Command::new(go)
+        .args(["build", "-o"])
+        .arg(&program)
+        .args(options)
+        .arg(&file)
+        .env("GOCACHE", folder.join("cache"))
+        .env("GO111MODULE", "off")
+        .status()
+        .unwrap();
+    assert!(done.success());
+    Some(program)
+}
+
+const GO_WAITS: &str = "package main\nimport \"time\"\nfunc main() { time.Sleep(time.Hour) }\n";
+
+#[test]
+fn go_is_told_and_godebug_changes_what_is_expected() {
+    let folder = folder();
+    for (name, options, setting, expected) in [
+        ("plain", &[][..], "gctrace=0", "MADV_DONTNEED"),
+        (
+            "stripped",
+            &["-ldflags=-s -w"],
+            "madvdontneed=0",
+            "MADV_FREE",
+        ),
+        (
+            "pie",
+            &["-buildmode=pie"],
+            "madvdontneed=1",
+            "MADV_DONTNEED",
+        ),
+    ] {
+        let Some(program) = go(folder.path(), name, GO_WAITS, options) else {
+            return;
+        };
+        let started = Started::new(command(&program).env("GODEBUG", setting).env("GOGC", "50"));
+        let info = started.inspect();
+        assert_eq!(info.name.as_deref(), Some("go"), "{name}: {info:?}");
+        assert!(
+            info.version.as_deref().unwrap().starts_with("go1.19"),
+            "{name}"
+        );
+        assert_eq!(info.allocator.as_deref(), Some("go"), "{name}");
+        assert_eq!(info.settings["GOGC"], "50");
+        assert_eq!(advice(&info, "go"), [expected], "{name}");
+        assert_eq!(info.missing, [], "{name}");
+    }
+}
+
+#[test]
+fn go_with_c_has_the_c_librarys_allocator_too() {
+    let folder = folder();
+    let source = GO_WAITS
+        .replace("import", "// #include <stdlib.h>\nimport \"C\"\nimport")
+        .replace("{ time", "{ C.free(C.malloc(10)); time");
+    let Some(program) = go(folder.path(), "c", &source, &[]) else {
+        return;
+    };
+    let info = Started::new(&mut command(&program)).inspect();
+    assert_eq!(info.name.as_deref(), Some("go"));
+    assert_eq!(info.allocator.as_deref(), Some("glibc"), "{info:?}");
 }
