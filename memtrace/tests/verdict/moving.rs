@@ -103,6 +103,10 @@ fn swap_is_not_freed() {
         .swapping(400)
         .judge();
     assert_eq!(by_advice.id, "swapped");
+    assert!(
+        !also(&by_advice, "released"),
+        "swapped out is not given back"
+    );
 }
 
 #[test]
@@ -279,6 +283,19 @@ fn churn_faster_than_the_ticks_is_seen_in_the_ledger() {
 fn up_and_down_once_is_no_churn() {
     let verdict = bump(100, 100)
         .called(Cause::Munmap, None, 9, 400, -400)
+        .judge();
+    assert_eq!(verdict.id, "released");
+    assert!(!also(&verdict, "churn"));
+}
+
+#[test]
+fn up_and_down_twice_is_no_churn() {
+    let rss: Vec<i64> = (0..=40)
+        .map(|at| if at / 10 % 2 == 1 { 500 } else { 100 })
+        .collect();
+    let verdict = Scene::new(40, &rss)
+        .moved(Cause::Fault, None, 800)
+        .called(Cause::Munmap, None, 9, 800, -800)
         .judge();
     assert_eq!(verdict.id, "released");
     assert!(!also(&verdict, "churn"));
