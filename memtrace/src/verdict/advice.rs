@@ -95,7 +95,7 @@ const LINES: &[Line] = &[
     ),
     set(
         LazilyFreed,
-        |who| who.allocator() == "mimalloc" && !who.has("MIMALLOC_PURGE_DECOMMITS", "1"),
+        |who| who.is_mimalloc() && !who.has("MIMALLOC_PURGE_DECOMMITS", "1"),
         "MIMALLOC_PURGE_DECOMMITS=1",
         "Where RSS itself has to fall: mimalloc then gives memory back with MADV_DONTNEED.",
     ),
@@ -194,10 +194,14 @@ const LINES: &[Line] = &[
     ),
     set(
         Held,
-        |who| who.allocator() == "gperftools",
-        "TCMALLOC_RELEASE_RATE=10",
-        "gperftools' tcmalloc gives back slowly, and only while the program frees; this is ten times the default. \
-         MallocExtension::ReleaseFreeMemory() does it now.",
+        |who| {
+            who.allocator() == "gperftools"
+                && !who.is_set("TCMALLOC_AGGRESSIVE_DECOMMIT")
+        },
+        "TCMALLOC_AGGRESSIVE_DECOMMIT=1",
+        "gperftools' tcmalloc then gives back at each free of whole pages. It costs a call and page faults each time. By default it \
+         gives back slowly, and only while the program frees a lot (TCMALLOC_RELEASE_RATE); \
+         MallocExtension::ReleaseFreeMemory() does it once.",
     ),
     say(
         Held,
@@ -207,9 +211,15 @@ const LINES: &[Line] = &[
     ),
     set(
         Held,
-        |who| who.allocator() == "mimalloc" && !who.is_set("MIMALLOC_PURGE_DELAY"),
+        |who| who.is_mimalloc() && !who.is_set("MIMALLOC_PURGE_DELAY"),
         "MIMALLOC_PURGE_DELAY=0",
         "mimalloc gives back when the program next allocates or frees after a delay; 0 does it at the free itself.",
+    ),
+    set(
+        Held,
+        |who| who.is_early_mimalloc() && !who.is_set("MIMALLOC_DECOMMIT_DELAY"),
+        "MIMALLOC_DECOMMIT_DELAY=0",
+        "mimalloc before 2.1 keeps freed memory for long; with this it gives back at the free itself, at the price of calls and page faults.",
     ),
     say(
         Growing,
@@ -348,7 +358,7 @@ const LINES: &[Line] = &[
     ),
     set(
         Churn,
-        |who| who.allocator() == "mimalloc" && !who.is_set("MIMALLOC_PURGE_DELAY"),
+        |who| who.is_mimalloc() && !who.is_set("MIMALLOC_PURGE_DELAY"),
         "MIMALLOC_PURGE_DELAY=1000",
         "mimalloc then waits a second before it gives memory back.",
     ),

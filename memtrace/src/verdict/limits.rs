@@ -90,16 +90,17 @@ pub const HELD: Limit = Limit::new(
     20,
     Unit::Percent,
 );
-/// `allocator-holds`, for allocators that cannot be looked into: RSS stays this close to its highest.
+/// `allocator-holds`, for allocators that cannot be looked into: RSS stays this close to its highest. What falls further was
+/// released, by [`FALL`].
 pub const NEAR: Limit = Limit::new(
     "near the highest RSS: at least this much of it",
-    90,
+    80,
     Unit::Percent,
 );
 /// `allocator-holds`: what was given back since, of the rise, is few.
 pub const FEW: Limit = Limit::new(
     "few: what was given back since the highest RSS, of what is kept, at most",
-    10,
+    20,
     Unit::Percent,
 );
 /// Collapsed huge pages are this part of the rise.

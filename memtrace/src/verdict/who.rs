@@ -55,6 +55,27 @@ impl<'a> Who<'a> {
         }
     }
 
+    /// The allocator's, where it is the one of this name.
+    #[must_use]
+    pub fn allocator_version(&self, name: &str) -> Option<Version> {
+        let runtime = self.runtime?;
+        (self.allocator() == name).then_some(())?;
+        version(runtime.allocator_version.as_deref()?)
+    }
+
+    /// Whether it is mimalloc before 2.1, whose switches have other names.
+    #[must_use]
+    pub fn is_early_mimalloc(&self) -> bool {
+        self.allocator_version("mimalloc")
+            .is_some_and(|version| version < (2, 1, 0))
+    }
+
+    /// Whether it is mimalloc with today's switches, as far as that is known.
+    #[must_use]
+    pub fn is_mimalloc(&self) -> bool {
+        self.allocator() == "mimalloc" && !self.is_early_mimalloc()
+    }
+
     fn version_of(&self, name: &str, before: &str) -> Option<Version> {
         let runtime = self.runtime?;
         if runtime.name.as_deref() != Some(name) {
@@ -144,6 +165,21 @@ mod tests {
         }
         assert_eq!(Who::new(Some(&info("jvm", "17"))).go(), None);
         assert_eq!(Who::default().go(), None);
+    }
+
+    #[test]
+    fn an_allocator_is_told_apart_by_its_version() {
+        let mimalloc = |version: Option<&str>| RuntimeInfo {
+            allocator: Some("mimalloc".to_owned()),
+            allocator_version: version.map(str::to_owned),
+            ..RuntimeInfo::default()
+        };
+        for (version, early) in [(Some("2.0.9"), true), (Some("2.1.2"), false), (None, false)] {
+            let info = mimalloc(version);
+            let who = Who::new(Some(&info));
+            assert_eq!(who.is_early_mimalloc(), early, "{version:?}");
+            assert_eq!(who.is_mimalloc(), !early, "{version:?}");
+        }
     }
 
     #[test]

@@ -228,7 +228,7 @@ fn each_allocator_has_its_own_advice() {
             "jemalloc",
             "MALLOC_CONF=background_thread:true,dirty_decay_ms:1000",
         ),
-        ("gperftools", "TCMALLOC_RELEASE_RATE=10"),
+        ("gperftools", "TCMALLOC_AGGRESSIVE_DECOMMIT=1"),
         ("mimalloc", "MIMALLOC_PURGE_DELAY=0"),
         ("glibc", "MALLOC_ARENA_MAX=2"),
     ] {

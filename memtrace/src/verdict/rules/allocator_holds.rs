@@ -119,7 +119,7 @@ fn from_outside(matter: &Matter<'_>) -> Option<Candidate> {
         ("", name) | (name, _) => format!("its allocator ({})", quoted(name).trim_matches('"')),
     };
     candidate.title =
-        format!("RSS stays at its highest, {rss}: hardly anything was given back since");
+        format!("RSS stays near its highest, at {rss}: little was given back since");
     candidate.text = format!(
         "RSS rose by {up} and has levelled off: it does not grow. If the program has freed that memory meanwhile, {keeper} keeps it for \
          later; if not, it is in use. From outside the two look the same."
@@ -130,7 +130,7 @@ fn from_outside(matter: &Matter<'_>) -> Option<Candidate> {
     if since.calls > 0 {
         candidate.checks.at_most(
             Level::Medium,
-            "calls that give memory back were seen since, for very little: the allocator tries, and cannot return more",
+            "calls that give memory back were seen since, for little: the allocator tries, and cannot return more",
         );
     } else {
         candidate.checks.at_most(
