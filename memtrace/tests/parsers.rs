@@ -29,12 +29,14 @@ struct Target {
     cases: u32,
 }
 
-const TARGETS: [Target; 9] = [
+const TARGETS: [Target; 10] = [
     target("auxv", fuzz::auxv, 2000),
     target("btf", fuzz::btf, 2000),
     // A capture is some KiB of JSON, and its table is printed in two widths.
     target("capture", fuzz::capture, 500),
     target("cmdline", fuzz::cmdline, 2000),
+    // The seeds are of some 40 KB.
+    target("golang", fuzz::golang, 500),
     target("maps", fuzz::maps, 2000),
     target("smaps_rollup", fuzz::smaps_rollup, 2000),
     target("stat", fuzz::stat, 2000),
@@ -175,6 +177,9 @@ fn seeds_are_what_the_parsers_know() {
     }
     for (name, bytes) in seeds("auxv") {
         assert!(proc::class(&bytes, 4096).is_some(), "{name}");
+    }
+    for (name, bytes) in seeds("golang") {
+        assert!(fuzz::is_golang(&bytes), "{name}");
     }
     for (name, bytes) in seeds("statm") {
         assert!(proc::statm(&bytes).is_some(), "{name}");

@@ -67,10 +67,14 @@ pub fn find(elf: &mut Elf, layout: &Layout) -> Result<[Option<u64>; 4], String> 
         Layout::Controller(layout) => Ok([
             one(
                 "runtime.gcController",
-                layout.mapped_ready + 8,
+                layout.mapped_ready.saturating_add(8),
                 &of_controller(layout),
             )?,
-            one("runtime.memstats", layout.num_gc + 4, &of_memstats(layout))?,
+            one(
+                "runtime.memstats",
+                layout.num_gc.saturating_add(4),
+                &of_memstats(layout),
+            )?,
             None,
             None,
         ]),
@@ -78,7 +82,7 @@ pub fn find(elf: &mut Elf, layout: &Layout) -> Result<[Option<u64>; 4], String> 
             None,
             one(
                 "runtime.memstats",
-                layout.num_gc + 4,
+                layout.num_gc.saturating_add(4),
                 &of_old_memstats(layout),
             )?,
             one("runtime.mheap_", layout.central, &of_heap(layout))?,
@@ -123,7 +127,7 @@ fn of_memstats(layout: &Controller) -> Vec<Witness> {
         // And how many collections were asked for.
         (
             "runtime.gcMarkTermination",
-            vec![layout.num_gc, layout.num_gc + 4],
+            vec![layout.num_gc, layout.num_gc.saturating_add(4)],
         ),
     ]
 }
@@ -148,7 +152,11 @@ fn of_old_memstats(layout: &Central) -> Vec<Witness> {
         ("runtime.newBucket", vec![hash]),
         (
             "runtime.gcMarkTermination",
-            vec![layout.heap_in_use, layout.num_gc, layout.num_gc + 4],
+            vec![
+                layout.heap_in_use,
+                layout.num_gc,
+                layout.num_gc.saturating_add(4),
+            ],
         ),
     ]
 }
@@ -158,11 +166,15 @@ fn of_heap(layout: &Central) -> Vec<Witness> {
         // The count behind that of the bytes.
         (
             "runtime.purgecachedstats",
-            vec![layout.large_free, layout.large_free + 8, layout.small_free],
+            vec![
+                layout.large_free,
+                layout.large_free.saturating_add(8),
+                layout.small_free,
+            ],
         ),
         (
             "runtime.(*mheap).allocSpan",
-            vec![layout.large_alloc, layout.large_alloc + 8],
+            vec![layout.large_alloc, layout.large_alloc.saturating_add(8)],
         ),
         ("runtime.gcSetTriggerRatio", vec![layout.pages_in_use]),
         ("runtime.(*mcache).refill", vec![layout.central]),
