@@ -10,7 +10,7 @@ use anyhow::Result;
 use crate::{
     bench,
     cargo::{USERSPACE, cargo, root, run as run_command},
-    fuzz, object, soak, test, vm,
+    fuzz, golang, object, soak, test, vm,
 };
 
 /// How long each fuzz target runs here: long enough to see that it does, and the seeds hold.
@@ -48,6 +48,8 @@ pub fn run() -> Result<ExitCode> {
     step("a soak of a minute", || soak::step(SOAK))?;
     step("a short benchmark", bench::step)?;
     step("the kernel matrix", vm::matrix)?;
+
+    step("Go toolchains", || golang::run(&golang::Options::default()))?;
 
     // The last step without a time of its own: the output ends with the sum of the tests.
     headline("tests");

@@ -10,14 +10,15 @@ use iced_x86::{Decoder, DecoderOptions, Instruction};
 
 use super::{
     elf::{Elf, Machine},
-    layout::{Central, Controller, Layout},
+    layout::{Central, Controller, Layout, Memstats},
     pclntab::{Function, functions},
 };
 
 /// Most bytes of a function: the largest of these has some 8 KiB.
 const MOST: u64 = 1 << 16;
 
-const FUNCTIONS: [&str; 18] = [
+const FUNCTIONS: [&str; 19] = [
+    "runtime.stackalloc",
     "runtime.(*mheap).grow",
     "runtime.(*mheap).allocSpan",
     "runtime.(*mheap).freeSpanLocked",
@@ -78,6 +79,11 @@ pub fn find(elf: &mut Elf, layout: &Layout) -> Result<[Option<u64>; 4], String> 
             None,
             None,
         ]),
+        Layout::Shards(layout) => {
+            let end = layout.shards.at.saturating_add(layout.shards.size);
+            let memstats = one("runtime.memstats", end, &of_memstats_with_shards(layout))?;
+            Ok([None, memstats, None, None])
+        }
         Layout::Central(layout) => Ok([
             None,
             one(
@@ -128,6 +134,43 @@ fn of_memstats(layout: &Controller) -> Vec<Witness> {
         (
             "runtime.gcMarkTermination",
             vec![layout.num_gc, layout.num_gc.saturating_add(4)],
+        ),
+    ]
+}
+
+/// Found the same in Go 1.16 to 1.18.
+fn of_memstats_with_shards(layout: &Memstats) -> Vec<Witness> {
+    let [stacks, span, cache, hash, misc, other] = layout.other_sys;
+    let shards = layout.shards.at;
+    vec![
+        (
+            "runtime.(*mheap).grow",
+            vec![layout.heap_sys, layout.heap_released, shards],
+        ),
+        (
+            "runtime.(*mheap).allocSpan",
+            vec![
+                layout.heap_sys,
+                layout.heap_in_use,
+                layout.heap_released,
+                shards,
+            ],
+        ),
+        (
+            "runtime.(*mheap).freeSpanLocked",
+            vec![layout.heap_sys, layout.heap_in_use, shards],
+        ),
+        ("runtime.(*mheap).init", vec![span, cache, misc, other]),
+        ("runtime.(*mcache).refill", vec![shards]),
+        ("runtime.newBucket", vec![hash]),
+        ("runtime.stackalloc", vec![stacks]),
+        (
+            "runtime.gcMarkTermination",
+            vec![
+                layout.heap_in_use,
+                layout.num_gc,
+                layout.num_gc.saturating_add(4),
+            ],
         ),
     ]
 }

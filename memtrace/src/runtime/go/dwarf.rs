@@ -107,7 +107,7 @@ fn unpacked<'a>(elf: &'a mut Elf, section: &Section) -> Result<Box<dyn Read + 'a
         let mut kind = [0; 4];
         elf.read(section.offset, &mut kind)?;
         let kind = u32::from_le_bytes(kind);
-        (24, kind == u32::from(object::elf::ELFCOMPRESS_ZLIB))
+        (24, kind == object::elf::ELFCOMPRESS_ZLIB)
     } else {
         let stream = elf.stream(section.offset, section.size)?;
         return Ok(Box::new(BufReader::new(stream)));

@@ -16,6 +16,9 @@ pub const CONTROLLER: u64 = DATA + 0x1000;
 pub const MEMSTATS: u64 = DATA + 0x2000;
 const DATA_SIZE: u64 = 0x6000;
 
+/// A name, a size, and members, each with its place.
+pub type Structure = (&'static str, u32, &'static [(&'static str, u32)]);
+
 #[derive(Default)]
 pub struct Program {
     relocatable: bool,
@@ -83,7 +86,7 @@ impl Program {
     }
 
     /// DWARF of these structures: name, size, members. Of one unit.
-    pub fn dwarf(self, structures: &[(&str, u32, &[(&str, u32)])]) -> Self {
+    pub fn dwarf(self, structures: &[Structure]) -> Self {
         // A unit with a name; a structure with a name and a size; a member with a name and a place.
         let abbreviations = [
             &[1, 0x11, 1, 0x03, 0x08, 0, 0][..],

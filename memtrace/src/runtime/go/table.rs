@@ -1,6 +1,6 @@
 //! Where the figures are in programs without DWARF, by Go's minor version.
 
-use super::layout::{Central, Controller, Layout, Shards};
+use super::layout::{Central, Controller, Layout, Memstats, Shards};
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
@@ -11,9 +11,15 @@ pub struct Row {
 }
 
 /// Each row was tried on a program built by the versions named.
-pub const ROWS: [Row; 10] = [
+pub const ROWS: [Row; 13] = [
     // 1.15.15
     row_of(15, CENTRAL),
+    // 1.16.2 and 1.16.3
+    row_of(16, shards(4288, 6024, 1168, 48)),
+    // 1.17.1 and 1.17.5
+    row_of(17, shards(4280, 5960, 1184, 56)),
+    // 1.18.4
+    row_of(18, shards(4280, 5960, 1176, 56)),
     // 1.19.8
     row_of(19, controller(304, 1176, true)),
     // 1.20.4 and 1.20.7
@@ -57,6 +63,33 @@ const CENTRAL: Layout = Layout::Central(Central {
     local_large_free: 1176,
     local_small_free: 1192,
 });
+
+/// Layouts of 1.16 to 1.18 differ in where the count of collections and the shards are, in the size of a shard, and in where the
+/// objects are in it.
+const fn shards(num_gc: u32, at: u32, size: u32, objects: u32) -> Layout {
+    Layout::Shards(Memstats {
+        heap_sys: 48,
+        heap_in_use: 56,
+        heap_released: 64,
+        other_sys: [88, 104, 120, 128, 152, 160],
+        num_gc,
+        shards: Shards {
+            at,
+            size,
+            committed: 0,
+            released: 8,
+            in_heap: 16,
+            in_stacks: 24,
+            in_work_bufs: 32,
+            in_ptr_scalar_bits: Some(40),
+        },
+        // Each of the two is followed by how many, and 68 counts of small ones.
+        large_alloc: objects,
+        small_alloc: objects + 16,
+        large_free: objects + 16 + 68 * 8,
+        small_free: objects + 32 + 68 * 8,
+    })
+}
 
 /// Layouts since 1.19 differ in where the six figures begin, and in the size of a shard.
 const fn controller(six: u32, shard: u32, has_scalar_bits: bool) -> Layout {

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::{
-    fixture::{BASE, CONTROLLER, DATA, MEMSTATS, Program, Running, TEXT, Words},
+    fixture::{BASE, CONTROLLER, DATA, MEMSTATS, Program, Running, Structure, TEXT, Words},
     *,
 };
 
@@ -106,7 +106,7 @@ fn dwarf_goes_before_the_table_and_serves_any_version() {
     }
 }
 
-fn structures() -> [(&'static str, u32, &'static [(&'static str, u32)]); 4] {
+fn structures() -> [Structure; 4] {
     [
         (
             "runtime.gcControllerState",
@@ -379,4 +379,58 @@ fn c_code_is_known_by_the_build_or_a_symbol() {
     );
     let with = [("runtime.memstats", MEMSTATS), ("x_cgo_init", TEXT)];
     assert_eq!(ask(Program::new("go1.24.4").symbols(&with)), Ok(Some(true)));
+}
+
+#[test]
+fn go_1_16_to_1_18_sum_up_their_shards() {
+    for (version, at, size, objects, num_gc) in [
+        ("go1.16.15", 6024, 1168, 48, 4288),
+        ("go1.17.13", 5960, 1184, 56, 4280),
+        ("go1.18.10", 5960, 1176, 56, 4280),
+    ] {
+        let symbols = [("runtime.memstats", MEMSTATS)];
+        let reader = find(Program::new(version).symbols(&symbols)).unwrap();
+        let mut words = Words::default();
+        words.set(
+            MEMSTATS,
+            &[
+                (48, 15 * MIB),
+                (56, 10 * MIB),
+                (64, 3 * MIB),
+                (88, MIB),
+                (160, 5 * MIB),
+                (num_gc, 5 | (5 << 32)),
+                (at, 12 * MIB + MIB + 65536),
+                (at + size + 8, 3 * MIB),
+                (at + 16, 11 * MIB),
+                (at + 2 * size + 16, MIB.wrapping_neg()),
+                (at + 24, MIB),
+                (at + 32, 65536),
+                // 8 MiB, and 65,536 of 48 bytes, of which 43,690 and 32 bytes were freed.
+                (at + objects, 8 * MIB),
+                (at + objects + 16 + 8 * 5, 65536),
+                (at + size + objects + 32 + 68 * 8 + 8 * 5, 43690),
+                (at + objects + 32 + 68 * 8 + 8 * 4, 1),
+            ],
+        );
+        let figures = GoFigures {
+            heap_alloc_bytes: Some(8 * MIB + MIB),
+            ..expected()
+        };
+        assert_eq!(reader.read(&words).unwrap(), figures, "{version}");
+        for (&address, word) in &words.0 {
+            // Nothing else knows the count of collections, the parts that are not the heap's, and what was allocated.
+            let offset = (address - MEMSTATS) as u32;
+            if [88, 160, num_gc].contains(&offset) || (offset - at.min(offset)) % size >= objects {
+                continue;
+            }
+            let mut wrong = words.clone();
+            wrong.0.insert(address, word.wrapping_add(8192));
+            let error = reader.read(&wrong).unwrap_err();
+            assert!(
+                error.contains("did not add up"),
+                "{version} {offset}: {error}"
+            );
+        }
+    }
 }
