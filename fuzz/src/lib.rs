@@ -17,9 +17,9 @@ use memtrace::{
         self,
         cgroup::{self as cgroups, Version},
     },
-    runtime::{Image, Process, inspect},
+    runtime::{Image, Memory, Process, go, inspect},
     sample::cgroup::places,
-    timeline::{Capture, MappingGroup, RuntimeInfo, assemble, read, read_closing},
+    timeline::{Capture, GoFigures, MappingGroup, RuntimeInfo, assemble, read, read_closing},
     verdict::{judge_epoch, not_found},
     view::{
         self,
@@ -396,4 +396,87 @@ fn harmless(text: &str) {
 fn harmless_text(text: &str) {
     let bad = |letter: char| letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}');
     assert!(!text.contains(bad), "{text:?}");
+}
+
+/// A Go program's executable, mapped as it says itself, with its own bytes as its memory.
+pub fn golang(bytes: &[u8]) {
+    let program = Program(bytes);
+    match go::version(&program) {
+        Ok(Some(version)) => assert!((1..=1024).contains(&version.len())),
+        Ok(None) => {}
+        Err(error) => sentence(&error),
+    }
+    if let Err(error) = go::has_c(&program) {
+        sentence(&error);
+    }
+    match go::Reader::find(&program) {
+        Ok(reader) => {
+            harmless(reader.source());
+            match reader.read(&program) {
+                Ok(figures) => adds_up(figures),
+                Err(error) => sentence(&error),
+            }
+        }
+        Err(error) => sentence(&error),
+    }
+}
+
+/// Whether there are figures in such a program.
+pub fn is_golang(bytes: &[u8]) -> bool {
+    go::Reader::find(&Program(bytes)).is_ok()
+}
+
+fn sentence(error: &str) {
+    assert!(!error.is_empty() && error.chars().count() < 1000, "{error}");
+    assert!(!error.contains(char::is_control), "{error:?}");
+}
+
+fn adds_up(figures: GoFigures) {
+    let number = |figure: Option<u64>| figure.expect("all of them are had");
+    let system = number(figures.heap_sys_bytes);
+    assert_eq!(
+        system,
+        number(figures.heap_inuse_bytes) + number(figures.heap_idle_bytes)
+    );
+    assert!(figures.heap_released_bytes <= figures.heap_idle_bytes);
+    assert!(figures.heap_alloc_bytes <= figures.heap_inuse_bytes);
+    assert!(number(figures.sys_bytes) >= system + number(figures.stack_inuse_bytes));
+}
+
+/// A process that these bytes are the executable of.
+struct Program<'a>(&'a [u8]);
+
+impl Process for Program<'_> {
+    fn executable(&self) -> Result<Box<dyn Image>, String> {
+        Ok(Box::new(Cursor::new(self.0.to_vec())))
+    }
+
+    fn maps(&self) -> Result<Vec<u8>, String> {
+        // Both where the seeds want to be, with the access of neither.
+        let text = "00400000-00408000 r-xp 00000000 08:02 77   /program\n\
+                    00408000-00409000 rw-p 00008000 08:02 77   /program\n";
+        Ok(text.into())
+    }
+
+    fn environ(&self) -> Result<Vec<u8>, String> {
+        Err("there is none".into())
+    }
+
+    fn arguments(&self) -> Result<Vec<u8>, String> {
+        Err("there are none".into())
+    }
+
+    fn file(&self, _: &[u8]) -> Result<Box<dyn Image>, String> {
+        Err("there is none".into())
+    }
+}
+
+impl Memory for Program<'_> {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let from = usize::try_from(address & 0x3fff).unwrap_or(0);
+        for (byte, from) in buffer.iter_mut().zip(from..) {
+            *byte = self.0.get(from).copied().unwrap_or(0);
+        }
+        Ok(())
+    }
 }

@@ -29,7 +29,7 @@ struct Target {
     cases: u32,
 }
 
-const TARGETS: [Target; 16] = [
+const TARGETS: [Target; 17] = [
     target("auxv", fuzz::auxv, 2000),
     target("btf", fuzz::btf, 2000),
     // A capture is some KiB of JSON, and its table is printed in two widths.
@@ -39,6 +39,8 @@ const TARGETS: [Target; 16] = [
     // Eight files are looked at, twice.
     target("elf", fuzz::elf, 500),
     target("environ", fuzz::environ, 2000),
+    // The seeds are of some 40 KB.
+    target("golang", fuzz::golang, 500),
     target("maps", fuzz::maps, 2000),
     target("memory_stat", fuzz::memory_stat, 2000),
     target("mountinfo", fuzz::mountinfo, 2000),
@@ -183,6 +185,9 @@ fn seeds_are_what_the_parsers_know() {
     }
     for (name, bytes) in seeds("auxv") {
         assert!(proc::class(&bytes, 4096).is_some(), "{name}");
+    }
+    for (name, bytes) in seeds("golang") {
+        assert!(fuzz::is_golang(&bytes), "{name}");
     }
     for (name, bytes) in seeds("statm") {
         assert!(proc::statm(&bytes).is_some(), "{name}");

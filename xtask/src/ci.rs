@@ -10,7 +10,7 @@ use anyhow::Result;
 use crate::{
     bench,
     cargo::{USERSPACE, cargo, root, run as run_command},
-    fuzz, object, soak, test, verdicts, vm,
+    fuzz, golang, object, soak, test, verdicts, vm,
 };
 
 /// How long each fuzz target runs here: long enough to see that it does, and the seeds hold.
@@ -47,6 +47,7 @@ pub fn run() -> Result<ExitCode> {
     })?;
     step("a soak of a minute", || soak::step(SOAK))?;
     step("a short benchmark", bench::step)?;
+    step("Go toolchains", || golang::run(&golang::Options::default()))?;
     step("the verdict suite", verdicts::step)?;
     step("the kernel matrix", vm::matrix)?;
 

@@ -36,25 +36,31 @@ pub fn run(options: &Options) -> Result<()> {
         [] => VERSIONS.map(str::to_owned).to_vec(),
         given => given.to_vec(),
     };
-    let debian = Debian::open(&root()?, DIR, options.archive.as_deref())?;
-    let mut missing = Vec::new();
-    for version in &versions {
-        match fetch(&debian, version) {
-            Ok(toolchain) => println!("{} {}", toolchain.version, toolchain.root.display()),
-            Err(error) => missing.push(format!("{error:#}")),
-        }
+    let (toolchains, missing) = toolchains(&root()?, &versions, options.archive.as_deref())?;
+    for toolchain in toolchains {
+        println!("{} {}", toolchain.version, toolchain.root.display());
     }
     ensure!(missing.is_empty(), "{}", missing.join("\n"));
     Ok(())
 }
 
-/// The toolchains of `versions` (as `1.19`), fetched where they are not here.
-pub fn toolchains(root: &Path, versions: &[&str]) -> Result<Vec<Toolchain>> {
-    let debian = Debian::open(root, DIR, None)?;
-    versions
-        .iter()
-        .map(|version| fetch(&debian, version))
-        .collect()
+/// The toolchains of `versions` (as `1.19`), fetched where they are not here, and why each of the others cannot be had. From the
+/// machine's own archive, where none is given.
+pub fn toolchains<S: AsRef<str>>(
+    root: &Path,
+    versions: &[S],
+    archive: Option<&str>,
+) -> Result<(Vec<Toolchain>, Vec<String>)> {
+    let debian = Debian::open(root, DIR, archive)?;
+    let mut found = Vec::new();
+    let mut missing = Vec::new();
+    for version in versions {
+        match fetch(&debian, version.as_ref()) {
+            Ok(toolchain) => found.push(toolchain),
+            Err(error) => missing.push(format!("{error:#}")),
+        }
+    }
+    Ok((found, missing))
 }
 
 fn fetch(debian: &Debian, version: &str) -> Result<Toolchain> {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Cursor, Write as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
@@ -36,7 +36,10 @@ impl Running {
     }
 
     pub fn process(&self) -> Live {
-        Live(PathBuf::from(format!("/proc/{}", self.child.id())))
+        Live {
+            dir: PathBuf::from(format!("/proc/{}", self.child.id())),
+            image: None,
+        }
     }
 
     pub fn memory(&self) -> File {
@@ -97,16 +100,23 @@ impl Drop for Running {
 }
 
 /// A process by its directory in `/proc`.
-pub struct Live(PathBuf);
+pub struct Live {
+    dir: PathBuf,
+    /// In the place of its executable.
+    pub image: Option<Vec<u8>>,
+}
 
 impl Process for Live {
     fn executable(&self) -> Result<Box<dyn Image>, String> {
-        let file = File::open(self.0.join("exe")).map_err(|error| error.to_string())?;
+        if let Some(image) = &self.image {
+            return Ok(Box::new(Cursor::new(image.clone())));
+        }
+        let file = File::open(self.dir.join("exe")).map_err(|error| error.to_string())?;
         Ok(Box::new(file))
     }
 
     fn maps(&self) -> Result<Vec<u8>, String> {
-        fs::read(self.0.join("maps")).map_err(|error| error.to_string())
+        fs::read(self.dir.join("maps")).map_err(|error| error.to_string())
     }
 
     fn environ(&self) -> Result<Vec<u8>, String> {

@@ -22,6 +22,14 @@ pub struct Form {
     pub flags: &'static str,
 }
 
+impl Form {
+    /// Such as `_pie_s`.
+    pub fn suffix(self) -> String {
+        let pie = if self.pie { "_pie" } else { "" };
+        format!("{pie}{}", self.flags.replace('-', "_"))
+    }
+}
+
 /// A toolchain.
 #[derive(Clone, Debug)]
 pub struct Toolchain {
@@ -62,12 +70,19 @@ impl Toolchain {
         })
     }
 
+    /// Such as `1.19`.
+    pub fn minor(&self) -> &str {
+        let mut dots = self.version.match_indices('.').map(|(at, _)| at);
+        let end = dots.nth(1).unwrap_or(self.version.len());
+        &self.version[..end]
+    }
+
     /// The test program in a form; it is built once.
     pub fn build(&self, form: Form) -> PathBuf {
         let dir = target().join("golang/programs");
         fs::create_dir_all(&dir).unwrap();
         let mode = if form.pie { "pie" } else { "exe" };
-        let program = dir.join(format!("{}{mode}{}", self.version, form.flags));
+        let program = dir.join(format!("go{}{}", self.version, form.suffix()));
         let mut command = Command::new(self.root.join("bin/go"));
         command
             .args(["build", "-o"])

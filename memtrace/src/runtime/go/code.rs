@@ -10,14 +10,15 @@ use iced_x86::{Decoder, DecoderOptions, Instruction};
 
 use super::{
     elf::{Elf, Machine},
-    layout::{Central, Controller, Layout},
+    layout::{Central, Controller, Layout, Memstats},
     pclntab::{Function, functions},
 };
 
 /// Most bytes of a function: the largest of these has some 8 KiB.
 const MOST: u64 = 1 << 16;
 
-const FUNCTIONS: [&str; 18] = [
+const FUNCTIONS: [&str; 19] = [
+    "runtime.stackalloc",
     "runtime.(*mheap).grow",
     "runtime.(*mheap).allocSpan",
     "runtime.(*mheap).freeSpanLocked",
@@ -67,18 +68,27 @@ pub fn find(elf: &mut Elf, layout: &Layout) -> Result<[Option<u64>; 4], String> 
         Layout::Controller(layout) => Ok([
             one(
                 "runtime.gcController",
-                layout.mapped_ready + 8,
+                layout.mapped_ready.saturating_add(8),
                 &of_controller(layout),
             )?,
-            one("runtime.memstats", layout.num_gc + 4, &of_memstats(layout))?,
+            one(
+                "runtime.memstats",
+                layout.num_gc.saturating_add(4),
+                &of_memstats(layout),
+            )?,
             None,
             None,
         ]),
+        Layout::Shards(layout) => {
+            let end = layout.shards.at.saturating_add(layout.shards.size);
+            let memstats = one("runtime.memstats", end, &of_memstats_with_shards(layout))?;
+            Ok([None, memstats, None, None])
+        }
         Layout::Central(layout) => Ok([
             None,
             one(
                 "runtime.memstats",
-                layout.num_gc + 4,
+                layout.num_gc.saturating_add(4),
                 &of_old_memstats(layout),
             )?,
             one("runtime.mheap_", layout.central, &of_heap(layout))?,
@@ -123,7 +133,44 @@ fn of_memstats(layout: &Controller) -> Vec<Witness> {
         // And how many collections were asked for.
         (
             "runtime.gcMarkTermination",
-            vec![layout.num_gc, layout.num_gc + 4],
+            vec![layout.num_gc, layout.num_gc.saturating_add(4)],
+        ),
+    ]
+}
+
+/// Found the same in Go 1.16 to 1.18.
+fn of_memstats_with_shards(layout: &Memstats) -> Vec<Witness> {
+    let [stacks, span, cache, hash, misc, other] = layout.other_sys;
+    let shards = layout.shards.at;
+    vec![
+        (
+            "runtime.(*mheap).grow",
+            vec![layout.heap_sys, layout.heap_released, shards],
+        ),
+        (
+            "runtime.(*mheap).allocSpan",
+            vec![
+                layout.heap_sys,
+                layout.heap_in_use,
+                layout.heap_released,
+                shards,
+            ],
+        ),
+        (
+            "runtime.(*mheap).freeSpanLocked",
+            vec![layout.heap_sys, layout.heap_in_use, shards],
+        ),
+        ("runtime.(*mheap).init", vec![span, cache, misc, other]),
+        ("runtime.(*mcache).refill", vec![shards]),
+        ("runtime.newBucket", vec![hash]),
+        ("runtime.stackalloc", vec![stacks]),
+        (
+            "runtime.gcMarkTermination",
+            vec![
+                layout.heap_in_use,
+                layout.num_gc,
+                layout.num_gc.saturating_add(4),
+            ],
         ),
     ]
 }
@@ -148,7 +195,11 @@ fn of_old_memstats(layout: &Central) -> Vec<Witness> {
         ("runtime.newBucket", vec![hash]),
         (
             "runtime.gcMarkTermination",
-            vec![layout.heap_in_use, layout.num_gc, layout.num_gc + 4],
+            vec![
+                layout.heap_in_use,
+                layout.num_gc,
+                layout.num_gc.saturating_add(4),
+            ],
         ),
     ]
 }
@@ -158,11 +209,15 @@ fn of_heap(layout: &Central) -> Vec<Witness> {
         // The count behind that of the bytes.
         (
             "runtime.purgecachedstats",
-            vec![layout.large_free, layout.large_free + 8, layout.small_free],
+            vec![
+                layout.large_free,
+                layout.large_free.saturating_add(8),
+                layout.small_free,
+            ],
         ),
         (
             "runtime.(*mheap).allocSpan",
-            vec![layout.large_alloc, layout.large_alloc + 8],
+            vec![layout.large_alloc, layout.large_alloc.saturating_add(8)],
         ),
         ("runtime.gcSetTriggerRatio", vec![layout.pages_in_use]),
         ("runtime.(*mcache).refill", vec![layout.central]),

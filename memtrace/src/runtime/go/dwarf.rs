@@ -22,6 +22,9 @@ const MOST_UNIT: u64 = 1 << 27;
 /// The abbreviations of a Go program have some hundred bytes, those of C code that is linked in some hundred KB.
 const MOST_ABBREVIATIONS: u64 = 1 << 24;
 
+/// The largest of the structures has some hundred.
+const MOST_MEMBERS: usize = 1 << 12;
+
 /// What is looked for, and what says that a unit has it.
 const WANTED: [&str; 8] = [
     "runtime.mstats",
@@ -104,7 +107,7 @@ fn unpacked<'a>(elf: &'a mut Elf, section: &Section) -> Result<Box<dyn Read + 'a
         let mut kind = [0; 4];
         elf.read(section.offset, &mut kind)?;
         let kind = u32::from_le_bytes(kind);
-        (24, kind == u32::from(object::elf::ELFCOMPRESS_ZLIB))
+        (24, kind == object::elf::ELFCOMPRESS_ZLIB)
     } else {
         let stream = elf.stream(section.offset, section.size)?;
         return Ok(Box::new(BufReader::new(stream)));
@@ -177,6 +180,11 @@ fn walk(
     let mut entries = header.entries_raw(abbreviations, None)?;
     // The structure that the next entries may be members of, and its depth.
     let mut inside: Option<(isize, String)> = None;
+    // An attribute may take no byte, and an abbreviation have any number of them.
+    let mut budget = header
+        .length_including_self()
+        .saturating_mul(4)
+        .saturating_add(1 << 12);
     while !entries.is_empty() {
         let depth = entries.next_depth();
         if inside.as_ref().is_some_and(|(outer, _)| depth <= *outer) {
@@ -185,6 +193,10 @@ fn walk(
         let Some(abbreviation) = entries.read_abbreviation()? else {
             continue;
         };
+        let count = abbreviation.attributes().len();
+        budget = budget
+            .checked_sub(count)
+            .ok_or(gimli::Error::TooManyIterations)?;
         let is_structure = abbreviation.tag() == gimli::DW_TAG_structure_type;
         let is_member = abbreviation.tag() == gimli::DW_TAG_member
             && inside.as_ref().is_some_and(|(outer, _)| depth == outer + 1);
@@ -220,6 +232,7 @@ fn walk(
             }
         } else if let Some((_, structure)) = &inside
             && let Some(structure) = found.get_mut(structure)
+            && structure.members.len() < MOST_MEMBERS
         {
             structure.members.insert(name.to_owned(), number);
         }

@@ -15,6 +15,8 @@ const MOST_SEGMENTS: usize = 1 << 10;
 const MOST_SECTIONS: usize = 1 << 13;
 /// Most bytes of sections' names.
 const MOST_NAMES: u64 = 1 << 20;
+/// Most bytes of relocations: a large position-independent program has some ten MB.
+const MOST_RELOCATIONS: u64 = 1 << 28;
 /// Bytes that are read at a time of what is searched.
 const CHUNK: usize = 1 << 16;
 
@@ -243,6 +245,10 @@ impl Elf {
             .filter(|section| section.kind == elf::SHT_RELA)
             .cloned()
             .collect();
+        let bytes = tables.iter().map(|table| table.size);
+        if bytes.fold(0, u64::saturating_add) > MOST_RELOCATIONS {
+            return Err("it has more relocations than any that is known".into());
+        }
         let mut found = 0;
         for table in tables {
             self.search(table.offset, table.size, SIZE, |_, chunk| {

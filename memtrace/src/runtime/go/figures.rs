@@ -3,8 +3,10 @@
 mod block;
 mod central;
 mod controller;
+mod shards;
+mod sizes;
 
-use self::{block::Block, central::central, controller::controller};
+use self::{block::Block, central::central, controller::controller, shards::shards};
 use super::layout::Layout;
 use crate::{runtime::Memory, timeline::GoFigures};
 
@@ -42,6 +44,7 @@ pub fn read(
     for _ in 0..TRIES {
         let read = match layout {
             Layout::Controller(layout) => controller(layout, variables, memory)?,
+            Layout::Shards(layout) => shards(layout, variables, memory)?,
             Layout::Central(layout) => central(layout, variables, memory)?,
         };
         if let Some(figures) = read {

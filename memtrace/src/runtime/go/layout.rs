@@ -7,6 +7,8 @@ use super::dwarf::Structures;
 pub enum Layout {
     /// Since 1.19.
     Controller(Controller),
+    /// 1.16 to 1.18.
+    Shards(Memstats),
     /// Up to 1.15.
     Central(Central),
 }
@@ -42,6 +44,24 @@ pub struct Shards {
     pub in_work_bufs: u32,
     /// Not in every version.
     pub in_ptr_scalar_bits: Option<u32>,
+}
+
+/// 1.16 to 1.18: all of it in `runtime.memstats`, type `mstats`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memstats {
+    pub heap_sys: u32,
+    pub heap_in_use: u32,
+    pub heap_released: u32,
+    /// The parts of `Sys` that are neither heap nor in the shards.
+    pub other_sys: [u32; 6],
+    pub num_gc: u32,
+    pub shards: Shards,
+    /// In one of the shards: bytes of large objects.
+    pub large_alloc: u32,
+    pub large_free: u32,
+    /// 68 counts of small objects, by size class.
+    pub small_alloc: u32,
+    pub small_free: u32,
 }
 
 /// Up to 1.15: `runtime.memstats`, and the counts of objects in `runtime.mheap_` and in the caches of the processors.
@@ -89,6 +109,8 @@ pub fn from_structures(structures: &Structures) -> Result<Layout, String> {
         controller(structures).map(Layout::Controller)
     } else if has("runtime.mstats", "heap_idle") {
         central(structures).map(Layout::Central)
+    } else if has("runtime.mstats", "heap_inuse") && has("runtime.mstats", "heapStats") {
+        memstats(structures).map(Layout::Shards)
     } else {
         Err("this version keeps its figures in a way that memtrace does not know".into())
     }
@@ -131,6 +153,30 @@ fn shards(structures: &Structures) -> Result<Shards, String> {
         in_stacks: one("inStacks")?,
         in_work_bufs: one("inWorkBufs")?,
         in_ptr_scalar_bits: one("inPtrScalarBits").ok(),
+    })
+}
+
+fn memstats(structures: &Structures) -> Result<Memstats, String> {
+    let memstats = |member| field(structures, "runtime.mstats", member);
+    let one = |member| field(structures, "runtime.heapStatsDelta", member);
+    Ok(Memstats {
+        heap_sys: memstats("heap_sys")?,
+        heap_in_use: memstats("heap_inuse")?,
+        heap_released: memstats("heap_released")?,
+        other_sys: [
+            memstats("stacks_sys")?,
+            memstats("mspan_sys")?,
+            memstats("mcache_sys")?,
+            memstats("buckhash_sys")?,
+            memstats("gcMiscSys")?,
+            memstats("other_sys")?,
+        ],
+        num_gc: memstats("numgc")?,
+        shards: shards(structures)?,
+        large_alloc: one("largeAlloc")?,
+        large_free: one("largeFree")?,
+        small_alloc: one("smallAllocCount")?,
+        small_free: one("smallFreeCount")?,
     })
 }
 

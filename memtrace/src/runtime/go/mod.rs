@@ -38,6 +38,25 @@ pub fn version(process: &dyn Process) -> Result<Option<String>, String> {
     Ok(buildinfo::read(&mut elf)?.map(|info| info.version))
 }
 
+/// Whether C code is linked into the Go program, which may then allocate with `malloc` besides; `None` where that cannot be told,
+/// as of a stripped program that was built with cgo allowed.
+///
+/// # Errors
+///
+/// Where the executable cannot be read, or is no Go program.
+pub fn has_c(process: &dyn Process) -> Result<Option<bool>, String> {
+    let mut elf = Elf::open(process.executable()?)?;
+    let info = buildinfo::read(&mut elf)?.ok_or(NO_GO)?;
+    if info.cgo == Some(false) {
+        return Ok(Some(false));
+    }
+    // The one is C's own, of the package runtime/cgo; the other every program has.
+    let [c, always] = symbols::find(&mut elf, ["x_cgo_init", "runtime.memstats"])?;
+    Ok(always.map(|_| c.is_some()))
+}
+
+const NO_GO: &str = "it is no Go program";
+
 /// Where the figures of one process are.
 #[derive(Debug)]
 pub struct Reader {
@@ -54,7 +73,7 @@ impl Reader {
     /// Why they cannot be had, in words.
     pub fn find(process: &dyn Process) -> Result<Self, String> {
         let mut elf = Elf::open(process.executable()?)?;
-        let info = buildinfo::read(&mut elf)?.ok_or("it is no Go program")?;
+        let info = buildinfo::read(&mut elf)?.ok_or(NO_GO)?;
         let (layout, from) = layout(&mut elf, &info.version)?;
         let (found, by) = variables(&mut elf, &layout)?;
         let bias = place::bias(&elf, &process.maps()?)?;
@@ -72,7 +91,11 @@ impl Reader {
         })
     }
 
-    /// The figures now: some reads of a few KB.
+    /// The figures now: two reads of some KB, in Go up to 1.15 some more. Each is what `runtime.ReadMemStats` would say at this
+    /// moment, except for `heap_alloc_bytes`: that call first flushes the processors' caches, and this does not. So up to one
+    /// span of each of 136 classes, for each processor (`GOMAXPROCS`), may be wrong in part, which is 2.6 MiB a processor at the very
+    /// most, and 0.1 to 0.3 MB in practice: since 1.19 what was allocated there is missing, up to 1.18 what is still free there
+    /// is in it.
     ///
     /// # Errors
     ///
@@ -106,6 +129,7 @@ fn layout(elf: &mut Elf, version: &str) -> Result<(Layout, String), String> {
 fn variables(elf: &mut Elf, layout: &Layout) -> Result<([Option<u64>; 4], &'static str), String> {
     let needed = match layout {
         Layout::Controller(_) => [true, true, false, false],
+        Layout::Shards(_) => [false, true, false, false],
         Layout::Central(_) => [false, true, true, true],
     };
     let mut found = symbols::find(elf, NAMES)?;
@@ -124,3 +148,8 @@ fn variables(elf: &mut Elf, layout: &Layout) -> Result<([Option<u64>; 4], &'stat
         Ok((code::find(elf, layout)?, "pclntab"))
     }
 }
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;

@@ -60,7 +60,7 @@ pub fn functions<const N: usize>(
         &names,
     )?;
     let mut found = [None; N];
-    let mut window = Window::default();
+    let mut window = Window::new(table.size);
     let mut missing = places.len();
     for index in 0..table.count {
         if missing == 0 {
@@ -181,7 +181,7 @@ impl Table {
             return Ok(stored);
         }
         let module = module(elf, self.address)?;
-        let first = Window::default().number(elf, self.offset + self.list, 4)?;
+        let first = Window::new(self.size).number(elf, self.offset + self.list, 4)?;
         let [least, text] = [MINPC, TEXT].map(|field| elf.pointer(module.saturating_add(field)));
         let (least, text) = (least?, text?);
         if text.checked_add(first) != Some(least) {
@@ -223,8 +223,9 @@ fn module(elf: &mut Elf, table: u64) -> Result<u64, String> {
 }
 
 /// A piece of the file, for numbers that are read mostly in order.
-#[derive(Default)]
 struct Window {
+    /// How many more pieces are read: each is read about once, unless the table is made to take long.
+    left: u64,
     /// Two: the list, and what it describes, take turns.
     pieces: [(u64, Vec<u8>); 2],
     oldest: usize,
@@ -233,12 +234,21 @@ struct Window {
 impl Window {
     const SIZE: u64 = 1 << 14;
 
+    fn new(size: u64) -> Self {
+        Self {
+            left: size / Self::SIZE * 8 + 64,
+            pieces: Default::default(),
+            oldest: 0,
+        }
+    }
+
     fn number(&mut self, elf: &mut Elf, at: u64, width: u64) -> Result<u64, String> {
         for (begin, piece) in &self.pieces {
             if let Some(number) = within(*begin, piece, at, width) {
                 return Ok(number);
             }
         }
+        self.left = self.left.checked_sub(1).ok_or(BROKEN)?;
         // The last piece of the file is shorter.
         let mut piece = Vec::new();
         std::io::Read::read_to_end(&mut elf.stream(at, Self::SIZE)?, &mut piece)

@@ -10,7 +10,7 @@ const MOST: u64 = 1 << 30;
 /// Most places where a name stands in the string table: one, or some where names share their ends.
 const MOST_PLACES: usize = 1 << 10;
 
-/// The addresses of data by name, in the order of `names`, before the load bias; `None` for a name that is not there.
+/// The addresses of variables and functions by name, in the order of `names`, before the load bias; `None` for a name that is not there.
 ///
 /// Both tables are read in pieces, the names first: so it takes no more memory where there are millions.
 ///
@@ -51,7 +51,7 @@ pub fn find<const N: usize>(elf: &mut Elf, names: [&str; N]) -> Result<[Option<u
             };
             let kind = symbol.st_type();
             if symbol.is_undefined(LittleEndian)
-                || !matches!(kind, elf::STT_OBJECT | elf::STT_NOTYPE)
+                || !matches!(kind, elf::STT_OBJECT | elf::STT_FUNC | elf::STT_NOTYPE)
             {
                 continue;
             }

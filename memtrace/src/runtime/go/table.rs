@@ -1,6 +1,6 @@
 //! Where the figures are in programs without DWARF, by Go's minor version.
 
-use super::layout::{Central, Controller, Layout, Shards};
+use super::layout::{Central, Controller, Layout, Memstats, Shards};
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
@@ -11,11 +11,19 @@ pub struct Row {
 }
 
 /// Each row was tried on a program built by the versions named.
-pub const ROWS: [Row; 9] = [
+pub const ROWS: [Row; 13] = [
     // 1.15.15
     row_of(15, CENTRAL),
+    // 1.16.2 and 1.16.3
+    row_of(16, shards(4288, 6024, 1168, 48)),
+    // 1.17.1 and 1.17.5
+    row_of(17, shards(4280, 5960, 1184, 56)),
+    // 1.18.4
+    row_of(18, shards(4280, 5960, 1176, 56)),
     // 1.19.8
     row_of(19, controller(304, 1176, true)),
+    // 1.20.4 and 1.20.7
+    row_of(20, controller(248, 1176, true)),
     // 1.21.13
     row_of(21, controller(272, 1176, true)),
     // 1.22.10
@@ -56,6 +64,33 @@ const CENTRAL: Layout = Layout::Central(Central {
     local_small_free: 1192,
 });
 
+/// Layouts of 1.16 to 1.18 differ in where the count of collections and the shards are, in the size of a shard, and in where the
+/// objects are in it.
+const fn shards(num_gc: u32, at: u32, size: u32, objects: u32) -> Layout {
+    Layout::Shards(Memstats {
+        heap_sys: 48,
+        heap_in_use: 56,
+        heap_released: 64,
+        other_sys: [88, 104, 120, 128, 152, 160],
+        num_gc,
+        shards: Shards {
+            at,
+            size,
+            committed: 0,
+            released: 8,
+            in_heap: 16,
+            in_stacks: 24,
+            in_work_bufs: 32,
+            in_ptr_scalar_bits: Some(40),
+        },
+        // Each of the two is followed by how many, and 68 counts of small ones.
+        large_alloc: objects,
+        small_alloc: objects + 16,
+        large_free: objects + 16 + 68 * 8,
+        small_free: objects + 32 + 68 * 8,
+    })
+}
+
 /// Layouts since 1.19 differ in where the six figures begin, and in the size of a shard.
 const fn controller(six: u32, shard: u32, has_scalar_bits: bool) -> Layout {
     // Behind the shards: a counter of 4 bytes and a lock of 8.
@@ -86,11 +121,13 @@ const fn controller(six: u32, shard: u32, has_scalar_bits: bool) -> Layout {
 /// The row for a version, as `go1.19.8`, `go1.24.5 X:nocoverageredesign`, or `go1.23.4-vendor.2`.
 pub fn row(version: &str) -> Result<&'static Row, String> {
     let minor = minor(version).ok_or_else(|| {
-        format!("its version, {version:?}, is none that was released, so where the figures are can come from DWARF alone, and it has none")
+        // It may be anything that fits into the file.
+        let version: String = version.chars().take(80).collect();
+        format!("its version, {version:?}, is none that was released, so only DWARF can say where the figures are")
     })?;
     ROWS.iter()
         .find(|row| row.minor == minor)
-        .ok_or_else(|| format!("Go 1.{minor} without DWARF is not known"))
+        .ok_or_else(|| format!("memtrace does not know where go1.{minor} keeps its figures"))
 }
 
 /// The Y of `go1.Y…`, of a release.

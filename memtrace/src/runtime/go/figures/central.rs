@@ -1,20 +1,19 @@
 //! Up to Go 1.15: `runtime.memstats`, whose sums are brought up to date by `ReadMemStats` alone, so they are computed here as
 //! `updatememstats` in `runtime/mstats.go` does.
 
-use super::{Block, MOST, NOT_STARTED, PAGE, Variables};
+use super::{Block, MOST, NOT_STARTED, PAGE, Variables, sizes::SIZES};
 use crate::{
     runtime::{Memory, go::layout::Central},
     timeline::GoFigures,
 };
 
-/// Bytes of an object, by size class: `class_to_size` in `runtime/sizeclasses.go` of Go 1.15.
-const SIZES: [u64; 67] = [
-    0, 8, 16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256, 288, 320, 352,
-    384, 416, 448, 480, 512, 576, 640, 704, 768, 896, 1024, 1152, 1280, 1408, 1536, 1792, 2048,
-    2304, 2688, 3072, 3200, 3456, 4096, 4864, 5376, 6144, 6528, 6784, 6912, 8192, 9472, 9728,
-    10240, 10880, 12288, 13568, 14336, 16384, 18432, 19072, 20480, 21760, 24576, 27264, 28672,
-    32768,
-];
+/// Size classes, that of large objects included.
+const CLASSES: u32 = 67;
+
+/// Bytes of an object, by class: those of later versions, less one that came with 1.16.
+fn sizes() -> impl Iterator<Item = u64> {
+    SIZES.into_iter().filter(|&size| size != 24)
+}
 
 /// Most values of `GOMAXPROCS` that are believed.
 const MOST_PROCESSORS: u64 = 1 << 12;
@@ -81,7 +80,7 @@ fn heap(
         .into_iter()
         .max()
         .unwrap_or(0)
-        .saturating_add(8 * SIZES.len() as u32);
+        .saturating_add(8 * CLASSES);
     let block = Block::read(memory, variables.heap, from, to)?;
     Ok((|| {
         let pages = block.word(layout.pages_in_use)?;
@@ -99,7 +98,7 @@ fn heap(
 fn small(block: &Block, at: u32) -> Option<u64> {
     let mut bytes = 0_u64;
     // Class 0 is that of the large ones.
-    for (class, size) in (0..).zip(SIZES).skip(1) {
+    for (class, size) in (0..).zip(sizes()).skip(1) {
         let count = block.word(at.checked_add(8 * class)?)?;
         bytes = bytes.wrapping_add(count.wrapping_mul(size));
     }
@@ -113,7 +112,7 @@ fn allocated(
     memory: &dyn Memory,
 ) -> Result<Option<u64>, String> {
     // Two of each size class: with pointers and without.
-    let count = 2 * SIZES.len() as u32;
+    let count = 2 * CLASSES;
     let end = layout.central_size.saturating_mul(count);
     let central = Block::read(
         memory,
@@ -122,7 +121,7 @@ fn allocated(
         end,
     )?;
     let mut bytes = 0_u64;
-    for (class, size) in (0..).zip(SIZES) {
+    for (class, size) in (0..).zip(sizes()) {
         for scan in 0..2 {
             let at = layout
                 .central_size
@@ -139,7 +138,7 @@ fn allocated(
         let to = layout
             .local_large_free
             .max(layout.local_small_free)
-            .saturating_add(8 * SIZES.len() as u32);
+            .saturating_add(8 * CLASSES);
         let cache = Block::read(memory, cache, from, to)?;
         let freed = cache
             .word(layout.local_large_free)

@@ -56,7 +56,7 @@ fn figures(
     let sum = |field: u32| -> Option<u64> {
         let mut sum = 0_u64;
         for shard in 0..3 {
-            let at = shards.at.checked_add(shard * shards.size)?;
+            let at = shards.at.checked_add(shards.size.checked_mul(shard)?)?;
             sum = sum.wrapping_add(memstats.word(at.checked_add(field)?)?);
         }
         (sum < MOST).then_some(sum)
