@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     args::{Cli, Options, TraceArgs, WantedMode},
-    capture::{Beside, Capturing, Ended},
+    capture::{Beside, Capturing, Ended, Subject},
     exit,
     output::{self, Out},
     privileges,
@@ -77,16 +77,18 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
         return Err(probe::ProbeError::TargetGone(pid).into());
     }
     let sampler = sampler.context("the process ended while memtrace was attaching")?;
-    let beside = Beside::open(pid, options.no_runtime);
+    let beside = Beside::open(&target, options.no_runtime);
     privileges::shed(&session, &sampler, &mut sink, None)?;
     let (ended, _) = runtime()?
         .block_on(async {
             let mut until = Until::new(false)?;
             capture(
                 &mut session,
-                sampler,
-                beside,
-                target,
+                Subject {
+                    target,
+                    sampler,
+                    beside,
+                },
                 &mut out,
                 options,
                 sink.journal(),
@@ -134,13 +136,15 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
         target.renew();
         let sampler =
             Sampler::open(pid).context("the program ended before it could be looked at")?;
-        let beside = Beside::open(pid, options.no_runtime);
+        let beside = Beside::open(&target, options.no_runtime);
         privileges::shed(&session, &sampler, &mut sink, Some(&spawned))?;
         let (ended, signalled) = capture(
             &mut session,
-            sampler,
-            beside,
-            target,
+            Subject {
+                target,
+                sampler,
+                beside,
+            },
             &mut out,
             options,
             sink.journal(),
@@ -313,9 +317,7 @@ fn give_memory_back() {
 /// Runs until something ends the capture; also says which signal it was.
 async fn capture(
     session: &mut Session,
-    sampler: Sampler,
-    beside: Beside,
-    target: Target,
+    subject: Subject,
     out: &mut Out,
     options: &Options,
     journal: Option<&mut JournalFile>,
@@ -324,7 +326,7 @@ async fn capture(
     give_memory_back();
     let watch = "cannot watch a file descriptor";
     let events = watched(session.events_fd().context(watch)?)?;
-    let pidfd: OwnedFd = target.as_fd().try_clone_to_owned().context(watch)?;
+    let pidfd: OwnedFd = subject.target.as_fd().try_clone_to_owned().context(watch)?;
     let ended = watched(pidfd)?;
     let mut log = if options.bpf_log {
         Some(watched(session.logger()?)?)
@@ -337,7 +339,7 @@ async fn capture(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut grace = None;
     let mut signalled = None;
-    let mut capturing = Capturing::begin(session, sampler, beside, target, out, options, journal)?;
+    let mut capturing = Capturing::begin(session, subject, out, options, journal)?;
     let end = loop {
         if capturing.journal_stopped() {
             break End::Interrupted;

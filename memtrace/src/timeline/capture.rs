@@ -380,6 +380,9 @@ pub struct Summary {
     /// The memory cgroup; `null` where there is none.
     #[serde(default)]
     pub cgroup: Option<CgroupInfo>,
+    /// Why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup_missing: Option<String>,
 }
 
 /// One cause.

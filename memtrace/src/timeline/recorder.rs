@@ -260,6 +260,7 @@ impl Recorder {
             mappings: None,
             mappings_missing: None,
             cgroup: None,
+            cgroup_missing: None,
         }
     }
 

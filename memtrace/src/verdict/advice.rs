@@ -194,10 +194,7 @@ const LINES: &[Line] = &[
     ),
     set(
         Held,
-        |who| {
-            who.allocator() == "gperftools"
-                && !who.is_set("TCMALLOC_AGGRESSIVE_DECOMMIT")
-        },
+        |who| who.allocator() == "gperftools" && !who.is_set("TCMALLOC_AGGRESSIVE_DECOMMIT"),
         "TCMALLOC_AGGRESSIVE_DECOMMIT=1",
         "gperftools' tcmalloc then gives back at each free of whole pages. It costs a call and page faults each time. By default it \
          gives back slowly, and only while the program frees a lot (TCMALLOC_RELEASE_RATE); \

@@ -38,6 +38,13 @@ const TRIES: u32 = 8;
 /// the CPU in between, the ledger lags behind. What does not pass in some of these is a finding.
 const MOMENT: Duration = Duration::from_millis(1);
 
+/// The process, and what is held open to look at it.
+pub struct Subject {
+    pub target: Target,
+    pub sampler: Sampler,
+    pub beside: Beside,
+}
+
 /// A running capture.
 pub struct Capturing<'a> {
     session: &'a mut Session,
@@ -87,13 +94,16 @@ impl<'a> Capturing<'a> {
     /// Begins with the epoch that the session is in, and writes what happens to `journal`.
     pub fn begin(
         session: &'a mut Session,
-        sampler: Sampler,
-        beside: Beside,
-        target: Target,
+        subject: Subject,
         out: &'a mut Out,
         options: &'a Options,
         journal: Option<&'a mut JournalFile>,
     ) -> Result<Self, ProbeError> {
+        let Subject {
+            target,
+            sampler,
+            beside,
+        } = subject;
         let host = session.host();
         let host = HostInfo {
             kernel: host.kernel.clone(),
@@ -213,7 +223,7 @@ impl<'a> Capturing<'a> {
         if self.last_line.is_none() {
             // A program often renames itself when it starts, and it maps its libraries.
             self.target.refresh();
-            self.beside.refresh();
+            self.beside.refresh(&self.target);
         }
         if self.session.mode() == Mode::Approximate {
             return self.sampled_tick();
@@ -415,7 +425,6 @@ impl<'a> Capturing<'a> {
         self.print(&epoch);
         self.session.drained(self.number)?;
         self.sampler.renew();
-        self.beside.renew();
         self.complete &= epoch.is_complete();
         self.number += 1;
         let first = self.session.read(self.number)?;
@@ -424,6 +433,7 @@ impl<'a> Capturing<'a> {
         self.started_at = SystemTime::now();
         self.last_line = None;
         self.target.renew();
+        self.beside.renew(&self.target);
         // What was read is this epoch's only where the next one has not begun.
         let is_current = self.session.epoch()? == self.number;
         self.class = self.target.class.filter(|_| is_current);
@@ -480,7 +490,7 @@ impl<'a> Capturing<'a> {
             taken_back = self.recorder.ended_by_exec();
         } else {
             self.target.refresh();
-            self.beside.refresh();
+            self.beside.refresh(&self.target);
         }
         let mut reading = self.session.read(self.number)?;
         let mut closing = Final::default();

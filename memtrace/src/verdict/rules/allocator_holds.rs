@@ -118,8 +118,7 @@ fn from_outside(matter: &Matter<'_>) -> Option<Candidate> {
         ("", "") => "its allocator".to_owned(),
         ("", name) | (name, _) => format!("its allocator ({})", quoted(name).trim_matches('"')),
     };
-    candidate.title =
-        format!("RSS stays near its highest, at {rss}: little was given back since");
+    candidate.title = format!("RSS stays near its highest, at {rss}: little was given back since");
     candidate.text = format!(
         "RSS rose by {up} and has levelled off: it does not grow. If the program has freed that memory meanwhile, {keeper} keeps it for \
          later; if not, it is in use. From outside the two look the same."
