@@ -63,6 +63,7 @@ fn capture() -> Value {
             "causes": rows,
             "faults": {"user": 51_200, "kernel": 3, "user_read": 0, "user_write": 51_200, "user_exec": 0,
                        "kernel_read": 1, "kernel_write": 2},
+            "anon_huge_bytes": null, "returned": null, "bridge": [], "mappings": null, "cgroup": null,
         },
         "timeline": [],
         "verdict": null,
