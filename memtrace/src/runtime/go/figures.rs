@@ -6,13 +6,18 @@ mod controller;
 mod shards;
 mod sizes;
 
+use std::{thread, time::Duration};
+
 use self::{block::Block, central::central, controller::controller, shards::shards};
 use super::layout::Layout;
 use crate::{runtime::Memory, timeline::GoFigures};
 
 /// How often what does not add up is read again. A read takes some µs, and the runtime changes figures that belong together
 /// within less than one.
-const TRIES: u32 = 100;
+const TRIES: u32 = 200;
+/// After so many tries it waits, in all 10 ms: the thread that was changing them may not be running.
+const TRIES_AT_A_TIME: u32 = 20;
+const WAIT: Duration = Duration::from_millis(1);
 /// Pages of the runtime, whatever those of the kernel are.
 const PAGE: u64 = 8192;
 /// No figure reaches the size of the address space.
@@ -41,7 +46,10 @@ pub fn read(
     variables: &Variables,
     memory: &dyn Memory,
 ) -> Result<GoFigures, String> {
-    for _ in 0..TRIES {
+    for tried in 0..TRIES {
+        if tried > 0 && tried.is_multiple_of(TRIES_AT_A_TIME) {
+            thread::sleep(WAIT);
+        }
         let read = match layout {
             Layout::Controller(layout) => controller(layout, variables, memory)?,
             Layout::Shards(layout) => shards(layout, variables, memory)?,
