@@ -301,7 +301,7 @@ fn a_file_that_is_no_capture_says_what_it_is() {
     // However deep it goes, in a field that is known, and in one that is not.
     let deep = |field: &str| {
         let mut text = format!("{{\"schema\":\"memtrace/1\",\"{field}\":").into_bytes();
-        text.extend([b'['; 1_000_000]);
+        text.extend(std::iter::repeat_n(b'[', 1_000_000));
         report_of(&text)
     };
     refused(
