@@ -510,7 +510,13 @@ fn every_demo_adds_up() {
         let moved = row(&capture, cause, advice)["by_kind"]["anon_bytes"]
             .as_i64()
             .unwrap();
-        assert_eq!(moved >> 20, mib, "{scenario}");
+        // A fault is also how the workload's own program, which is memtrace's, gets its data: one or two MiB.
+        let own = if cause == "fault" { 2 << 20 } else { 0 };
+        let asked = mib << 20;
+        assert!(
+            (asked..=asked + own).contains(&moved),
+            "{scenario}: {moved}"
+        );
     }
 }
 

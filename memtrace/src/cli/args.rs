@@ -203,6 +203,9 @@ pub struct ReportArgs {
     /// Capture files, as --json writes them, and what a killed memtrace left of one (FILE.partial); - is standard input
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
+    /// Print the answer alone, without the table
+    #[arg(long)]
+    pub answer: bool,
     /// An exit code for continuous integration.
     #[command(flatten)]
     pub fail_on: FailOn,

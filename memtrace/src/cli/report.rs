@@ -16,11 +16,11 @@ use super::{
 };
 use crate::{
     export::journal::is_being_written,
-    timeline::{Capture, Loaded, ReadError, Unassembled, load as read},
+    timeline::{Capture, Epoch, Loaded, ReadError, Unassembled, load as read},
     verdict::{Case, Trend, judge},
     view::{
         format::{BOLD, paint, untrusted},
-        replaced, whole,
+        replaced, verdict, whole,
     },
 };
 
@@ -28,6 +28,7 @@ use crate::{
 pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     let ReportArgs {
         files,
+        answer,
         fail_on,
         color,
     } = args;
@@ -54,7 +55,7 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
         } = loaded;
         let separator = if printed { "\n" } else { "" };
         let headline = (files.len() > 1).then(|| headline(&name, &capture));
-        print(&mut out, separator, headline, &capture)
+        print(&mut out, separator, headline, &capture, answer)
             .context("cannot write to standard output")?;
         if let Some(journal) = journal {
             about(&name, journal, busy);
@@ -166,7 +167,13 @@ fn print(
     separator: &str,
     headline: Option<String>,
     capture: &Capture,
+    answer: bool,
 ) -> io::Result<()> {
+    let width = out.width();
+    let shown = |epoch: &Epoch| match &epoch.verdict {
+        Some(found) if answer => verdict(found, width),
+        _ => whole(&capture.host, epoch, width),
+    };
     if let Some(headline) = headline {
         out.print(&format!("{separator}{headline}\n\n"))?;
     }
@@ -176,9 +183,9 @@ fn print(
         .iter()
         .zip(later.chain([&capture.epoch]))
     {
-        let report = whole(&capture.host, epoch, out.width());
+        let report = shown(epoch);
         let next = replaced(next.target.pid, &next.target.comm);
         out.print(&format!("{report}\n{next}\n\n"))?;
     }
-    out.print(&whole(&capture.host, &capture.epoch, out.width()))
+    out.print(&shown(&capture.epoch))
 }

@@ -6,13 +6,16 @@ use super::format::{BOLD, DIM, change, count, paint, signed_size, size, untruste
 use crate::timeline::{BridgePart, CgroupInfo, End, Epoch, MappingGroup, MappingKind};
 
 const NAME: usize = 22;
+const VALUE: usize = 9;
 /// Most characters of a name that the process chose.
 const TEXT: usize = 46;
+/// Characters of a name that are looked at.
+const MOST_NAME: usize = 4096;
 /// Groups of mappings that are shown.
 const GROUPS: usize = 5;
 
 /// Lines of an epoch whose process is still there; nothing for one that has ended.
-pub fn holdings(text: &mut String, epoch: &Epoch) {
+pub fn holdings(text: &mut String, epoch: &Epoch, width: usize) {
     let summary = &epoch.summary;
     if let Some(returned) = &summary.returned {
         let mut entry = |name: &str, bytes: i64, note: &str| {
@@ -51,7 +54,7 @@ pub fn holdings(text: &mut String, epoch: &Epoch) {
         bridge(text, &summary.bridge);
     }
     if let Some(groups) = &summary.mappings {
-        mappings(text, groups);
+        mappings(text, groups, width);
     }
     if let Some(info) = &summary.cgroup {
         cgroup(text, info);
@@ -59,12 +62,23 @@ pub fn holdings(text: &mut String, epoch: &Epoch) {
 }
 
 fn line(text: &mut String, name: &str, value: &str, note: &str) {
-    let line = format!("{name:<NAME$}{value:>9}");
+    let line = format!("{name:<NAME$}{value:>VALUE$}");
     let _ = if note.is_empty() {
         writeln!(text, "{line}")
     } else {
         writeln!(text, "{line}  {}", paint(DIM, note))
     };
+}
+
+/// The end of a path says more than its beginning.
+fn tail(name: &str, room: usize) -> String {
+    let shown = untrusted(name, MOST_NAME);
+    let length = shown.chars().count();
+    if length <= room {
+        return shown;
+    }
+    let skipped = shown.chars().skip(length - room.saturating_sub(1));
+    std::iter::once('…').chain(skipped).collect()
 }
 
 fn headline(text: &mut String, title: &str) {
@@ -103,7 +117,7 @@ fn bridge(text: &mut String, parts: &[BridgePart]) {
     }
 }
 
-fn mappings(text: &mut String, groups: &[MappingGroup]) {
+fn mappings(text: &mut String, groups: &[MappingGroup], width: usize) {
     let shown = |group: &&MappingGroup| group.rss_bytes > 0;
     if !groups.iter().any(|group| shown(&group)) {
         return;
@@ -126,11 +140,9 @@ fn mappings(text: &mut String, groups: &[MappingGroup]) {
         let is_named =
             !group.name.is_empty() && !matches!(group.kind, MappingKind::Heap | MappingKind::Stack);
         if is_named {
-            let _ = write!(
-                note,
-                "  {}",
-                untrusted(&group.name, TEXT.saturating_sub(note.len()))
-            );
+            let taken = NAME + VALUE + 4 + note.len();
+            let room = width.clamp(80, 160).saturating_sub(taken);
+            let _ = write!(note, "  {}", tail(&group.name, room));
         }
         line(text, kind, &size(group.rss_bytes), &note);
     }
@@ -165,7 +177,7 @@ fn cgroup(text: &mut String, info: &CgroupInfo) {
     entry(
         "working set",
         end.working_set_bytes,
-        "usage less inactive file pages, as Kubernetes reckons it",
+        "usage less inactive file: as Kubernetes reckons",
     );
     entry(
         "inactive file",

@@ -32,7 +32,7 @@ pub fn table(host: &HostInfo, epoch: &Epoch, width: usize) -> String {
     text.push('\n');
     balance(&mut text, epoch, width);
     notes(&mut text, epoch, width);
-    holdings(&mut text, epoch);
+    holdings(&mut text, epoch, width);
     if let Some(stats) = &epoch.capture.self_stats {
         self_stats(&mut text, stats);
     }
