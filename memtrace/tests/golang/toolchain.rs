@@ -26,7 +26,18 @@ impl Form {
     /// Such as `_pie_s`.
     pub fn suffix(self) -> String {
         let pie = if self.pie { "_pie" } else { "" };
-        format!("{pie}{}", self.flags.replace('-', "_"))
+        let flags = self.flags.replace(['-', '=', ' '], "_");
+        format!("{pie}{flags}")
+    }
+
+    /// Whether C's linker links it, with C code: it puts things elsewhere than Go's.
+    pub fn has_c(self) -> bool {
+        self.flags.contains("external")
+    }
+
+    /// Whether it has no symbols.
+    pub fn is_stripped(self) -> bool {
+        self.flags.ends_with("-s")
     }
 }
 
@@ -98,7 +109,7 @@ impl Toolchain {
             .env("GO111MODULE", "off")
             .env("GOPROXY", "off")
             .env("GOTOOLCHAIN", "local")
-            .env("CGO_ENABLED", "0");
+            .env("CGO_ENABLED", if form.has_c() { "1" } else { "0" });
         let output = command.output().unwrap();
         assert!(
             output.status.success(),

@@ -11,6 +11,9 @@ use super::{
 const MOST: u64 = 1 << 28;
 /// Most functions: large programs have some hundred thousand.
 const MOST_FUNCTIONS: u64 = 1 << 22;
+/// Most bytes that are searched for it, and most places where it may be.
+const MOST_SEARCHED: u64 = 1 << 29;
+const MOST_BEGINNINGS: usize = 16;
 /// The names under which linkers file it; the latter in position-independent programs.
 const SECTIONS: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
 
@@ -103,16 +106,27 @@ pub fn functions<const N: usize>(
 const BROKEN: &str = "its table of functions is broken";
 
 impl Table {
+    /// By its section, else by its beginning: the system's linker files it under other data.
     fn find(elf: &mut Elf) -> Result<Self, String> {
-        let section = SECTIONS
-            .iter()
-            .find_map(|name| elf.section(name))
-            .ok_or("it is stripped of its symbols, and has no table of functions")?;
-        if section.size > MOST {
+        if let Some(section) = SECTIONS.iter().find_map(|name| elf.section(name)) {
+            return Self::read(elf, section.address, section.offset, section.size);
+        }
+        let mut why = "it is stripped of its symbols, and has no table of functions".to_owned();
+        for (address, offset, size) in beginnings(elf)? {
+            match Self::read(elf, address, offset, size) {
+                Ok(table) => return Ok(table),
+                Err(error) => why = error,
+            }
+        }
+        Err(why)
+    }
+
+    fn read(elf: &mut Elf, address: u64, offset: u64, size: u64) -> Result<Self, String> {
+        if size > MOST || offset.checked_add(MOST).is_none() {
             return Err("its table of functions is larger than any that is known".into());
         }
         let mut header = [0; 72];
-        elf.read(section.offset, &mut header)?;
+        elf.read(offset, &mut header)?;
         let word = |index: usize| {
             let bytes = header.get(8 * index..).and_then(|rest| rest.first_chunk());
             bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
@@ -122,12 +136,12 @@ impl Table {
         };
         let count = word(1);
         let mut table = Self {
-            address: section.address,
-            offset: section.offset,
-            size: section.size,
+            address,
+            offset,
+            size,
             count,
             text: 0,
-            names: (0, section.size),
+            names: (0, size),
             names_from: 0,
             list: 16,
             described_from: 0,
@@ -150,7 +164,9 @@ impl Table {
                 table.list = word(8);
                 table.described_from = word(8);
                 table.width = 4;
-                table.text = table.text(elf, word(3))?;
+                // It may be left to a relocation.
+                let stored = elf.pointer(address.saturating_add(24)).unwrap_or(word(3));
+                table.text = table.text(elf, stored)?;
             }
             other => {
                 return Err(format!(
@@ -165,7 +181,6 @@ impl Table {
             || end.is_none_or(|end| end > table.size)
             || table.names.0 > table.size
             || table.names.1 > table.size
-            || table.offset.checked_add(MOST).is_none()
         {
             return Err(BROKEN.into());
         }
@@ -189,6 +204,42 @@ impl Table {
         }
         Ok(text)
     }
+}
+
+/// Where such a table may begin: address, offset in the file, and bytes to the end of what is mapped.
+fn beginnings(elf: &mut Elf) -> Result<Vec<(u64, u64, u64)>, String> {
+    let mut found = Vec::new();
+    // With the code, where the linker keeps all that is not written in one part.
+    let parts = elf.segments.clone();
+    let bytes = parts.iter().map(|part| part.file_size);
+    if bytes.fold(0, u64::saturating_add) > MOST_SEARCHED {
+        return Err("it has more data than memtrace searches for a table of functions".into());
+    }
+    for part in parts {
+        // Addresses are multiples of 8 at the least, and so are the offsets.
+        let skipped = part.offset.next_multiple_of(8) - part.offset;
+        let Some(size) = part.file_size.checked_sub(skipped) else {
+            continue;
+        };
+        elf.search(part.offset + skipped, size, 8, |at, piece| {
+            for (index, word) in (0..).zip(piece.as_chunks::<8>().0) {
+                if matches!(
+                    word,
+                    [0xfb | 0xfa | 0xf0 | 0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8]
+                ) {
+                    let into = at + 8 * index;
+                    let left = (size - into).min(MOST);
+                    let address = part.address.wrapping_add(skipped).wrapping_add(into);
+                    found.push((address, part.offset + skipped + into, left));
+                }
+            }
+            if found.len() > MOST_BEGINNINGS {
+                return Err("it has too many tables of functions".into());
+            }
+            Ok(())
+        })?;
+    }
+    Ok(found)
 }
 
 /// The address of `runtime.firstmoduledata`: it begins with that of the table.

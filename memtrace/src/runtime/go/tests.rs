@@ -223,6 +223,19 @@ fn a_stripped_program_says_it_in_its_code() {
 }
 
 #[test]
+fn the_table_of_functions_is_found_without_its_section() {
+    let mut file = stripped("go1.24.4", |address| address).build();
+    let name = memchr::memmem::find(&file, b".gopclntab").unwrap();
+    file[name + 1] = b'x';
+    let reader = Reader::find(&at(file.clone())).unwrap();
+    assert_eq!(reader.read(&memory(0, 272)).unwrap(), expected());
+    // Nor without any sections.
+    file[60] = 0;
+    let reader = Reader::find(&at(file)).unwrap();
+    assert_eq!(reader.source(), "the table for go1.24, pclntab");
+}
+
+#[test]
 fn code_that_does_not_agree_says_nothing() {
     // Another version's offsets.
     let error = find(stripped("go1.19.1", |address| address)).unwrap_err();
