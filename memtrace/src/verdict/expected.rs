@@ -1,6 +1,10 @@
 //! What a runtime is expected to do, against what was seen.
 
-use super::{candidate::quoted, case::Matter, checks::Checks};
+use super::{case::Matter, checks::Checks};
+use crate::view::format::untrusted;
+
+/// Most characters of a reason.
+const SENTENCE: usize = 200;
 
 /// Notes whether an advice that was seen is one that this program is expected to use.
 /// `seen` is how much of it was asked for, as it is printed.
@@ -15,7 +19,7 @@ pub fn note(matter: &Matter<'_>, advice: &str, seen: Option<&str>, checks: &mut 
             let seen = seen.map(|bytes| format!("; {bytes} of it was seen"));
             checks.holds(format!(
                 "{advice} is what to expect here: {}{}",
-                unquoted(&way.why),
+                sentence(&way.why),
                 seen.unwrap_or_default()
             ));
         }
@@ -28,6 +32,7 @@ pub fn note(matter: &Matter<'_>, advice: &str, seen: Option<&str>, checks: &mut 
     }
 }
 
-fn unquoted(text: &str) -> String {
-    quoted(text).trim_matches('"').to_owned()
+/// A sentence of memtrace's own, which has come by a file.
+fn sentence(text: &str) -> String {
+    untrusted(text, SENTENCE)
 }
