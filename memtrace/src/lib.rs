@@ -1,9 +1,10 @@
 //! memtrace: where did the memory go?
 //!
 //! Accounts for every byte of a running process's RSS change, by cause, from outside. Data flows one way: [`probe`] (the
-//! kernel side's counters) → [`ledger`] (what moved, adding up) → [`timeline`] (over time) → [`view`] and [`export`].
-//! [`target`] and [`sample`] are the process and what `/proc` says of it, in the files that [`proc`] reads; [`doctor`] is what
-//! this host allows; [`cli`] puts all of it together.
+//! kernel side's counters) → [`ledger`] (what moved, adding up) → [`timeline`] (over time) → [`verdict`] (what it means, of a
+//! capture alone) → [`view`] and [`export`]. [`target`] and [`sample`] are the process and what `/proc` says of it, in the files
+//! that [`proc`] reads; [`runtime`] is what runs in it, and Go's own figures; [`doctor`] is what this host allows; [`cli`] puts
+//! all of it together.
 
 pub mod cli;
 pub mod doctor;
