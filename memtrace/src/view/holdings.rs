@@ -104,7 +104,7 @@ fn bridge(text: &mut String, parts: &[BridgePart]) {
             "shmem" => ("shared memory", ""),
             "rest" => (
                 "rest",
-                "counted by Go and never touched (-), or not explained (+)",
+                "counted and never touched (-); resident beyond that (+)",
             ),
             other => (other, ""),
         };

@@ -6,7 +6,7 @@ use anstyle::Style;
 
 use super::format::{BAD, BOLD, DIM, GOOD, WARN, paint, untrusted};
 use crate::{
-    timeline::{Evidence, Finding, Level, Suggestion, Verdict},
+    timeline::{Evidence, Finding, Level, Missing, Suggestion, Verdict},
     verdict::show,
 };
 
@@ -51,16 +51,24 @@ pub fn verdict(verdict: &Verdict, width: usize) -> String {
     }
     if !verdict.missing.is_empty() {
         let _ = writeln!(text, "\n{}", paint(BOLD, "not known"));
-        for missing in verdict.missing.iter().take(ALSO) {
-            item(
-                &mut text,
-                &format!("{}: {}", missing.what, missing.why),
-                width,
-            );
+        for (what, why) in by_reason(&verdict.missing).iter().take(ALSO) {
+            item(&mut text, &format!("{}: {why}", what.join(", ")), width);
         }
     }
     confidence(&mut text, verdict, width);
     text
+}
+
+/// What is missing for one reason is said with it once.
+fn by_reason(missing: &[Missing]) -> Vec<(Vec<&str>, &str)> {
+    let mut reasons: Vec<(Vec<&str>, &str)> = Vec::new();
+    for Missing { what, why } in missing {
+        match reasons.iter_mut().find(|(_, reason)| reason == why) {
+            Some((whats, _)) => whats.push(what),
+            None => reasons.push((vec![what], why)),
+        }
+    }
+    reasons
 }
 
 /// Numbers, one a line, in two columns.

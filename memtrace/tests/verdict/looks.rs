@@ -1,6 +1,10 @@
 //! What a person sees.
 
-use memtrace::{ledger::Cause, timeline::MappingKind, view};
+use memtrace::{
+    ledger::Cause,
+    timeline::{MappingKind, Missing},
+    view,
+};
 
 use crate::scene::Scene;
 
@@ -109,4 +113,20 @@ fn the_styles_are_memtraces_own() {
         "{left:?}"
     );
     assert_eq!(text.matches('\u{1b}').count() % 2, 0, "each style is ended");
+}
+
+#[test]
+fn what_is_missing_for_one_reason_is_said_with_it_once() {
+    let mut verdict = article().judge();
+    verdict.missing = [
+        ("mmap", "no tracefs"),
+        ("go", "stripped"),
+        ("brk", "no tracefs"),
+    ]
+    .map(|(what, why)| Missing::new(what, why))
+    .to_vec();
+    let text = view::verdict(&verdict, 80);
+    let plain = anstream::adapter::strip_str(&text).to_string();
+    let shown = "\nnot known\n  - mmap, brk: no tracefs\n  - go: stripped\n\n";
+    assert!(plain.contains(shown), "{plain}");
 }
