@@ -147,6 +147,12 @@ pub const APART: Limit = Limit::new(
     10,
     Unit::Percent,
 );
+/// `cgroup-scaling`: of a cgroup of which the process is hardly a part, it says nothing.
+pub const PART: Limit = Limit::new(
+    "smallest part of the cgroup's usage that RSS of this process is",
+    10,
+    Unit::Percent,
+);
 /// The ledger's difference from the kernel's figure that no longer casts doubt.
 pub const UNEXPLAINED: Limit = Limit::new(
     "unexplained bytes that cast no doubt, of the highest RSS",

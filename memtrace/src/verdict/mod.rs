@@ -63,6 +63,12 @@ use crate::{
 const ALSO: usize = 6;
 /// Most lines of what is missing.
 const MISSING: usize = 12;
+/// What cgroup v1 does not have, and no rule uses.
+const UNASKED: [&str; 3] = [
+    "cgroup.pglazyfree",
+    "cgroup.pglazyfreed",
+    "cgroup.high_bytes",
+];
 /// Characters of a reason that came from the capture.
 const REASON: usize = 300;
 
@@ -189,7 +195,9 @@ fn missing_of(matter: &Matter<'_>) -> Vec<Missing> {
         .summary
         .cgroup
         .iter()
-        .flat_map(|cgroup| &cgroup.missing);
+        .flat_map(|cgroup| &cgroup.missing)
+        // No rule asks for these: they make nothing surer.
+        .filter(|item| !UNASKED.contains(&item.what.as_str()));
     for item in of_runtime.chain(of_cgroup).take(MISSING) {
         missing.push(Missing::new(
             untrusted(&item.what, 60),

@@ -6,7 +6,7 @@ use crate::{
         candidate::Candidate,
         case::{Field, Matter, share},
         evidence::Figure,
-        limits::{APART, NOISE},
+        limits::{APART, NOISE, PART},
     },
 };
 
@@ -18,7 +18,11 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
         figures.working_set_bytes?,
     )?;
     let apart = usage.value.checked_sub(working.value)?;
-    if apart < NOISE.value || share(apart, usage.value) < APART.value {
+    let resident = matter.now(Field::Rss);
+    if apart < NOISE.value
+        || share(apart, usage.value) < APART.value
+        || share(resident.value, usage.value) < PART.value
+    {
         return None;
     }
     let mut candidate = Candidate::beside("cgroup-scaling");
@@ -26,7 +30,7 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
     let used = facts.is("the cgroup's usage", Unit::Bytes, &usage)?;
     let counted = facts.is("its working set", Unit::Bytes, &working)?;
     let less = facts.less("usage less working set", Unit::Bytes, &usage, &working)?;
-    let rss = facts.is("RSS of this process", Unit::Bytes, &matter.now(Field::Rss))?;
+    let rss = facts.is("RSS of this process", Unit::Bytes, &resident)?;
     candidate.title = format!("Kubernetes counts {counted}, not the {used} of the cgroup's usage");
     let mut text = format!(
         "Kubernetes scales and evicts by the working set: usage less inactive file pages, which are {less} here. RSS of this process is {rss}."

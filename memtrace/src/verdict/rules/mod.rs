@@ -145,6 +145,6 @@ pub const RULES: &[Rule] = &[
         "cgroup-scaling",
         cgroup_scaling,
         "What an autoscaler counts is not what RSS shows",
-        [NOISE, APART]
+        [NOISE, APART, PART]
     ),
 ];
