@@ -491,6 +491,30 @@ fn the_demo_shows_the_articles_case() {
     let mib = |value: &Value| value.as_i64().unwrap() >> 20;
     assert!(mib(&capture["summary"]["rss_end_bytes"]) >= 200);
     assert!(mib(&capture["summary"]["lazyfree_bytes"]) >= 199);
+    let stored = capture["verdict"].clone();
+    assert_eq!(stored["id"], "lazy-free");
+    // While it went on, no ticks were kept; of the file, all are there.
+    let capture = memtrace::timeline::read(&output.stdout[..]).unwrap();
+    let judged = memtrace::verdict::judge_epoch(&capture.host, &capture.epoch);
+    assert_eq!(serde_json::to_value(&judged).unwrap(), stored);
+    let not_found = memtrace::verdict::not_found(&judged, &capture.epoch);
+    assert!(not_found.is_empty(), "{not_found:?}");
+}
+
+#[test]
+fn an_answer_is_an_exit_code_where_the_command_itself_is_content() {
+    if needs_root() {
+        return;
+    }
+    let sleeps = |code: &str, rule: &str| {
+        let script = format!("sleep 0.3; exit {code}");
+        let arguments = ["--quiet", "--fail-on", rule, "--", "sh", "-c", &script];
+        run(&arguments).status.code()
+    };
+    let every = "idle,startup,inconclusive,growing";
+    assert_eq!(sleeps("0", every), Some(4));
+    assert_eq!(sleeps("0", "swapped"), Some(0));
+    assert_eq!(sleeps("7", every), Some(7));
 }
 
 #[test]

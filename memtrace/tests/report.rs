@@ -635,3 +635,32 @@ proptest! {
     reason = "the fuzz targets' questions; here only one is asked"
 )]
 mod fuzz;
+
+#[test]
+fn an_answer_may_be_an_exit_code() {
+    let file = seed("lazy-free.json");
+    let file = file.to_str().unwrap();
+    let output = report(&["--fail-on", "growing,lazy-free", file]);
+    assert_eq!(output.status.code(), Some(4));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("--fail-on lazy-free: it was found in"),
+        "{said}"
+    );
+    assert!(text(&output.stdout).contains("Not a leak"));
+    let output = report(&["--fail-on", "growing", file]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(text(&output.stderr), "");
+    let output = report(&["--fail-on", "leaking", file]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("possible values: lazy-free"));
+}
+
+#[test]
+fn the_answer_may_be_had_alone() {
+    let file = seed("lazy-free.json");
+    let whole = text(&report(&[file.to_str().unwrap()]).stdout);
+    let answer = text(&report(&["--answer", file.to_str().unwrap()]).stdout);
+    assert!(answer.starts_with("Not a leak"), "{answer}");
+    assert!(whole.ends_with(&answer) && whole.len() > answer.len());
+}
