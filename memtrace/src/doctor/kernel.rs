@@ -31,6 +31,7 @@ pub(super) fn checks(facts: &Facts, trials: &Trials) -> Vec<Check> {
         jit(facts),
         statistics(facts),
         perf(facts, trials, capabilities),
+        ptrace(facts, capabilities),
         ftrace(facts),
     ]
 }
@@ -212,6 +213,37 @@ fn perf(facts: &Facts, trials: &Trials, capabilities: Capabilities) -> Check {
             }
         },
     )
+}
+
+/// Reading another process's memory is what a debugger does; Yama, where it is, restricts that.
+fn ptrace(facts: &Facts, capabilities: Capabilities) -> Check {
+    const COST: &str = "the figures of Go's heap";
+    let check = check("ptrace_scope", "ptrace_scope");
+    if facts
+        .files
+        .read(&format!("{SYSCTL}/kernel/yama/ptrace_scope"))
+        == Text::Absent
+    {
+        return check
+            .info("no Yama is seen, which would forbid to read memory of one's own processes");
+    }
+    sysctl(facts, check, "kernel/yama/ptrace_scope", |check, value| {
+        match value {
+            "0" => check.ok("0: memory of one's own processes may be read"),
+            "3" => check
+                .limited("3: no process's memory may be read, until the next boot")
+                .costs(COST),
+            _ if capabilities.has_ptrace() => {
+                check.ok(format!("{value}; CAP_SYS_PTRACE stands above it"))
+            }
+            _ => check
+                .limited(format!(
+                    "{value}: of processes that memtrace did not start, memory may not be read without CAP_SYS_PTRACE"
+                ))
+                .costs(COST)
+                .advise("sudo memtrace …"),
+        }
+    })
 }
 
 fn ftrace(facts: &Facts) -> Check {

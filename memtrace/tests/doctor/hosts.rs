@@ -622,6 +622,28 @@ fn sysctls_that_cost_something_say_what_to_type() {
 }
 
 #[test]
+fn who_may_read_memory_is_shown_with_what_it_costs() {
+    let host = Host::new();
+    assert_eq!(state(&host.examine(), "ptrace_scope"), State::Info);
+    let path = "/proc/sys/kernel/yama/ptrace_scope";
+    for (value, with, without) in [
+        ("0\n", State::Ok, State::Ok),
+        ("1\n", State::Ok, State::Limited),
+        ("2\n", State::Ok, State::Limited),
+        ("3\n", State::Limited, State::Limited),
+    ] {
+        host.write(path, value);
+        host.status(ALL, ALL, 0);
+        assert_eq!(state(&host.examine(), "ptrace_scope"), with, "{value}");
+        host.status(BPF | PERFMON, ALL, 0);
+        let report = host.examine();
+        assert_eq!(state(&report, "ptrace_scope"), without, "{value}");
+        let cost = check(&report, "ptrace_scope").cost.as_deref();
+        assert_eq!(cost.is_some(), without == State::Limited, "{value}");
+    }
+}
+
+#[test]
 fn memory_settings_are_shown_as_the_kernel_has_them() {
     let host = Host::new();
     let thp = "/sys/kernel/mm/transparent_hugepage";
