@@ -84,6 +84,29 @@ impl Cause {
             Self::OtherProcess => "other_process",
         }
     }
+
+    /// What the process does itself, as against what the kernel and other tasks do to it.
+    #[must_use]
+    pub const fn is_own(self) -> bool {
+        match self {
+            Self::Fault
+            | Self::Mmap
+            | Self::Munmap
+            | Self::Mremap
+            | Self::Brk
+            | Self::Madvise
+            | Self::ProcessMadvise
+            | Self::IoUring
+            | Self::OtherSyscall => true,
+            Self::Exec
+            | Self::Exit
+            | Self::Reclaim
+            | Self::Khugepaged
+            | Self::Ksm
+            | Self::OomReaper
+            | Self::OtherProcess => false,
+        }
+    }
 }
 
 /// The system calls behind a row.

@@ -73,25 +73,8 @@ impl Returning {
 }
 
 /// Whether it is a call by which a process gives memory back. [`Cause::OtherSyscall`] has `shmdt`, and `fallocate` that punches holes.
-const fn is_own_call(cause: Cause) -> bool {
-    match cause {
-        Cause::Mmap
-        | Cause::Munmap
-        | Cause::Mremap
-        | Cause::Brk
-        | Cause::Madvise
-        | Cause::ProcessMadvise
-        | Cause::IoUring
-        | Cause::OtherSyscall => true,
-        Cause::Fault
-        | Cause::Exec
-        | Cause::Exit
-        | Cause::Reclaim
-        | Cause::Khugepaged
-        | Cause::Ksm
-        | Cause::OomReaper
-        | Cause::OtherProcess => false,
-    }
+fn is_own_call(cause: Cause) -> bool {
+    cause.is_own() && cause != Cause::Fault
 }
 
 /// `None` where calls were not seen: without a call that moves RSS there is no row that would tell.

@@ -263,7 +263,7 @@ impl Asked {
             if gives_back(cause.cause, cause.advice.as_deref()) {
                 self.calls = self.calls.saturating_add(cause.calls.unwrap_or(0));
             }
-            if is_own(cause.cause) && moved < 0 {
+            if cause.cause.is_own() && moved < 0 {
                 self.fallen = self.fallen.saturating_sub(moved);
             }
         }
@@ -289,29 +289,6 @@ pub fn gives_back(cause: Cause, advice: Option<&str>) -> bool {
             Some("MADV_DONTNEED" | "MADV_DONTNEED_LOCKED" | "MADV_FREE" | "MADV_REMOVE")
         ),
         _ => false,
-    }
-}
-
-/// What the process does itself, as against what the kernel and other tasks do to it.
-#[must_use]
-pub const fn is_own(cause: Cause) -> bool {
-    match cause {
-        Cause::Fault
-        | Cause::Mmap
-        | Cause::Munmap
-        | Cause::Mremap
-        | Cause::Brk
-        | Cause::Madvise
-        | Cause::ProcessMadvise
-        | Cause::IoUring
-        | Cause::OtherSyscall => true,
-        Cause::Exec
-        | Cause::Exit
-        | Cause::Reclaim
-        | Cause::Khugepaged
-        | Cause::Ksm
-        | Cause::OomReaper
-        | Cause::OtherProcess => false,
     }
 }
 

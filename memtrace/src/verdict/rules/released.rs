@@ -8,12 +8,11 @@ use crate::{
         evidence::Facts,
         limits::{FALL, MOSTLY},
         rules::churn,
-        trend::is_own,
     },
 };
 
 pub fn own(row: &CauseRow) -> bool {
-    is_own(row.cause)
+    row.cause.is_own()
 }
 
 pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
