@@ -83,11 +83,15 @@ fn lazily_freed() -> Outcome {
     let gone = lazy - sampler.smaps().unwrap().lazy_free;
     assert!(gone > 0, "nothing was reclaimed");
     if cgroup.is_unified() {
+        // Of a count, as it was to be.
+        let kept = kept_by_cpus();
+        let is = |count: u64, expected: u64| count <= expected && count + kept >= expected;
         let counted = near(&mut figures, |now| {
-            now.pglazyfreed == begin.pglazyfreed.map(|pages| pages + gone / page)
+            let since = now.pglazyfreed.unwrap() - begin.pglazyfreed.unwrap();
+            is(since, gone / page)
         });
         let advised = counted.pglazyfree.unwrap() - begin.pglazyfree.unwrap();
-        assert_eq!(advised, PAGES, "{counted:?}");
+        assert!(is(advised, PAGES), "{counted:?}");
     } else {
         let after = figures.figures();
         assert_eq!((after.pglazyfree, after.pglazyfreed), (None, None));
@@ -95,6 +99,20 @@ fn lazily_freed() -> Outcome {
     assert_eq!(figures.figures().oom_kills, Some(0));
     assert!(figures.figures().limit_hits.is_some());
     Ok(())
+}
+
+/// What CPUs keep of a count to themselves, and never bring together: before 5.13 up to 32 pages each (`MEMCG_CHARGE_BATCH`, in
+/// `__count_memcg_events` of mm/memcontrol.c).
+fn kept_by_cpus() -> u64 {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split('.').map(|part| part.parse::<u32>().ok());
+    let version = (numbers.next().flatten(), numbers.next().flatten());
+    let cpus = std::thread::available_parallelism().unwrap().get() as u64;
+    if version < (Some(5), Some(13)) {
+        32 * cpus
+    } else {
+        0
+    }
 }
 
 /// Waits until the figures are so: the kernel brings them together every few seconds at the latest.
