@@ -14,9 +14,9 @@ use crate::{
 };
 
 /// How long each fuzz target runs here: long enough to see that it does, and the seeds hold.
-const FUZZ_SECONDS: u64 = 1;
+const FUZZ_SECONDS: u64 = 2;
 /// Long enough for each of the soak's scenes to have its turn.
-const SOAK: Duration = Duration::from_secs(40);
+const SOAK: Duration = Duration::from_secs(60);
 
 /// Runs the steps in order, each under a headline and with its time, up to the first that fails.
 pub fn run() -> Result<ExitCode> {
@@ -45,7 +45,7 @@ pub fn run() -> Result<ExitCode> {
         run_command(&mut format)?;
         fuzz::run(&[], FUZZ_SECONDS)
     })?;
-    step("a short soak", || soak::step(SOAK))?;
+    step("a soak of a minute", || soak::step(SOAK))?;
     step("a short benchmark", bench::step)?;
     step("Go toolchains", || golang::run(&golang::Options::default()))?;
     step("the verdict suite", verdicts::step)?;
