@@ -1,7 +1,12 @@
 //! The journal of the capture that goes on: made of what the trace knows, written as soon as it has happened.
 
+use std::io;
+
 use crate::{
-    export::{file::FileError, journal::JournalFile},
+    export::{
+        file::FileError,
+        journal::{JournalFile, Snapshot},
+    },
     ledger::Errno,
     timeline::{Account, HostInfo, Journal, Known, TakenBack, Tick},
 };
@@ -12,7 +17,6 @@ pub struct Writing<'a> {
     file: &'a mut JournalFile,
     /// Why there is no more of it.
     stopped: Option<FileError>,
-    failed: Failed,
     /// What was written of the hooks last: why no call can have been seen.
     pub(super) blind: Option<&'static str>,
 }
@@ -31,7 +35,6 @@ impl<'a> Writing<'a> {
             lines,
             file,
             stopped,
-            failed: Failed::default(),
             blind,
         }
     }
@@ -41,13 +44,13 @@ impl<'a> Writing<'a> {
         self.stopped.is_some()
     }
 
-    /// Failed calls by errno; `walk` looks for them where more calls have `failed` than last time.
-    pub fn errnos<E>(
-        &mut self,
-        failed: u64,
-        walk: impl FnOnce() -> Result<Vec<Errno>, E>,
-    ) -> Result<&[Errno], E> {
-        self.failed.errnos(failed, walk)
+    /// What was written so far, for a reader of its own.
+    ///
+    /// # Errors
+    ///
+    /// Where the file cannot be opened once more.
+    pub fn snapshot(&self) -> io::Result<Snapshot> {
+        self.file.snapshot()
     }
 
     /// Notes a tick.
@@ -59,7 +62,6 @@ impl<'a> Writing<'a> {
 
     /// Notes the end of an epoch, and the beginning of the next one.
     pub fn ended(&mut self, ended: &Account, taken: Option<TakenBack>, next: Option<&Account>) {
-        self.failed = Failed::default();
         if self.stopped.is_none() {
             self.stopped = self.file.append(self.lines.ended(ended, taken, next)).err();
         }
@@ -74,14 +76,15 @@ impl<'a> Writing<'a> {
 /// Errnos are in a map that must be walked, which is done where calls have failed, and once more: the kernel side counts the
 /// call first, and its errno afterwards.
 #[derive(Default)]
-struct Failed {
+pub struct Failed {
     calls: u64,
     again: bool,
     errnos: Vec<Errno>,
 }
 
 impl Failed {
-    fn errnos<E>(
+    /// Failed calls by errno; `walk` looks for them where more `calls` have failed than last time.
+    pub fn errnos<E>(
         &mut self,
         calls: u64,
         walk: impl FnOnce() -> Result<Vec<Errno>, E>,

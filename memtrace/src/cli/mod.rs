@@ -6,11 +6,13 @@ mod demo;
 mod doctor;
 mod explain;
 mod fail_on;
+mod feed;
 mod journal;
 mod output;
 mod privileges;
 mod report;
 mod trace;
+mod views;
 
 use std::process::ExitCode;
 

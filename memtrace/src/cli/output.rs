@@ -11,7 +11,12 @@ pub struct Out {
     stream: AutoStream<Box<dyn Write>>,
     width: usize,
     closed: bool,
+    /// What is kept back while a view has the terminal, and how many bytes of it were left out.
+    held: Option<(String, usize)>,
 }
+
+/// Most bytes that are kept back: a process may replace its program any number of times.
+const MOST_HELD: usize = 1 << 20;
 
 impl Out {
     /// Results go to standard output; to standard error where standard output carries the capture itself.
@@ -34,7 +39,41 @@ impl Out {
             stream: AutoStream::new(raw, choice),
             width: width(terminal),
             closed: false,
+            held: None,
         }
+    }
+
+    /// Keeps what is printed back until [`Self::release`]: a view has the terminal.
+    pub fn hold(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    /// Prints what was kept back: the newest of it.
+    pub fn release(&mut self) {
+        if let Some((text, left_out)) = self.held.take() {
+            if left_out > 0 {
+                self.line(&format!(
+                    "({left_out} bytes of earlier reports are left out)"
+                ));
+            }
+            self.line(text.trim_matches('\n'));
+        }
+    }
+
+    fn keep_back(&mut self, text: &str) -> bool {
+        let Some((held, left_out)) = &mut self.held else {
+            return false;
+        };
+        held.push_str(text);
+        if held.len() > MOST_HELD {
+            let mut cut = held.len() - MOST_HELD / 2;
+            while !held.is_char_boundary(cut) {
+                cut += 1;
+            }
+            *left_out += cut;
+            held.drain(..cut);
+        }
+        true
     }
 
     /// Columns to use.
@@ -51,7 +90,7 @@ impl Out {
 
     /// Prints a line.
     pub fn line(&mut self, text: &str) {
-        if self.closed {
+        if self.closed || self.keep_back(&format!("{text}\n")) {
             return;
         }
         let written = writeln!(self.stream, "{text}").and_then(|()| self.stream.flush());
@@ -66,7 +105,7 @@ impl Out {
     ///
     /// Where the text cannot be written for any other reason.
     pub fn print(&mut self, text: &str) -> io::Result<()> {
-        if self.closed {
+        if self.closed || self.keep_back(text) {
             return Ok(());
         }
         let written = self.stream.write_all(text.as_bytes());
@@ -77,6 +116,13 @@ impl Out {
             }
             other => other,
         }
+    }
+}
+
+/// Nothing that was kept back is lost, however a view ends.
+impl Drop for Out {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 

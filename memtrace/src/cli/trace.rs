@@ -17,6 +17,7 @@ use clap::{CommandFactory, error::ErrorKind};
 use tokio::{
     io::unix::AsyncFd,
     signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc::UnboundedReceiver,
     time::{Instant, MissedTickBehavior, interval_at, sleep_until},
 };
 
@@ -24,8 +25,10 @@ use super::{
     args::{Cli, Options, TraceArgs, WantedMode},
     capture::{Beside, Capturing, Ended, Subject},
     exit,
+    feed::Command,
     output::{self, Out},
     privileges,
+    views::Views,
 };
 use crate::{
     export::{
@@ -68,7 +71,8 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
     privilege::claim();
     let target = Target::find(pid)?;
     privileges::check(&format!("memtrace --pid {pid}"))?;
-    let mut sink = Sink::open(options)?;
+    let views = Views::open(options)?;
+    let mut sink = Sink::open(options, &views)?;
     let mut out = Out::new(options.color, sink.is_stdout());
     let mut session = Session::attach(&probe_options(pid, options, false))?;
     let sampler = Sampler::open(pid);
@@ -91,7 +95,8 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
                 },
                 &mut out,
                 options,
-                sink.journal(),
+                &mut sink,
+                views,
                 &mut until,
             )
             .await
@@ -106,7 +111,8 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
 /// Starts a program, and traces it from its first instruction. A `demo` ends once its workload stops itself.
 pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Result<ExitCode> {
     privileges::check_start()?;
-    let mut sink = Sink::open(options)?;
+    let views = Views::open(options)?;
+    let mut sink = Sink::open(options, &views)?;
     let mut out = Out::new(options.color, sink.is_stdout());
     let rights = if demo { Rights::Bare } else { Rights::Users };
     let held = Held::start(command, rights(invoker()))?;
@@ -147,7 +153,8 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
             },
             &mut out,
             options,
-            sink.journal(),
+            &mut sink,
+            views,
             &mut until,
         )
         .await
@@ -204,13 +211,18 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 /// Where the capture file goes, if anywhere, and its journal.
 pub(super) enum Sink {
     None,
+    /// For what the user of a view might want to save.
+    Spare(JournalFile),
     Stdout(JournalFile),
     File(Pending, JournalFile),
 }
 
 impl Sink {
-    fn open(options: &Options) -> anyhow::Result<Self> {
+    fn open(options: &Options, views: &Views) -> anyhow::Result<Self> {
         Ok(match options.json.as_deref() {
+            None if views.takes_terminal() => {
+                JournalFile::unnamed(invoker().as_ref()).map_or(Self::None, Self::Spare)
+            }
             None => Self::None,
             Some(path) if path == Path::new("-") => {
                 Self::Stdout(JournalFile::unnamed(invoker().as_ref())?)
@@ -229,7 +241,7 @@ impl Sink {
     const fn journal(&mut self) -> Option<&mut JournalFile> {
         match self {
             Self::None => None,
-            Self::Stdout(journal) | Self::File(_, journal) => Some(journal),
+            Self::Spare(journal) | Self::Stdout(journal) | Self::File(_, journal) => Some(journal),
         }
     }
 
@@ -248,7 +260,7 @@ impl Sink {
     /// Whether the capture could be written with the privileges of this moment.
     pub(super) fn can_finish(&mut self) -> bool {
         match self {
-            Self::None | Self::Stdout(_) => true,
+            Self::None | Self::Spare(_) | Self::Stdout(_) => true,
             // Who may give a file its name there may also remove its own journal.
             Self::File(pending, _) => pending.can_finish(),
         }
@@ -320,7 +332,8 @@ async fn capture(
     subject: Subject,
     out: &mut Out,
     options: &Options,
-    journal: Option<&mut JournalFile>,
+    sink: &mut Sink,
+    views: Views,
     until: &mut Until,
 ) -> anyhow::Result<(Ended, Option<i32>)> {
     give_memory_back();
@@ -339,10 +352,25 @@ async fn capture(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut grace = None;
     let mut signalled = None;
-    let mut capturing = Capturing::begin(session, subject, out, options, journal)?;
+    let spare = matches!(sink, Sink::Spare(_));
+    let lines = !options.quiet && !views.takes_terminal();
+    if views.takes_terminal() {
+        out.hold();
+    }
+    let mut capturing = Capturing::begin(session, subject, out, options, lines, sink.journal())?;
+    let mut asked = None;
+    let mut shown = None;
+    if views.wanted() {
+        let (viewer, commands) = capturing.watched()?;
+        asked = Some(commands);
+        shown = Some(views.show(&viewer)?);
+    }
     let end = loop {
         if capturing.journal_stopped() {
-            break End::Interrupted;
+            if !spare {
+                break End::Interrupted;
+            }
+            capturing.drop_journal();
         }
         tokio::select! {
             biased;
@@ -366,6 +394,20 @@ async fn capture(
             }
             () = at(deadline) => break End::Duration,
             () = flush(&mut log) => {}
+            command = command(&mut asked) => match command {
+                Command::Quit => break End::Signal,
+                Command::Interval(interval) => {
+                    capturing.set_interval(interval);
+                    ticks = interval_at(Instant::now() + interval, interval);
+                    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+                }
+                Command::Save(path) => {
+                    if capturing.epochs()? {
+                        break End::TargetExited;
+                    }
+                    capturing.save(path)?;
+                }
+            },
             _ = ticks.tick() => {
                 if capturing.epochs()? {
                     break End::TargetExited;
@@ -380,7 +422,23 @@ async fn capture(
             }
         }
     };
-    Ok((capturing.finish(end)?, signalled))
+    let ended = capturing.finish(end)?;
+    // The terminal is free again before anything is printed.
+    drop(shown);
+    out.release();
+    Ok((ended, signalled))
+}
+
+/// What a view asks for; without views, nothing ever is.
+async fn command(asked: &mut Option<UnboundedReceiver<Command>>) -> Command {
+    let next = match asked {
+        Some(asked) => asked.recv().await,
+        None => None,
+    };
+    match next {
+        Some(command) => command,
+        None => std::future::pending().await,
+    }
 }
 
 async fn at(moment: Option<Instant>) {
@@ -438,7 +496,7 @@ fn report(out: &Out, sink: Sink, ended: Ended) -> anyhow::Result<Outcome> {
         stopped,
     } = ended;
     match (sink, stopped) {
-        (Sink::None, _) => {}
+        (Sink::None | Sink::Spare(_), _) => {}
         (Sink::Stdout(journal), stopped) => {
             // Of a journal that could be written no further, nothing is left but what is written now.
             assemble(

@@ -197,6 +197,19 @@ impl JournalFile {
         &self.file
     }
 
+    /// What was written so far, for a reader that is not in the way of who goes on writing.
+    ///
+    /// # Errors
+    ///
+    /// Where its descriptor cannot be duplicated.
+    pub fn snapshot(&self) -> io::Result<Snapshot> {
+        Ok(Snapshot {
+            file: self.file.try_clone()?,
+            at: 0,
+            end: self.length,
+        })
+    }
+
     /// Gives it to somebody else.
     pub(super) fn give(&self, invoker: &Invoker) -> Result<(), FileError> {
         nix::unistd::fchown(&self.file, Some(invoker.uid), Some(invoker.gid))
@@ -231,6 +244,36 @@ impl Drop for JournalFile {
         if !self.has_ticks() {
             let _ = self.unlink();
         }
+    }
+}
+
+/// The first lines of a journal that may have more by now.
+#[derive(Debug)]
+pub struct Snapshot {
+    file: File,
+    at: u64,
+    end: u64,
+}
+
+impl io::Read for Snapshot {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let most = left.min(buffer.len());
+        let count = self.file.read_at(&mut buffer[..most], self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+impl io::Seek for Snapshot {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            io::SeekFrom::Start(at) => Some(at),
+            io::SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            io::SeekFrom::End(by) => self.end.checked_add_signed(by),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
     }
 }
 

@@ -6,8 +6,10 @@ mod assemble;
 mod bridge;
 mod capture;
 mod cgroup;
+mod history;
 mod holdings;
 mod journal;
+mod live;
 mod read;
 mod read_journal;
 mod recorder;
@@ -24,8 +26,10 @@ pub use capture::{
     TickCause,
 };
 pub use cgroup::{CgroupFigures, CgroupInfo};
+pub use history::{CauseName, History, Mark, MarkKind, Moved, Span};
 pub use holdings::{BridgePart, MappingGroup, MappingKind, Returned};
 pub use journal::{Journal, Known, TakenBack};
+pub use live::{Finished, Live, Own};
 pub use read::{Digest, Position, ReadError, load, read, read_closing};
 pub use read_journal::{Loaded, Unassembled};
 pub use recorder::{Final, Observed, Recorder};

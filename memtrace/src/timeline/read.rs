@@ -152,6 +152,14 @@ impl Digest for () {
     fn note(&mut self, _: &Tick) {}
 }
 
+/// Two are.
+impl<A: Digest, B: Digest> Digest for (A, B) {
+    fn note(&mut self, tick: &Tick) {
+        self.0.note(tick);
+        self.1.note(tick);
+    }
+}
+
 /// Reads a capture, or a journal as at its last whole line.
 ///
 /// # Errors

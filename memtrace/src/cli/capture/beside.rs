@@ -135,6 +135,16 @@ impl Beside {
         self.cgroup.as_mut().ok()?.at_tick(now)
     }
 
+    /// What a summary says of the cgroup while the capture goes on; `figures` are those of the last tick, where it read any.
+    pub fn cgroup_so_far(&self, summary: &mut Summary, figures: Option<CgroupFigures>) {
+        summary.cgroup_missing = self.cgroup.as_ref().err().cloned();
+        summary.cgroup = self.cgroup.as_ref().ok().map(|cgroup| CgroupInfo {
+            start: self.cgroup_start,
+            end: figures,
+            ..cgroup.info()
+        });
+    }
+
     /// What a summary says beside the ledger. Of a process that is `gone`, there is nothing more to look at.
     pub fn close(&mut self, summary: &mut Summary, gone: bool, smaps: bool) {
         summary.cgroup = self.cgroup_info();

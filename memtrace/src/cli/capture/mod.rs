@@ -2,6 +2,7 @@
 
 mod beside;
 mod closing;
+mod watched;
 
 use std::time::{Duration, SystemTime};
 
@@ -9,8 +10,13 @@ use memtrace_common::layout::EpochEnd;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 pub use beside::Beside;
+use watched::Watched;
 
-use super::{args::Options, journal::Writing, output::Out};
+use super::{
+    args::Options,
+    journal::{Failed, Writing},
+    output::Out,
+};
 use crate::{
     export::{file::FileError, journal::JournalFile},
     ledger::{Check, Names, Reading, check, check_ended, rss_of},
@@ -54,6 +60,12 @@ pub struct Capturing<'a> {
     out: &'a mut Out,
     columns: Columns,
     options: &'a Options,
+    /// Whether a line is printed per interval.
+    lines: bool,
+    /// Time between ticks.
+    interval: Duration,
+    /// The longest that it has been in this epoch.
+    longest_interval: Duration,
     ration: Ration,
     host: HostInfo,
     /// Of this epoch's program; `None` where it is not known.
@@ -76,6 +88,9 @@ pub struct Capturing<'a> {
     /// The first rule of `--fail-on` that was found.
     found: Option<String>,
     journal: Option<Writing<'a>>,
+    failed: Failed,
+    /// The views, where there are any.
+    watched: Option<Watched>,
 }
 
 /// A capture that has ended.
@@ -97,6 +112,7 @@ impl<'a> Capturing<'a> {
         subject: Subject,
         out: &'a mut Out,
         options: &'a Options,
+        lines: bool,
         journal: Option<&'a mut JournalFile>,
     ) -> Result<Self, ProbeError> {
         let Subject {
@@ -134,6 +150,9 @@ impl<'a> Capturing<'a> {
             target,
             out,
             options,
+            lines,
+            interval: options.interval,
+            longest_interval: options.interval,
             ration,
             host,
             count_faults,
@@ -145,6 +164,8 @@ impl<'a> Capturing<'a> {
             complete: true,
             found: None,
             journal: None,
+            failed: Failed::default(),
+            watched: None,
         };
         capturing.recorder = capturing.begin_epoch(&first);
         if let Some(file) = journal {
@@ -193,7 +214,7 @@ impl<'a> Capturing<'a> {
     }
 
     fn headline(&mut self) {
-        if !self.options.quiet {
+        if self.lines {
             self.columns =
                 Columns::new(self.session.mode(), self.beside.has_go(), self.out.width());
             self.out.line(&live_header(self.columns));
@@ -210,6 +231,13 @@ impl<'a> Capturing<'a> {
     #[must_use]
     pub fn journal_stopped(&self) -> bool {
         self.journal.as_ref().is_some_and(Writing::is_stopped)
+    }
+
+    /// Goes on without a journal that was only for captures that somebody might want to save.
+    pub fn drop_journal(&mut self) {
+        if let Some(error) = self.journal.take().and_then(Writing::into_stopped) {
+            self.say(format!("captures can no longer be saved: {error}"));
+        }
     }
 
     /// Whether the target has been stopped: a demo's workload that is done.
@@ -323,10 +351,12 @@ impl<'a> Capturing<'a> {
     fn note(&mut self, now: u64, reading: &Reading, observed: &Observed) -> Result<(), ProbeError> {
         if reading.losses.epochs > 0 && !self.said_merged {
             self.said_merged = true;
-            self.out.line(&format!(
+            let text = format!(
                 "process {} replaces its program faster than memtrace can follow; the programs' figures are added up",
                 self.target.pid
-            ));
+            );
+            self.out.line(&text);
+            self.say(text);
         }
         let tasks = if reading.task_slots == 0 {
             Vec::new()
@@ -354,9 +384,9 @@ impl<'a> Capturing<'a> {
         // The closing tick often comes right after a regular one, and has nothing to add to its line.
         let repeats = self.last_line.is_some_and(|(t_ns, rss)| {
             let since = Duration::from_nanos(tick.t_ns.saturating_sub(t_ns));
-            since < self.options.interval / 4 && rss == tick.rss_bytes
+            since < self.interval / 4 && rss == tick.rss_bytes
         });
-        if !self.options.quiet && !repeats {
+        if self.lines && !repeats {
             let line = LiveLine {
                 tick,
                 before: self.last_line,
@@ -367,7 +397,10 @@ impl<'a> Capturing<'a> {
             self.out.line(&text);
         }
         self.last_line = Some((tick.t_ns, tick.rss_bytes));
-        Ok(())
+        if let Some(watched) = &self.watched {
+            watched.tick(tick);
+        }
+        self.tell(now, reading, &names, &observed)
     }
 
     /// What the journal is to know; `None` where there is none.
@@ -390,7 +423,9 @@ impl<'a> Capturing<'a> {
             .calls
             .iter()
             .fold(0, |sum: u64, call| sum.wrapping_add(call.failed));
-        let errnos = journal.errnos(failed, || self.session.errnos(self.number))?;
+        let errnos = self
+            .failed
+            .errnos(failed, || self.session.errnos(self.number))?;
         let names = Names { errnos, ..*names };
         Ok(Some(Known {
             causes: self.recorder.rows(reading, &names),
@@ -430,6 +465,8 @@ impl<'a> Capturing<'a> {
         let first = self.session.read(self.number)?;
         self.recorder = self.begin_epoch(&first);
         self.trend = Trend::default();
+        self.failed = Failed::default();
+        self.longest_interval = self.interval;
         self.started_at = SystemTime::now();
         self.last_line = None;
         self.target.renew();
@@ -446,6 +483,7 @@ impl<'a> Capturing<'a> {
                 journal.blind = blind;
             }
         }
+        self.tell_exec(&first);
         self.out.line("");
         self.out.line(&replaced(self.target.pid, &self.target.comm));
         self.headline();
@@ -463,6 +501,7 @@ impl<'a> Capturing<'a> {
         self.print(&epoch);
         let complete = self.complete && epoch.is_complete();
         let last = epoch.into_account();
+        self.tell_end(&last);
         // One that memtrace could not write to its end is to be read as interrupted.
         if let Some(journal) = &mut self.journal
             && end != End::Interrupted
@@ -583,7 +622,7 @@ impl<'a> Capturing<'a> {
                 .format(&Rfc3339)
                 .unwrap_or_default(),
             duration_ns,
-            interval_ns: u64::try_from(self.options.interval.as_nanos()).unwrap_or(u64::MAX),
+            interval_ns: u64::try_from(self.longest_interval.as_nanos()).unwrap_or(u64::MAX),
             mode: self.session.mode(),
             mode_note: self.mode_note(),
             hooks: self.hook_info(reading),
