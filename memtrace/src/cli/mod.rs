@@ -7,6 +7,7 @@ mod doctor;
 mod explain;
 mod fail_on;
 mod journal;
+mod load;
 mod output;
 mod privileges;
 mod report;
