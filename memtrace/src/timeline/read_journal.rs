@@ -129,8 +129,13 @@ pub(super) fn read<K: Keep, D: Digest>(
         }
     }
     let ended = epochs.current.is_none();
-    let (epoch, earlier_epochs, digests, extents) =
-        epochs.into_epochs().map_err(|what| lines.wrong(what))?;
+    let epoch = epochs.close().map_err(|what| lines.wrong(what))?;
+    let Epochs {
+        earlier: earlier_epochs,
+        digests,
+        extents,
+        ..
+    } = epochs;
     Ok(Loaded {
         capture: Capture {
             schema: SCHEMA.to_owned(),
@@ -246,19 +251,18 @@ impl<K: Keep, D: Digest> Epochs<K, D> {
         }
     }
 
-    /// The last epoch, those before it, all digests and extents.
-    fn into_epochs(mut self) -> Result<(Epoch, Vec<Epoch>, Vec<D>, Vec<Extent>), &'static str> {
-        let last = match (self.current, self.last) {
+    /// The last epoch: nothing comes behind it.
+    fn close(&mut self) -> Result<Epoch, &'static str> {
+        match (self.current.take(), self.last.take()) {
             (Some(current), _) => {
-                let (ticks, digest, extent) = self.ticks.split();
+                let (ticks, digest, extent) = std::mem::take(&mut self.ticks).split();
                 self.digests.push(digest);
                 self.extents.push(extent);
-                Epoch::of(current.into_account(), ticks)
+                Ok(Epoch::of(current.into_account(), ticks))
             }
-            (None, Some(last)) => last,
-            (None, None) => return Err("it tells of no epoch"),
-        };
-        Ok((last, self.earlier, self.digests, self.extents))
+            (None, Some(last)) => Ok(last),
+            (None, None) => Err("it tells of no epoch"),
+        }
     }
 }
 

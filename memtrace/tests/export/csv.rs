@@ -61,7 +61,7 @@ fn is_the_capture(capture: &Value, rows: &[Row]) {
     let mut rows = rows.iter();
     for (number, epoch) in epochs(capture).into_iter().enumerate() {
         for tick in ticks(epoch) {
-            let mut row = rows.next().expect("a row for each tick").clone();
+            let mut row = rows.next().unwrap().clone();
             let mut is = |column: &str, expected: &str| {
                 let found = row.remove(column);
                 assert_eq!(found.as_deref(), Some(expected), "{column} of {tick}");

@@ -2,11 +2,7 @@
 //!
 //! Readers that are not installed are said to be left out, and fail the test where `MEMTRACE_REQUIRE_RUNTIMES` is set.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod captures;
 mod command;
