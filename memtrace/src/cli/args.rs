@@ -37,6 +37,9 @@ Examples:
       memtrace export capture.json -o capture.csv
   The highest RSS, with jq:
       memtrace export capture.json --to jsonl | jq -s 'map(.rss_bytes // 0) | max'
+  Into Prometheus, as a backfill:
+      memtrace export capture.json --timeline -o capture.om
+      promtool tsdb create-blocks-from openmetrics capture.om data/
 
 docs/export.md names every column, with its unit and its source.
 Exit codes: 0; 1 an error; 2 wrong usage; 3 the capture is incomplete, and was written.";
@@ -242,6 +245,9 @@ pub struct ExportArgs {
     /// Write to OUT instead of standard output
     #[arg(short, long, value_name = "OUT", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
+    /// Of openmetrics: every tick with its timestamp, for a backfill, instead of the state at the end
+    #[arg(long)]
+    pub timeline: bool,
 }
 
 /// What a capture can be written as.
@@ -251,6 +257,8 @@ pub enum Format {
     Csv,
     /// JSON Lines: an object per tick, then the summary and the answer (.jsonl)
     Jsonl,
+    /// Metrics for Prometheus: the state at the end, or with --timeline every tick (.om, .prom)
+    Openmetrics,
 }
 
 impl Format {
@@ -260,6 +268,7 @@ impl Format {
         match self {
             Self::Csv => "csv",
             Self::Jsonl => "jsonl",
+            Self::Openmetrics => "openmetrics",
         }
     }
 
@@ -269,6 +278,7 @@ impl Format {
         match path.extension()?.to_str()? {
             "csv" => Some(Self::Csv),
             "jsonl" => Some(Self::Jsonl),
+            "om" | "prom" => Some(Self::Openmetrics),
             _ => None,
         }
     }
@@ -277,7 +287,7 @@ impl Format {
     #[must_use]
     pub const fn is_binary(self) -> bool {
         match self {
-            Self::Csv | Self::Jsonl => false,
+            Self::Csv | Self::Jsonl | Self::Openmetrics => false,
         }
     }
 }

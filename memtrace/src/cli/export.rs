@@ -16,7 +16,7 @@ use super::{
     output,
 };
 use crate::{
-    export::{ExportError, csv, file::Pending, jsonl},
+    export::{ExportError, csv, file::Pending, jsonl, openmetrics},
     target::invoker,
     timeline::Loaded,
     view::format::untrusted,
@@ -27,11 +27,23 @@ const BLOCK: usize = 64 << 10;
 
 /// Writes the file in its new format.
 pub fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
-    let ExportArgs { file, to, output } = args;
+    let ExportArgs {
+        file,
+        to,
+        output,
+        timeline,
+    } = args;
     let output = output.as_deref().filter(|path| *path != Path::new("-"));
     let format = to
         .or_else(|| output.and_then(Format::of_name))
-        .unwrap_or_else(|| no_format());
+        .unwrap_or_else(|| {
+            wrong_usage(
+                "no format: give --to, or -o a name that ends in one of .csv .jsonl .om .prom",
+            )
+        });
+    if *timeline && format != Format::Openmetrics {
+        wrong_usage("--timeline is for --to openmetrics; the other formats have every tick anyway");
+    }
     if format.is_binary() && output.is_none() && io::stdout().is_terminal() {
         bail!(
             "{} is a binary format, which a terminal cannot show: give -o FILE, or redirect standard output",
@@ -44,7 +56,7 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     match output {
         None => {
             let mut out = BufWriter::with_capacity(BLOCK, io::stdout().lock());
-            match write(&mut again, format, &mut out) {
+            match write(&mut again, format, *timeline, &mut out) {
                 Err(ExportError::Write(error)) if error.kind() == ErrorKind::BrokenPipe => {}
                 Err(ExportError::Write(error)) => {
                     // What is in the buffer cannot be written either.
@@ -60,7 +72,7 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
             }
             let mut failed = None;
             let written = Pending::alone(path, invoker())?.write(|out| {
-                write(&mut again, format, out).map_err(|error| match error {
+                write(&mut again, format, *timeline, out).map_err(|error| match error {
                     ExportError::Write(error) => error,
                     error => {
                         failed = Some(error);
@@ -90,7 +102,12 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(exit::INCOMPLETE))
 }
 
-fn write(again: &mut Again, format: Format, out: &mut dyn Write) -> Result<(), ExportError> {
+fn write(
+    again: &mut Again,
+    format: Format,
+    timeline: bool,
+    out: &mut dyn Write,
+) -> Result<(), ExportError> {
     let Again {
         loaded,
         causes,
@@ -101,14 +118,15 @@ fn write(again: &mut Again, format: Format, out: &mut dyn Write) -> Result<(), E
     match format {
         Format::Csv => csv::write(capture, causes, ticks, out),
         Format::Jsonl => jsonl::write(capture, ticks, out),
+        Format::Openmetrics if timeline => {
+            openmetrics::write_timeline(capture, causes, ticks, invoker().as_ref(), out)
+        }
+        Format::Openmetrics => openmetrics::write(capture, out).map_err(ExportError::Write),
     }
 }
 
-fn no_format() -> ! {
+fn wrong_usage(text: &str) -> ! {
     Cli::command()
-        .error(
-            Usage::MissingRequiredArgument,
-            "no format: give --to, or -o a name that ends in one of .csv .jsonl",
-        )
+        .error(Usage::MissingRequiredArgument, text)
         .exit()
 }

@@ -16,6 +16,11 @@ pub enum ExportError {
     /// It has too many columns.
     #[error(transparent)]
     TooMany(#[from] TooMany),
+    /// Its ticks have no time of day.
+    #[error(
+        "it does not say when it began, and so its ticks have no timestamps; without --timeline none are needed"
+    )]
+    NoTime,
     /// What was made of it cannot be written.
     #[error(transparent)]
     Write(io::Error),

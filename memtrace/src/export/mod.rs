@@ -10,6 +10,7 @@ mod folder;
 pub mod journal;
 pub mod json;
 pub mod jsonl;
+pub mod openmetrics;
 pub mod spool;
 
 pub use causes::{CauseKey, Causes, Quiet, TooMany};

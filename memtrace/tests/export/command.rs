@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::captures::{EXEC, JOURNAL, LAZY_FREE, command, fed, seed, text, value};
 
-const FORMATS: [&str; 2] = ["csv", "jsonl"];
+const FORMATS: [&str; 3] = ["csv", "jsonl", "openmetrics"];
 
 /// One line on standard error, nothing on standard output.
 #[track_caller]
@@ -69,7 +69,8 @@ fn the_format_may_come_from_the_name() {
     let path = seed("lazy-free.json");
     let path = path.to_str().unwrap();
     for format in FORMATS {
-        let out = dir.path().join(format!("out.{format}"));
+        let extension = format.replace("openmetrics", "prom");
+        let out = dir.path().join(format!("out.{extension}"));
         let output = command(&[path, "-o", out.to_str().unwrap()])
             .output()
             .unwrap();

@@ -8,3 +8,4 @@ mod captures;
 mod command;
 mod csv;
 mod jsonl;
+mod openmetrics;
