@@ -5,9 +5,11 @@ mod capture;
 mod demo;
 mod doctor;
 mod explain;
+mod export;
 mod fail_on;
 mod feed;
 mod journal;
+mod load;
 mod output;
 mod privileges;
 mod report;
@@ -41,6 +43,7 @@ pub fn main() -> ExitCode {
         None => trace::run(cli.trace),
         Some(Command::Demo(demo)) => demo::run(demo),
         Some(Command::Report(args)) => report::run(args),
+        Some(Command::Export(args)) => export::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Workload { scenario }) => demo::workload(scenario),
