@@ -8,6 +8,7 @@ mod explain;
 mod fail_on;
 mod feed;
 mod journal;
+mod load;
 mod output;
 mod privileges;
 mod report;
