@@ -3,6 +3,7 @@
 mod args;
 mod capture;
 mod demo;
+mod diff;
 mod doctor;
 mod explain;
 mod fail_on;
@@ -42,6 +43,7 @@ pub fn main() -> ExitCode {
         None => trace::run(cli.trace),
         Some(Command::Demo(demo)) => demo::run(demo),
         Some(Command::Report(args)) => report::run(args),
+        Some(Command::Diff(args)) => diff::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Workload { scenario }) => demo::workload(scenario),
