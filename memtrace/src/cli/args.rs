@@ -43,6 +43,22 @@ Examples:
 
 docs/export.md names every column, with its unit and its source.
 Exit codes: 0; 1 an error; 2 wrong usage; 3 the capture is incomplete, and was written.";
+const DIFF_EXAMPLES: &str = "\
+What differs in the conditions comes first: kernel, program, runtime, settings, how the captures were
+made. Captures that do not last equally long are compared per second. A difference that two runs of
+the same program show anyway is marked with \u{2248}, and is no change.
+
+Examples:
+  Before and after a setting:
+      sudo memtrace --pid 4242 --duration 5m --json before.json
+      sudo memtrace --pid 4711 --duration 5m --json after.json
+      memtrace diff before.json after.json
+  For a tool:
+      memtrace diff --json before.json after.json | jq .headline
+  Against what another host sends:
+      ssh HOST cat after.json | memtrace diff before.json -
+
+Exit codes: 0; 1 a file could not be read; 2 wrong usage; 3 a capture is incomplete.";
 const DOCTOR_EXITS: &str = "\
 Each hook is attached for real, to memtrace itself, and detached at once; nothing stays behind.
 Without privileges it says what it could not try.
@@ -58,7 +74,7 @@ Exit codes: 0 where a trace works; 1 where it does not; 2 wrong usage.";
     version,
     max_term_width = 100,
     args_conflicts_with_subcommands = true,
-    override_usage = "memtrace [OPTIONS] --pid <PID>\n       memtrace [OPTIONS] -- <CMD> [ARGS]...\n       memtrace demo [SCENARIO]\n       memtrace doctor [--json]\n       memtrace report <FILE>...\n       memtrace export <FILE> --to <FORMAT>\n       memtrace explain [ID]",
+    override_usage = "memtrace [OPTIONS] --pid <PID>\n       memtrace [OPTIONS] -- <CMD> [ARGS]...\n       memtrace demo [SCENARIO]\n       memtrace doctor [--json]\n       memtrace report <FILE>...\n       memtrace diff <A> <B>\n       memtrace export <FILE> --to <FORMAT>\n       memtrace explain [ID]",
     after_help = EXAMPLES
 )]
 pub struct Cli {
@@ -172,6 +188,9 @@ pub enum Command {
     /// Write a capture file in the format of another tool; needs no root
     #[command(after_help = EXPORT_EXAMPLES)]
     Export(ExportArgs),
+    /// Compare two captures, such as before and after an upgrade or a setting; needs no root
+    #[command(after_help = DIFF_EXAMPLES)]
+    Diff(DiffArgs),
     /// Say what an answer means, how it is told, and what to do about it
     Explain(ExplainArgs),
     /// Print a completion script for a shell
@@ -290,6 +309,23 @@ impl Format {
             Self::Csv | Self::Jsonl | Self::Openmetrics => false,
         }
     }
+}
+
+/// Arguments of `diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// A capture file, as --json writes it, or what a killed memtrace left of one; - is standard input
+    #[arg(value_name = "A", value_hint = ValueHint::FilePath)]
+    pub a: PathBuf,
+    /// The capture to compare it with
+    #[arg(value_name = "B", value_hint = ValueHint::FilePath)]
+    pub b: PathBuf,
+    /// Print JSON, as docs/schema.md documents it
+    #[arg(long)]
+    pub json: bool,
+    /// Use colours
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
 }
 
 /// Arguments of `explain`.

@@ -3,6 +3,7 @@
 mod args;
 mod capture;
 mod demo;
+mod diff;
 mod doctor;
 mod explain;
 mod export;
@@ -44,6 +45,7 @@ pub fn main() -> ExitCode {
         Some(Command::Demo(demo)) => demo::run(demo),
         Some(Command::Report(args)) => report::run(args),
         Some(Command::Export(args)) => export::run(&args),
+        Some(Command::Diff(args)) => diff::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Workload { scenario }) => demo::workload(scenario),

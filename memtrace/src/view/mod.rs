@@ -1,5 +1,6 @@
 //! What a person reads: plain text, aligned, at 80 columns.
 
+mod diff;
 mod doctor;
 pub mod explain;
 pub mod format;
@@ -9,6 +10,7 @@ mod self_stats;
 mod table;
 mod verdict;
 
+pub use diff::diff;
 pub use doctor::doctor;
 pub use live::{Columns, LiveLine, live_header};
 pub use table::{replaced, table};
