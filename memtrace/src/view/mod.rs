@@ -5,11 +5,13 @@ pub mod explain;
 pub mod format;
 mod holdings;
 mod live;
+pub mod screen;
 mod self_stats;
 mod table;
 mod verdict;
 
 pub use doctor::doctor;
+use doctor::wrapped;
 pub use live::{Columns, LiveLine, live_header};
 pub use table::{replaced, table};
 pub use verdict::verdict;
