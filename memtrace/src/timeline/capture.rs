@@ -155,7 +155,8 @@ pub struct HostInfo {
 pub enum End {
     /// `--duration` was over.
     Duration,
-    /// Ctrl-C, SIGTERM, or a reader that closed standard output.
+    /// Ctrl-C, SIGTERM, a key of the terminal view, or a reader that closed standard output. Also in a file that was saved from the
+    /// terminal view, while the capture went on.
     Signal,
     /// The process ended.
     TargetExited,
@@ -172,7 +173,7 @@ pub struct CaptureInfo {
     pub started_at: String,
     /// How long the epoch lasted.
     pub duration_ns: u64,
-    /// Time between ticks.
+    /// Time between ticks; where it was changed meanwhile, the longest.
     pub interval_ns: u64,
     /// How exact it is.
     pub mode: Mode,
