@@ -14,6 +14,7 @@ mod load;
 mod output;
 mod privileges;
 mod report;
+mod screen;
 mod trace;
 mod views;
 

@@ -6,12 +6,14 @@ pub mod explain;
 pub mod format;
 mod holdings;
 mod live;
+pub mod screen;
 mod self_stats;
 mod table;
 mod verdict;
 
 pub use diff::diff;
 pub use doctor::doctor;
+use doctor::wrapped;
 pub use live::{Columns, LiveLine, live_header};
 pub use table::{replaced, table};
 pub use verdict::verdict;
