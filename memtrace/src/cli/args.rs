@@ -1,10 +1,10 @@
 //! The arguments: a contract, see `docs/`.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::FailOn;
+use super::{FailOn, web};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -86,6 +86,12 @@ pub struct Options {
     /// Print no line per interval, only the table at the end
     #[arg(short, long)]
     pub quiet: bool,
+    /// Show the capture in a browser while it goes on, at ADDR:PORT
+    ///
+    /// At 127.0.0.1:6680 where nothing is given: for this host alone, and for another by `ssh -L 6680:127.0.0.1:6680 HOST`. Port 0 is any
+    /// free one. The URL is printed, with a token that is needed to see anything.
+    #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = web::DEFAULT, value_parser = web::address)]
+    pub web: Option<SocketAddr>,
     /// Do not read smaps_rollup: LazyFree is then not known
     #[arg(long)]
     pub no_smaps: bool,
@@ -191,6 +197,12 @@ pub struct DemoArgs {
     /// Write the capture as JSON to FILE, or to standard output with -
     #[arg(short = 'o', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub json: Option<PathBuf>,
+    /// Show the capture in a browser while it goes on, at ADDR:PORT
+    ///
+    /// At 127.0.0.1:6680 where nothing is given: for this host alone, and for another by `ssh -L 6680:127.0.0.1:6680 HOST`. Port 0 is any
+    /// free one. The URL is printed, with a token that is needed to see anything.
+    #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = web::DEFAULT, value_parser = web::address)]
+    pub web: Option<SocketAddr>,
     /// Use colours
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Color,

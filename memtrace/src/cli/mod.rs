@@ -13,6 +13,7 @@ mod privileges;
 mod report;
 mod trace;
 mod views;
+mod web;
 
 use std::process::ExitCode;
 
