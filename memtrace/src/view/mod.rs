@@ -5,6 +5,7 @@ pub mod explain;
 pub mod format;
 mod holdings;
 mod live;
+pub mod page;
 mod self_stats;
 mod table;
 mod verdict;
