@@ -1,57 +1,18 @@
-//! Stand-in.
+//! The page: the timeline as a chart, the answer, and the tables, in one HTML document that loads nothing.
+//!
+//! The same document is a file to send, which holds a finished capture, and the live view, which is told of one. What it says
+//! stands in [`Panel`]s, in words and numbers as people read them: they are made here once, written as HTML by [`document`], so that they can
+//! be read without a script, and as JSON for the script, which puts them in their place while a capture goes on.
 
-use serde::Serialize;
+mod assets;
+mod html;
+mod panel;
+mod panels;
+mod series;
+mod state;
 
-use crate::timeline::Live;
-
-#[derive(Serialize)]
-pub struct State {
-    rss: Vec<(u64, i64)>,
-    comm: String,
-}
-
-#[derive(Serialize)]
-pub struct Update {
-    rss: Vec<(u64, i64)>,
-    revision: u64,
-}
-
-impl State {
-    #[must_use]
-    pub fn of_live(live: &Live) -> Self {
-        Self {
-            rss: live
-                .history
-                .spans(0, u64::MAX, usize::MAX)
-                .iter()
-                .map(|span| (span.t_ns, span.rss_bytes))
-                .collect(),
-            comm: live.account.target.comm.clone(),
-        }
-    }
-}
-
-impl Update {
-    #[must_use]
-    pub fn since(live: &Live, t_ns: u64) -> Self {
-        Self {
-            rss: live
-                .history
-                .since(t_ns)
-                .iter()
-                .map(|span| (span.t_ns, span.rss_bytes))
-                .collect(),
-            revision: live.revision,
-        }
-    }
-}
-
-#[must_use]
-pub fn document(_state: Option<&State>) -> String {
-    "<!doctype html>".to_owned()
-}
-
-#[must_use]
-pub fn content_security_policy(_live: bool) -> String {
-    "default-src 'none'".to_owned()
-}
+pub use assets::content_security_policy;
+pub use html::document;
+pub use panel::{Block, Cell, Column, Item, Panel, Row};
+pub use series::{CauseSeries, Series, whole};
+pub use state::{EpochPart, ExecMark, Head, State, Update};
