@@ -17,6 +17,7 @@ mod report;
 mod screen;
 mod trace;
 mod views;
+mod web;
 
 use std::process::ExitCode;
 
