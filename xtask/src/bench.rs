@@ -53,7 +53,8 @@ fn command(profile: &str) -> Result<Command> {
         "--profile",
         profile,
     ];
-    let built = artifacts(cargo(&root()?, build).args(USERSPACE)).context("the benchmark does not build")?;
+    let built = artifacts(cargo(&root()?, build).args(USERSPACE))
+        .context("the benchmark does not build")?;
     let bench = built
         .iter()
         .find(|artifact| artifact.target == "cost" && artifact.kind == "bench")

@@ -59,8 +59,7 @@ pub fn step() -> Result<()> {
 fn command(require: bool) -> Result<Command> {
     let root = root()?;
     let mut build = cargo(&root, ["test", "--no-run", "--locked", "--test", TARGET]);
-    let built =
-        artifacts(build.args(USERSPACE)).context("the verdict suite does not build")?;
+    let built = artifacts(build.args(USERSPACE)).context("the verdict suite does not build")?;
     let suite = built
         .iter()
         .find(|artifact| artifact.is_test && artifact.target == TARGET)

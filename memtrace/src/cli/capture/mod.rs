@@ -1,5 +1,6 @@
 //! A capture: ticks, ends of epochs, and the report that comes of them.
 
+mod aside;
 mod beside;
 mod closing;
 
@@ -328,6 +329,7 @@ impl<'a> Capturing<'a> {
                 self.target.pid
             ));
         }
+        self.beside.collect();
         let tasks = if reading.task_slots == 0 {
             Vec::new()
         } else {
@@ -380,7 +382,7 @@ impl<'a> Capturing<'a> {
             .is_some_and(|journal| journal.blind != blind);
         let hooks = changed.then(|| self.hook_info(reading));
         // A program often renames itself when it starts.
-        let target = is_first.then(|| self.target_info());
+        let target = (self.beside.has_news() || is_first).then(|| self.target_info());
         let children = self.children(reading);
         let Some(journal) = &mut self.journal else {
             return Ok(None);
@@ -490,8 +492,9 @@ impl<'a> Capturing<'a> {
             taken_back = self.recorder.ended_by_exec();
         } else {
             self.target.refresh();
-            self.beside.refresh(&self.target);
+            self.beside.refresh_at_end(&self.target);
         }
+        self.beside.forget();
         let mut reading = self.session.read(self.number)?;
         let mut closing = Final::default();
         if self.session.mode() == Mode::Approximate {
