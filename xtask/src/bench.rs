@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::cargo::{artifacts, as_root, cargo, root, run as run_command, target_dir};
+use crate::cargo::{USERSPACE, artifacts, as_root, cargo, root, run as run_command, target_dir};
 
 /// Builds memtrace and its benchmark as the present user, and becomes the benchmark as root, so that Ctrl-C and the exit code are
 /// its own.
@@ -48,14 +48,13 @@ fn command(profile: &str) -> Result<Command> {
         "bench",
         "--no-run",
         "--locked",
-        "--package",
-        "memtrace",
         "--bench",
         "cost",
         "--profile",
         profile,
     ];
-    let built = artifacts(&mut cargo(&root()?, build)).context("the benchmark does not build")?;
+    let built = artifacts(cargo(&root()?, build).args(USERSPACE))
+        .context("the benchmark does not build")?;
     let bench = built
         .iter()
         .find(|artifact| artifact.target == "cost" && artifact.kind == "bench")

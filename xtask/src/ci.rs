@@ -10,7 +10,8 @@ use anyhow::Result;
 use crate::{
     bench,
     cargo::{USERSPACE, cargo, root, run as run_command},
-    fuzz, golang, object, soak, test, verdicts, vm,
+    fetch::Ahead,
+    fuzz, object, soak, test, verdicts, vm,
 };
 
 /// How long each fuzz target runs here: long enough to see that it does, and the seeds hold.
@@ -23,6 +24,8 @@ pub fn run() -> Result<ExitCode> {
     let root = root()?;
     let cargo = |args: &[&str]| cargo(&root, args);
     let denied = ["--", "-D", "warnings"];
+    // Most of it is waiting for the network, and the first steps need none of it.
+    let fetching = Ahead::start()?;
 
     step("formatting", || {
         run_command(&mut cargo(&["fmt", "--all", "--check"]))
@@ -47,7 +50,10 @@ pub fn run() -> Result<ExitCode> {
     })?;
     step("a soak of a minute", || soak::step(SOAK))?;
     step("a short benchmark", bench::step)?;
-    step("Go toolchains", || golang::run(&golang::Options::default()))?;
+    step("Go toolchains and kernels", || {
+        print!("{}", fetching.finish()?);
+        Ok(())
+    })?;
     step("the verdict suite", verdicts::step)?;
     step("the kernel matrix", vm::matrix)?;
 

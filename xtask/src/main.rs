@@ -5,6 +5,7 @@ mod cargo;
 mod ci;
 mod debian;
 mod demo;
+mod fetch;
 mod fuzz;
 mod golang;
 mod object;
@@ -81,6 +82,8 @@ enum Chore {
     Vm(vm::Options),
     /// Fetches Go toolchains from Debian's archive for the tests, and prints where they are; needs no root.
     Golang(golang::Options),
+    /// Fetches what the tests need of Debian's archive, Go toolchains and kernels, and runs nothing; needs no root.
+    Fetch,
     /// Builds memtrace, and runs `memtrace demo` as root.
     Demo {
         /// For `memtrace demo`.
@@ -112,6 +115,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Chore::Bench { args } => return bench::run(&args),
         Chore::Vm(options) => return vm::run(&options),
         Chore::Golang(options) => golang::run(&options)?,
+        Chore::Fetch => fetch::run()?,
         Chore::Demo { args } => demo::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

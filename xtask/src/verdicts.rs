@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::{
-    cargo::{artifacts, cargo, root, run as run_command, target_dir},
+    cargo::{USERSPACE, artifacts, cargo, root, run as run_command, target_dir},
     test::root_test,
 };
 
@@ -58,9 +58,8 @@ pub fn step() -> Result<()> {
 /// them to who owns the target directory.
 fn command(require: bool) -> Result<Command> {
     let root = root()?;
-    let build = ["test", "--no-run", "--locked", "--package", "memtrace"];
-    let built = artifacts(cargo(&root, build).args(["--test", TARGET]))
-        .context("the verdict suite does not build")?;
+    let mut build = cargo(&root, ["test", "--no-run", "--locked", "--test", TARGET]);
+    let built = artifacts(build.args(USERSPACE)).context("the verdict suite does not build")?;
     let suite = built
         .iter()
         .find(|artifact| artifact.is_test && artifact.target == TARGET)

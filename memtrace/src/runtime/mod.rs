@@ -13,9 +13,11 @@ mod inspect;
 mod loaded;
 mod maps;
 mod process;
+mod served;
 mod settings;
 mod text;
 
 pub use inspect::inspect;
 pub use maps::{MappedFile, code_files};
 pub use process::{Image, Memory, Process};
+pub use served::is_served;

@@ -52,6 +52,17 @@ impl LiveProcess {
         Ok(Self { pid, process })
     }
 
+    /// Whether a look at its files may take without end: [`runtime::is_served`]. So it may where that cannot be seen.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        let maps = self.content("maps", MOST_MAPS);
+        let mounts = self.content("mountinfo", MOST_MAPS);
+        match (maps, mounts) {
+            (Ok(maps), Ok(mounts)) => runtime::is_served(&maps, &mounts),
+            _ => true,
+        }
+    }
+
     /// Its memory, for reading. The kernel asks for privileges now, and not when it is read. It stays that of the program that runs
     /// now: after an exec nothing can be read through it.
     ///

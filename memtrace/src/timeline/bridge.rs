@@ -13,15 +13,18 @@ const LARGEST: u64 = 1 << 57;
 const GO_NAME: &str = "[anon: Go: ";
 const GO_HEAP: [&str; 3] = [GO_ARENA, "[anon: Go: heap]", "[anon: Go: heap reservation]"];
 
-/// The parts of RSS, which add up to [`Bytes4::rss_bytes`] exactly; the last one is `rest`. A part that could not be had is left out, its
-/// bytes are in the rest, and the rest says so. Empty where `rss` is nothing that a process can have.
+/// The parts of RSS, which add up to `rss_bytes` exactly; the last one is `rest`. `kinds` is what the ledger says of RSS by kind: where
+/// some bytes are unexplained, these are in the rest, too. A part that could not be had is left out, its
+/// bytes are in the rest, and the rest says so. Empty where `rss_bytes` or `kinds` are nothing
+/// that a process can have.
 ///
 /// Of a Go program, all that is in its heap's mappings and resident is about: spans in use, spans kept, stacks of goroutines, and what
 /// was freed lazily, which Go counts as released. So with `mappings`, the rest is what of Go's figures was never touched, as a negative
 /// number, and what is resident though Go counts it as released, as a positive one: huge pages bring such memory back.
 #[must_use]
 pub fn bridge(
-    rss: Bytes4,
+    kinds: Bytes4,
+    rss_bytes: i64,
     lazyfree_bytes: Option<u64>,
     go: Option<&GoFigures>,
     mappings: Option<&[MappingGroup]>,
@@ -33,7 +36,7 @@ pub fn bridge(
         why += parts.add_go(go);
         why += parts.add_mappings(mappings);
     } else {
-        parts.add_anon(rss.anon_bytes, lazyfree);
+        parts.add_anon(kinds.anon_bytes, lazyfree);
     }
     match lazyfree {
         Some(bytes) => parts.add(
@@ -47,18 +50,18 @@ pub fn bridge(
     for (part, bytes, source) in [
         (
             "file",
-            rss.file_bytes,
+            kinds.file_bytes,
             "file pages, as the kernel counts them (RssFile)",
         ),
         (
             "shmem",
-            rss.shmem_bytes,
+            kinds.shmem_bytes,
             "shared memory and tmpfs, as the kernel counts them (RssShmem)",
         ),
     ] {
         parts.add(part, bytes, source);
     }
-    parts.close(rss.rss_bytes(), &why)
+    parts.close(rss_bytes, &why)
 }
 
 /// A figure, where it is one that a process can have.
@@ -195,6 +198,16 @@ mod tests {
 
     use super::*;
 
+    /// The bridge where nothing is unexplained.
+    fn explained(
+        kinds: Bytes4,
+        lazyfree: Option<u64>,
+        go: Option<&GoFigures>,
+        mappings: Option<&[MappingGroup]>,
+    ) -> Vec<BridgePart> {
+        bridge(kinds, kinds.rss_bytes(), lazyfree, go, mappings)
+    }
+
     fn rss(anon: i64, file: i64, shmem: i64) -> Bytes4 {
         Bytes4 {
             anon_bytes: anon,
@@ -237,7 +250,7 @@ mod tests {
 
     #[test]
     fn of_a_native_program_it_is_what_the_kernel_counts() {
-        let parts = bridge(rss(1000, 200, 30), Some(400), None, None);
+        let parts = explained(rss(1000, 200, 30), Some(400), None, None);
         assert_eq!(
             named(&parts),
             [
@@ -248,7 +261,7 @@ mod tests {
                 ("rest", 0)
             ]
         );
-        let parts = bridge(rss(1000, 200, 30), None, None, None);
+        let parts = explained(rss(1000, 200, 30), None, None, None);
         assert_eq!(
             named(&parts),
             [("anon", 1000), ("file", 200), ("shmem", 30), ("rest", 0)]
@@ -264,7 +277,7 @@ mod tests {
             group(MappingKind::File, "/app", 20, 0),
         ];
         // In the heap's mappings 830, of which 200 are freed lazily; Go counts 650 as kept.
-        let parts = bridge(rss(920, 100, 0), Some(210), Some(&go()), Some(&mappings));
+        let parts = explained(rss(920, 100, 0), Some(210), Some(&go()), Some(&mappings));
         assert_eq!(
             named(&parts),
             [
@@ -289,7 +302,7 @@ mod tests {
             group(MappingKind::Anon, "[anon: Go: page alloc]", 6, 0),
             group(MappingKind::Anon, "", 7, 0),
         ];
-        let parts = bridge(rss(848, 0, 0), Some(200), Some(&go()), Some(&mappings));
+        let parts = explained(rss(848, 0, 0), Some(200), Some(&go()), Some(&mappings));
         assert!(named(&parts).contains(&("go_other", 11)));
         assert!(named(&parts).contains(&("other_anon", 7)));
         assert_eq!(parts.last().unwrap().bytes, -20);
@@ -302,7 +315,7 @@ mod tests {
             stack_inuse_bytes: Some(u64::MAX),
             ..go()
         };
-        let parts = bridge(rss(1000, 0, 0), None, Some(&torn), None);
+        let parts = explained(rss(1000, 0, 0), None, Some(&torn), None);
         assert_eq!(
             named(&parts),
             [
@@ -322,18 +335,18 @@ mod tests {
         }
         // The heap is somewhere among them.
         let mappings = [group(MappingKind::Anon, "", 900, 0)];
-        let parts = bridge(rss(1000, 0, 0), Some(0), Some(&go()), Some(&mappings));
+        let parts = explained(rss(1000, 0, 0), Some(0), Some(&go()), Some(&mappings));
         assert!(!named(&parts).iter().any(|(part, _)| *part == "other_anon"));
         assert!(parts.last().unwrap().source.contains("was not found"));
         // A file can be called as it likes.
         let mappings = [group(MappingKind::File, "[anon: Go: heap]", 900, 0)];
-        let parts = bridge(rss(1000, 0, 0), Some(0), Some(&go()), Some(&mappings));
+        let parts = explained(rss(1000, 0, 0), Some(0), Some(&go()), Some(&mappings));
         assert!(parts.last().unwrap().source.contains("was not found"));
     }
 
     #[test]
     fn readings_of_two_moments_make_no_part_negative() {
-        let parts = bridge(rss(100, 0, 0), Some(130), None, None);
+        let parts = explained(rss(100, 0, 0), Some(130), None, None);
         assert_eq!(
             named(&parts),
             [
@@ -344,6 +357,14 @@ mod tests {
                 ("rest", -30)
             ]
         );
+    }
+
+    #[test]
+    fn what_no_cause_explains_is_in_the_rest() {
+        let parts = bridge(rss(100, 20, 3), 130, Some(40), None, None);
+        assert_eq!(parts.last().unwrap().bytes, 7);
+        let sum: i64 = parts.iter().map(|part| part.bytes).sum();
+        assert_eq!(sum, 130);
     }
 
     fn figure() -> impl Strategy<Value = Option<u64>> {
@@ -388,14 +409,17 @@ mod tests {
             lazyfree in figure(),
             go in prop::option::of(figures()),
             mappings in prop::option::of(groups()),
+            unexplained in prop_oneof![Just(0_i64), -1_i64 << 20..1_i64 << 20, any::<i64>()],
         ) {
             let rss = rss(kinds[0], kinds[1], kinds[2]);
-            let parts = bridge(rss, lazyfree, go.as_ref(), mappings.as_deref());
+            let rss_bytes = rss.rss_bytes().saturating_add(unexplained);
+            let parts = bridge(rss, rss_bytes, lazyfree, go.as_ref(), mappings.as_deref());
             let sum: i128 = parts.iter().map(|part| i128::from(part.bytes)).sum();
-            let real = kinds.iter().all(|bytes| (0..1 << 50).contains(bytes));
+            let real = kinds.iter().all(|bytes| (0..1 << 50).contains(bytes))
+                && unexplained.unsigned_abs() <= 1 << 50;
             prop_assert!(!real || !parts.is_empty());
             if !parts.is_empty() {
-                prop_assert_eq!(sum, i128::from(rss.rss_bytes()));
+                prop_assert_eq!(sum, i128::from(rss_bytes));
                 prop_assert_eq!(&parts.last().unwrap().part, "rest");
             }
             if real {

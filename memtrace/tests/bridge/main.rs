@@ -122,7 +122,7 @@ fn bridge_of(running: &Running, go: &GoFigures) -> (Vec<BridgePart>, i64) {
     };
     let lazy = Sampler::open(pid).unwrap().smaps().unwrap().lazy_free;
     let groups = mappings(&process, true).unwrap().groups;
-    let parts = bridge(rss, Some(lazy), Some(go), Some(&groups));
+    let parts = bridge(rss, rss.rss_bytes(), Some(lazy), Some(go), Some(&groups));
     let sum: i64 = parts.iter().map(|part| part.bytes).sum();
     assert_eq!(sum, rss.rss_bytes());
     let mut shown = format!("RSS {:.1} MiB =", rss.rss_bytes() as f64 / MIB as f64);

@@ -95,6 +95,17 @@ pub fn matrix() -> Result<()> {
     Ok(())
 }
 
+/// Downloads the kernels of the matrix, unless they are here, and boots none.
+pub fn fetch_all() -> Result<()> {
+    let (kernels, missing) = choose(&root()?, &Options::default())?;
+    for kernel in kernels {
+        println!("{}", kernel.release);
+    }
+    let troubles: Vec<String> = missing.into_iter().flat_map(|row| row.problems).collect();
+    ensure!(troubles.is_empty(), "{}", troubles.join("\n"));
+    Ok(())
+}
+
 pub fn run(options: &Options) -> Result<ExitCode> {
     let root = root()?;
     if options.list {

@@ -4,6 +4,7 @@ use std::{fs::File, time::Duration};
 
 use procfs::process::Process;
 
+use super::aside::{Aside, Outcome};
 use crate::{
     runtime::{Process as _, go, inspect},
     sample::{Cgroup, MappingsFile},
@@ -13,6 +14,13 @@ use crate::{
 
 /// What `missing` calls Go's figures.
 const GO: &str = "go";
+/// And the process itself, where nothing is known of it.
+const RUNTIME: &str = "runtime";
+
+/// How long a tick waits for a look at the target's files, which takes some 10 ms. What takes longer is there at a later tick.
+const TICK_WAITS: Duration = Duration::from_millis(200);
+/// The same of the last look, for which there is no later tick.
+const CLOSING_WAITS: Duration = Duration::from_secs(1);
 
 /// Looks at one process. What it opens, it opens before privileges are given up.
 pub struct Beside {
@@ -28,6 +36,43 @@ pub struct Beside {
     unread: Option<String>,
     /// They could.
     has_read: bool,
+    /// What the present tick has read: the next one has its own.
+    read: Read,
+    /// A look that is on its way: at files of a file system that may hang.
+    look: Option<Aside<Option<Seen>>>,
+    /// One of a program that has been replaced since, and which hung.
+    stuck: Option<Aside<Option<Seen>>>,
+    /// Something was seen of which the reader of the journal does not know.
+    has_news: bool,
+}
+
+/// What one tick has read.
+#[derive(Default)]
+struct Read {
+    go: Option<GoFigures>,
+    cgroup: Option<CgroupFigures>,
+}
+
+/// What one look at the process has found.
+struct Seen {
+    runtime: RuntimeInfo,
+    /// Of a Go program, where they were looked for.
+    go: Option<Result<GoHeap, String>>,
+}
+
+impl Seen {
+    /// Looks at the executable, the libraries, and what the process was started with: as long as their file system takes. `None`
+    /// where the process has no memory any more, so that nothing was seen.
+    fn look(process: &LiveProcess, wants_go: bool) -> Option<Self> {
+        let runtime = inspect(process);
+        let go = (wants_go && runtime.name.as_deref() == Some("go")).then(|| {
+            let reader = go::Reader::find(process)?;
+            let memory = process.open_memory()?;
+            Ok(GoHeap { reader, memory })
+        });
+        let has_memory = process.maps().is_ok_and(|maps| !maps.is_empty());
+        has_memory.then_some(Self { runtime, go })
+    }
 }
 
 /// Where a Go program's figures are, and the memory that they are in.
@@ -37,7 +82,8 @@ struct GoHeap {
 }
 
 impl Beside {
-    /// Opens what there is to look at.
+    /// Opens what there is to look at. Its files are looked at with the privileges that are still there, unless their file system may
+    /// hang: a thread that waits there with privileges could not be made to give them up, so such files are read afterwards.
     pub fn open(target: &Target, blind: bool) -> Self {
         let pid = target.pid;
         let mut beside = Self {
@@ -50,50 +96,136 @@ impl Beside {
             smaps: Err(String::new()),
             unread: None,
             has_read: false,
+            read: Read::default(),
+            look: None,
+            stuck: None,
+            has_news: false,
         };
-        beside.renew(target);
+        beside.begin();
+        if let Some(process) = beside.process(target)
+            && !process.is_served()
+        {
+            let seen = Seen::look(&process, true);
+            beside.take(seen);
+        }
         beside
     }
 
-    /// To be called where an exec has replaced the program. `target` holds the process.
-    pub fn renew(&mut self, target: &Target) {
+    /// Forgets the program that was there, and opens what there is of the present one.
+    fn begin(&mut self) {
         self.runtime = None;
         self.go = Err(String::new());
         self.unread = None;
         self.has_read = false;
+        self.read = Read::default();
+        if let Some(look) = self.look.take() {
+            self.stuck = Some(look);
+        }
         self.smaps = open_smaps(self.pid);
         self.cgroup_start = self.cgroup.as_mut().ok().map(Cgroup::figures);
+    }
+
+    /// The process, where it is to be looked at. It is `target`, whose id was nobody else's when its directory was opened.
+    fn process(&self, target: &Target) -> Option<LiveProcess> {
+        if self.blind {
+            return None;
+        }
+        let process = LiveProcess::open(self.pid).ok()?;
+        target.is_alive().then_some(process)
+    }
+
+    fn take(&mut self, seen: Option<Seen>) {
+        // Of a process that has ended, what was known stays.
+        let Some(seen) = seen else {
+            return;
+        };
+        if let Some(go) = seen.go {
+            self.go = go;
+        }
+        self.runtime = Some(seen.runtime);
+    }
+
+    /// To be called where an exec has replaced the program. `target` holds the process.
+    pub fn renew(&mut self, target: &Target) {
+        self.begin();
         self.refresh(target);
     }
 
-    /// Looks again: libraries are mapped after the start. Of a process that has ended, what was known stays.
+    /// Looks again: libraries are mapped after the start. What takes long comes at a later tick.
     pub fn refresh(&mut self, target: &Target) {
-        if self.blind {
+        self.look_for(target, TICK_WAITS);
+    }
+
+    /// Looks for the last time.
+    pub fn refresh_at_end(&mut self, target: &Target) {
+        self.look_for(target, CLOSING_WAITS);
+    }
+
+    fn look_for(&mut self, target: &Target, at_most: Duration) {
+        // One that hangs is enough, also where the target replaces its program again and again.
+        if self.stuck.as_ref().is_some_and(|stuck| !stuck.has_ended()) {
             return;
         }
-        let Ok(process) = LiveProcess::open(self.pid) else {
+        self.stuck = None;
+        if self.look.is_none() {
+            let Some(process) = self.process(target) else {
+                return;
+            };
+            let wants_go = self.go.is_err();
+            // Without a thread there is no look, which `runtime` says.
+            self.look = Aside::start(move || Seen::look(&process, wants_go)).ok();
+        }
+        self.collect_within(at_most);
+    }
+
+    /// Takes what a look has found that took longer than a tick. Waits for nothing.
+    pub fn collect(&mut self) {
+        self.collect_within(Duration::ZERO);
+    }
+
+    fn collect_within(&mut self, at_most: Duration) {
+        let Some(look) = &self.look else {
             return;
         };
-        let runtime = inspect(&process);
-        let mut found = None;
-        if runtime.name.as_deref() == Some("go") && self.go.is_err() {
-            found = Some(go::Reader::find(&process).and_then(|reader| {
-                let memory = process.open_memory()?;
-                Ok(GoHeap { reader, memory })
-            }));
+        match look.wait(at_most) {
+            Outcome::NotYet => return,
+            Outcome::Done(seen) => {
+                self.take(seen);
+                self.has_news = true;
+            }
+            Outcome::Lost => {}
         }
-        // Of one that has no memory any more, nothing was seen. And while it is there, its id is nobody else's.
-        let has_memory = process.maps().is_ok_and(|maps| !maps.is_empty());
-        if !has_memory || !target.is_alive() {
-            return;
+        self.look = None;
+    }
+
+    /// Whether something was seen since this was asked last.
+    pub fn has_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_news)
+    }
+
+    /// Why nothing is known of the process yet.
+    fn late(&self) -> Option<String> {
+        if let Some(look) = &self.look {
+            return Some(format!(
+                "its executable and libraries had not been read after {:.1} s: does their file system answer?",
+                look.elapsed().as_secs_f64()
+            ));
         }
-        self.go = found.unwrap_or_else(|| std::mem::replace(&mut self.go, Err(String::new())));
-        self.runtime = Some(runtime);
+        let stuck = self.stuck.as_ref().filter(|stuck| !stuck.has_ended())?;
+        Some(format!(
+            "it was not looked at: the file system of the program before it has not answered for {:.1} s",
+            stuck.elapsed().as_secs_f64()
+        ))
     }
 
     /// What runs in the process.
     pub fn runtime(&self) -> Option<RuntimeInfo> {
-        let mut runtime = self.runtime.clone()?;
+        let Some(mut runtime) = self.runtime.clone() else {
+            return Some(RuntimeInfo {
+                missing: vec![Missing::new(RUNTIME, self.late()?)],
+                ..RuntimeInfo::default()
+            });
+        };
         if runtime.name.as_deref() == Some("go") {
             match &self.go {
                 Ok(heap) => {
@@ -114,8 +246,13 @@ impl Beside {
         self.go.is_ok()
     }
 
-    /// Go's figures of this moment; `None` where it is none, or they were caught in mid-change.
+    /// Go's figures of this tick; `None` where it is none, or they were caught in mid-change.
     pub fn go(&mut self) -> Option<GoFigures> {
+        self.read.go = self.read_go();
+        self.read.go
+    }
+
+    fn read_go(&mut self) -> Option<GoFigures> {
         let heap = self.go.as_ref().ok()?;
         match heap.reader.read(&heap.memory) {
             Ok(figures) => {
@@ -132,7 +269,8 @@ impl Beside {
 
     /// The cgroup's figures, where it is time for them. `now` is since any fixed moment.
     pub fn cgroup(&mut self, now: Duration) -> Option<CgroupFigures> {
-        self.cgroup.as_mut().ok()?.at_tick(now)
+        self.read.cgroup = self.cgroup.as_mut().ok()?.at_tick(now);
+        self.read.cgroup
     }
 
     /// What a summary says of the cgroup while the capture goes on; `figures` are those of the last tick, where it read any.
@@ -145,7 +283,13 @@ impl Beside {
         });
     }
 
-    /// What a summary says beside the ledger. Of a process that is `gone`, there is nothing more to look at.
+    /// To be called before the tick that closes an epoch: what an earlier one has read is of another moment.
+    pub fn forget(&mut self) {
+        self.read = Read::default();
+    }
+
+    /// What a summary says beside the ledger, of the moment of the closing tick, whose RSS is the summary's: what that tick has read is not
+    /// read again. Of a process that is `gone`, there is nothing more to look at.
     pub fn close(&mut self, summary: &mut Summary, gone: bool, smaps: bool) {
         summary.cgroup = self.cgroup_info();
         summary.cgroup_missing = self.cgroup.as_ref().err().cloned();
@@ -166,25 +310,21 @@ impl Beside {
                 Err(why) => summary.mappings_missing = Some(why),
             }
         }
-        let go = self.go();
+        // The tick may have caught them in mid-change.
+        let go = self.read.go.or_else(|| self.read_go());
         summary.bridge = bridge(
             summary.end,
+            summary.rss_end_bytes,
             summary.lazyfree_bytes,
             go.as_ref(),
             summary.mappings.as_deref(),
         );
-        // What no cause explains is part of RSS at the end, and of none of the kinds.
-        let unexplained = summary
-            .rss_end_bytes
-            .saturating_sub(summary.end.rss_bytes());
-        if let Some(rest) = summary.bridge.iter_mut().find(|part| part.part == "rest") {
-            rest.bytes = rest.bytes.saturating_add(unexplained);
-        }
     }
 
     fn cgroup_info(&mut self) -> Option<CgroupInfo> {
         let cgroup = self.cgroup.as_mut().ok()?;
-        let end = cgroup.figures();
+        // It reads them at some ticks only.
+        let end = self.read.cgroup.unwrap_or_else(|| cgroup.figures());
         Some(CgroupInfo {
             start: self.cgroup_start,
             end: Some(end),

@@ -1,5 +1,6 @@
 //! A capture: ticks, ends of epochs, and the report that comes of them.
 
+mod aside;
 mod beside;
 mod closing;
 mod watched;
@@ -358,6 +359,7 @@ impl<'a> Capturing<'a> {
             self.out.line(&text);
             self.say(text);
         }
+        self.beside.collect();
         let tasks = if reading.task_slots == 0 {
             Vec::new()
         } else {
@@ -413,7 +415,7 @@ impl<'a> Capturing<'a> {
             .is_some_and(|journal| journal.blind != blind);
         let hooks = changed.then(|| self.hook_info(reading));
         // A program often renames itself when it starts.
-        let target = is_first.then(|| self.target_info());
+        let target = (self.beside.has_news() || is_first).then(|| self.target_info());
         let children = self.children(reading);
         let Some(journal) = &mut self.journal else {
             return Ok(None);
@@ -529,8 +531,9 @@ impl<'a> Capturing<'a> {
             taken_back = self.recorder.ended_by_exec();
         } else {
             self.target.refresh();
-            self.beside.refresh(&self.target);
+            self.beside.refresh_at_end(&self.target);
         }
+        self.beside.forget();
         let mut reading = self.session.read(self.number)?;
         let mut closing = Final::default();
         if self.session.mode() == Mode::Approximate {

@@ -137,6 +137,7 @@ impl Capturing<'_> {
         summary.mappings_missing = Some("they are read once, at the end".to_owned());
         summary.bridge = bridge(
             summary.end,
+            summary.rss_end_bytes,
             summary.lazyfree_bytes,
             observed.go.as_ref(),
             None,
