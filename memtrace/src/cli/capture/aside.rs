@@ -7,8 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Work that goes on aside. Its thread has the credentials of the thread that starts it, and ends with the process. Where this is
-/// dropped, the result goes nowhere.
+/// Work that goes on aside. Its thread has the credentials of the thread that starts it, and ends with the process; where it waits for
+/// a FUSE file system that has taken its request, the process ends with it, since not even SIGKILL ends that wait (tried on 6.18). Where
+/// this is dropped, the result goes nowhere.
 pub struct Aside<T> {
     result: Receiver<T>,
     thread: JoinHandle<()>,

@@ -207,7 +207,7 @@ impl Beside {
     fn late(&self) -> Option<String> {
         if let Some(look) = &self.look {
             return Some(format!(
-                "its executable and libraries had not been read after {:.1} s: does their file system answer?",
+                "its executable and libraries had not been read after {:.1} s: does their file system answer? Until it does, memtrace may not be able to end",
                 look.elapsed().as_secs_f64()
             ));
         }
