@@ -1,15 +1,18 @@
 //! What a person reads: plain text, aligned, at 80 columns.
 
+mod diff;
 mod doctor;
 pub mod explain;
 pub mod format;
 mod holdings;
 mod live;
+pub mod page;
 pub mod screen;
 mod self_stats;
 mod table;
 mod verdict;
 
+pub use diff::diff;
 pub use doctor::doctor;
 use doctor::wrapped;
 pub use live::{Columns, LiveLine, live_header};
