@@ -12,13 +12,15 @@ use memtrace::{
     ledger::{Check, Names, Reading, check, rows},
     sample::Statm,
     timeline::{
-        Account, Capture, CaptureInfo, End, Epoch, Final, HostInfo, Journal, Known, LossInfo, Mode,
-        Observed, Recorder, SCHEMA, TargetInfo, assemble, read, read_closing,
+        Account, Capture, CaptureInfo, End, Epoch, Final, HostInfo, Journal, Known, Live, LossInfo,
+        Mode, Observed, Recorder, SCHEMA, TargetInfo, assemble, read, read_closing,
     },
+    view::screen::{Key, Look, Palette, Screen},
 };
 use memtrace_common::cell::{
     FAULT, MADVISE_BASE, MEMBER_ANON, MEMBER_FILE, MMAP, MUNMAP, call_slot,
 };
+use ratatui::{buffer::Buffer, layout::Rect};
 
 const PAGE: u64 = 4096;
 const SECOND: u64 = 1_000_000_000;
@@ -230,5 +232,41 @@ fn day(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, tick, day);
+/// What the screen does with a day of ticks, a row of causes in each.
+fn screen(criterion: &mut Criterion) {
+    let only_tried = std::env::args().any(|argument| argument == "--test");
+    let (capture, _) = captured(if only_tried { FEW } else { DAY });
+    let live = Live::replay(&capture);
+    let last = capture.epoch.timeline.last().unwrap();
+    let look = Look {
+        palette: Palette::Many,
+        unicode: true,
+    };
+    for (width, height) in [(80, 24), (200, 50)] {
+        for (what, keys) in [("5 min", [].as_slice()), ("a day", &[Key::Char('0')])] {
+            let mut screen = Screen::new(look);
+            screen.look_at(&live, width);
+            for key in keys {
+                screen.key(*key);
+            }
+            let name = format!("screen {width}x{height}, {what} of a day");
+            criterion.bench_function(&format!("{name}: look"), |bencher| {
+                bencher.iter(|| screen.look_at(black_box(&live), width));
+            });
+            let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
+            criterion.bench_function(&format!("{name}: draw"), |bencher| {
+                bencher.iter(|| {
+                    buffer.reset();
+                    screen.draw(&mut buffer);
+                });
+            });
+        }
+    }
+    let mut history = live.history.clone();
+    criterion.bench_function("History::note, after a day", |bencher| {
+        bencher.iter(|| history.note(black_box(last)));
+    });
+}
+
+criterion_group!(benches, tick, day, screen);
 criterion_main!(benches);

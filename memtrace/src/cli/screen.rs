@@ -17,7 +17,7 @@ use std::{
 use anyhow::Context as _;
 use nix::{
     sys::signal::{Signal, kill},
-    unistd::{Pid, getpgrp, tcgetpgrp},
+    unistd::{Pid, getpgrp, getsid, tcgetpgrp},
 };
 use ratatui::{
     Terminal,
@@ -26,8 +26,10 @@ use ratatui::{
         cursor::{Hide, Show},
         event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
         execute,
+        style::force_color_output,
         terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
     },
+    layout::{Position, Rect},
 };
 use signal_hook::{
     consts::{SIGCONT, SIGTSTP},
@@ -40,7 +42,7 @@ use super::{
     args::{Color, Options},
     feed::{Command, Viewer},
 };
-use crate::view::screen::{Action, Key, Look, Screen};
+use crate::view::screen::{Action, Key, Look, Palette, Screen};
 
 /// How long a key, a change or the end may wait.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -151,6 +153,8 @@ impl Drop for Shown {
 pub fn show(look: Look, viewer: Viewer) -> anyhow::Result<Shown> {
     let end = Arc::new(AtomicBool::new(false));
     let signals = Signals::listen().context("cannot listen for signals")?;
+    // The library looks at NO_COLOR by itself; `--color always` outweighs it.
+    force_color_output(look.palette != Palette::Mono);
     take()
         .inspect_err(|_| give_back())
         .context("cannot take the terminal; try --plain")?;
@@ -215,12 +219,18 @@ struct Showing {
 
 type Picture = Terminal<CrosstermBackend<BufWriter<Stdout>>>;
 
+/// Clears the terminal, so that the next picture is drawn whole. `Terminal::clear` asks the terminal where its cursor is, and fails
+/// where that takes 2 s: on a slow line, and where nobody answers.
+fn anew(terminal: &mut Picture) -> io::Result<()> {
+    let size = terminal.size()?;
+    terminal.resize(Rect::from((Position::ORIGIN, size)))
+}
+
 impl Showing {
     /// Until somebody wants its end, or the capture's.
     fn run(&mut self) -> io::Result<()> {
         let out = BufWriter::with_capacity(PICTURE, io::stdout());
         let mut terminal = Terminal::new(CrosstermBackend::new(out))?;
-        terminal.clear()?;
         let mut drawn: Option<Instant> = None;
         let mut changed = true;
         while !self.end.load(Ordering::SeqCst) {
@@ -240,7 +250,7 @@ impl Showing {
                 match event::read()? {
                     Event::Key(key) => match self.key(key, &mut changed)? {
                         Action::Quit => return Ok(()),
-                        Action::Redraw => terminal.clear()?,
+                        Action::Redraw => anew(&mut terminal)?,
                         _ => {}
                     },
                     Event::Resize(..) => changed = true,
@@ -276,7 +286,7 @@ impl Showing {
             // Whatever the terminal was used for meanwhile.
             give_back();
             take()?;
-            terminal.clear()?;
+            anew(terminal)?;
             *changed = true;
         }
         Ok(())
@@ -289,6 +299,8 @@ impl Showing {
         let action = self.screen.key(key);
         match action {
             Action::Draw | Action::Redraw => *changed = true,
+            // Without a shell there is nobody to go on with it.
+            Action::Suspend if getsid(None).is_ok_and(|leader| leader == getpgrp()) => {}
             Action::Suspend => kill(Pid::from_raw(0), Signal::SIGTSTP).map_err(io::Error::from)?,
             Action::Save => self.viewer.ask(Command::Save(self.path())),
             Action::Interval(interval) => self.viewer.ask(Command::Interval(interval)),
@@ -334,4 +346,60 @@ fn known(event: KeyEvent) -> Option<Key> {
         KeyCode::Esc => Key::Escape,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, io::Read, process::Stdio};
+
+    use nix::{pty::openpty, sys::termios::tcgetattr};
+
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_given_back_after_a_panic() {
+        let pty = openpty(None, None).unwrap();
+        let before = tcgetattr(&pty.slave).unwrap();
+        let stdio = || Stdio::from(pty.slave.try_clone().unwrap());
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "cli::screen::tests::takes_it_and_panics",
+                "--ignored",
+                "--nocapture",
+            ])
+            .stdin(stdio())
+            .stdout(stdio())
+            .stderr(stdio())
+            .spawn()
+            .unwrap();
+        let mut master = File::from(pty.master);
+        let reader = thread::spawn(move || {
+            let mut seen = Vec::new();
+            let mut part = [0; 4096];
+            while let Ok(count @ 1..) = master.read(&mut part) {
+                seen.extend_from_slice(&part[..count]);
+            }
+            String::from_utf8_lossy(&seen).into_owned()
+        });
+        assert!(!child.wait().unwrap().success());
+        assert_eq!(tcgetattr(&pty.slave).unwrap(), before);
+        drop(pty.slave);
+        let seen = reader.join().unwrap();
+        let place = |what: &str| {
+            seen.find(what)
+                .unwrap_or_else(|| panic!("no {what:?} in {seen:?}"))
+        };
+        assert!(place("\u{1b}[?1049h") < place("\u{1b}[?1049l"));
+        assert!(place("\u{1b}[?25l") < place("\u{1b}[?25h"));
+        // The message is read on the screen that stays.
+        assert!(place("\u{1b}[?1049l") < place("it is to be seen"));
+    }
+
+    #[test]
+    #[ignore = "it panics; the test above runs it, on a terminal of its own"]
+    fn takes_it_and_panics() {
+        take().unwrap();
+        panic!("it is to be seen");
+    }
 }

@@ -95,13 +95,13 @@ pub fn below(pen: &mut Pen<'_>, shot: &Shot) {
     let arrows = if look.unicode { "←→" } else { "arrows" };
     let keys = [
         ("q", "quit"),
+        ("?", "help"),
         ("space", "pause"),
         ("+-", "zoom"),
         (arrows, "scroll"),
         ("<>", "interval"),
         ("s", "sort"),
         ("w", "save"),
-        ("?", "help"),
         ("tab", "pages"),
     ];
     let mut x: u16 = 1;
