@@ -5,3 +5,4 @@ pub mod file;
 mod folder;
 pub mod journal;
 pub mod json;
+pub mod svg;

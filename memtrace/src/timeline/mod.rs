@@ -8,6 +8,7 @@ mod capture;
 mod cgroup;
 mod history;
 mod holdings;
+mod joined;
 mod journal;
 mod live;
 mod read;

@@ -1,5 +1,6 @@
 //! What a person reads: plain text, aligned, at 80 columns.
 
+pub mod chart;
 mod doctor;
 pub mod explain;
 pub mod format;
@@ -10,6 +11,7 @@ mod table;
 mod verdict;
 
 pub use doctor::doctor;
+pub(crate) use doctor::wrapped;
 pub use live::{Columns, LiveLine, live_header};
 pub use table::{replaced, table};
 pub use verdict::verdict;
