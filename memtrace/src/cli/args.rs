@@ -86,6 +86,9 @@ pub struct Options {
     /// Print no line per interval, only the table at the end
     #[arg(short, long)]
     pub quiet: bool,
+    /// Print lines, also on a terminal: no screen with a chart and keys
+    #[arg(long)]
+    pub plain: bool,
     /// Do not read smaps_rollup: LazyFree is then not known
     #[arg(long)]
     pub no_smaps: bool,
@@ -191,6 +194,9 @@ pub struct DemoArgs {
     /// Write the capture as JSON to FILE, or to standard output with -
     #[arg(short = 'o', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub json: Option<PathBuf>,
+    /// Print lines, also on a terminal: no screen with a chart and keys
+    #[arg(long)]
+    pub plain: bool,
     /// Use colours
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Color,

@@ -28,6 +28,7 @@ pub fn run(demo: DemoArgs) -> anyhow::Result<ExitCode> {
         scenario,
         interval,
         json,
+        plain,
         color,
     } = demo;
     let options = Options {
@@ -35,6 +36,7 @@ pub fn run(demo: DemoArgs) -> anyhow::Result<ExitCode> {
         interval,
         json,
         quiet: false,
+        plain,
         no_smaps: false,
         // The demo's own workload may be looked at as often as its size allows.
         smaps_limit: Duration::from_secs(1),

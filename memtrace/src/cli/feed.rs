@@ -77,6 +77,11 @@ impl Viewer {
         look(&locked(&self.live))
     }
 
+    /// Tells all views something beside the figures.
+    pub fn say(&self, text: String) {
+        locked(&self.live).say(text);
+    }
+
     /// Waits until something has changed; `false` where nothing will any more.
     pub async fn changed(&mut self) -> bool {
         self.changed.changed().await.is_ok()

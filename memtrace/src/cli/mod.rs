@@ -11,6 +11,7 @@ mod journal;
 mod output;
 mod privileges;
 mod report;
+mod screen;
 mod trace;
 mod views;
 

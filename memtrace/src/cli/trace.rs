@@ -28,7 +28,7 @@ use super::{
     feed::Command,
     output::{self, Out},
     privileges,
-    views::Views,
+    views::{Shown, Views},
 };
 use crate::{
     export::{
@@ -71,7 +71,7 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
     privilege::claim();
     let target = Target::find(pid)?;
     privileges::check(&format!("memtrace --pid {pid}"))?;
-    let views = Views::open(options)?;
+    let views = Views::open(options, true)?;
     let mut sink = Sink::open(options, &views)?;
     let mut out = Out::new(options.color, sink.is_stdout());
     let mut session = Session::attach(&probe_options(pid, options, false))?;
@@ -111,11 +111,12 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
 /// Starts a program, and traces it from its first instruction. A `demo` ends once its workload stops itself.
 pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Result<ExitCode> {
     privileges::check_start()?;
-    let views = Views::open(options)?;
+    // Any other program has the terminal for itself.
+    let mut views = Views::open(options, demo)?;
     let mut sink = Sink::open(options, &views)?;
     let mut out = Out::new(options.color, sink.is_stdout());
     let rights = if demo { Rights::Bare } else { Rights::Users };
-    let held = Held::start(command, rights(invoker()))?;
+    let held = Held::start(command, rights(invoker()), views.standard_error()?)?;
     let pid = held.pid;
     let mut target = Target::find(pid)?;
     let mut session = Session::attach(&probe_options(pid, options, true))?;
@@ -297,15 +298,18 @@ impl Stop {
     }
 
     async fn next(&mut self) -> i32 {
-        let got = tokio::select! {
+        tokio::select! {
             _ = self.interrupt.recv() => libc::SIGINT,
             _ = self.terminate.recv() => libc::SIGTERM,
-        };
+        }
+    }
+
+    /// From now on, they end the program.
+    fn over(&self) {
         for signal in [libc::SIGINT, libc::SIGTERM] {
             // SAFETY: back to the default action, which touches no memory of this program.
             unsafe { libc::signal(signal, libc::SIG_DFL) };
         }
-        got
     }
 }
 
@@ -352,6 +356,7 @@ async fn capture(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut grace = None;
     let mut signalled = None;
+    let mut by_hand = false;
     let spare = matches!(sink, Sink::Spare(_));
     let lines = !options.quiet && !views.takes_terminal();
     if views.takes_terminal() {
@@ -359,7 +364,7 @@ async fn capture(
     }
     let mut capturing = Capturing::begin(session, subject, out, options, lines, sink.journal())?;
     let mut asked = None;
-    let mut shown = None;
+    let mut shown: Option<Shown> = None;
     if views.wanted() {
         let (viewer, commands) = capturing.watched()?;
         asked = Some(commands);
@@ -376,6 +381,7 @@ async fn capture(
             biased;
             signal = until.stop.next() => {
                 signalled = Some(signal);
+                by_hand = true;
                 break End::Signal;
             }
             ready = events.readable() => {
@@ -395,7 +401,10 @@ async fn capture(
             () = at(deadline) => break End::Duration,
             () = flush(&mut log) => {}
             command = command(&mut asked) => match command {
-                Command::Quit => break End::Signal,
+                Command::Quit => {
+                    by_hand = true;
+                    break End::Signal;
+                }
                 Command::Interval(interval) => {
                     capturing.set_interval(interval);
                     ticks = interval_at(Instant::now() + interval, interval);
@@ -422,8 +431,14 @@ async fn capture(
             }
         }
     };
+    // The terminal is as it was before a second signal may end the program, and before anything is printed.
+    if let Some(shown) = &mut shown {
+        shown.free_terminal();
+    }
+    if by_hand {
+        until.stop.over();
+    }
     let ended = capturing.finish(end)?;
-    // The terminal is free again before anything is printed.
     drop(shown);
     out.release();
     Ok((ended, signalled))
@@ -562,7 +577,7 @@ async fn wait(
             return Ok(status);
         }
         tokio::select! {
-            _ = stop.next() => {}
+            _ = stop.next() => stop.over(),
             () = tokio::time::sleep(Duration::from_millis(20)) => {}
         }
         if !said && spawned.try_wait()?.is_none() {

@@ -10,7 +10,7 @@ use std::{
         fd::{AsRawFd, RawFd},
         unix::process::CommandExt,
     },
-    process::{Child, Command, ExitStatus},
+    process::{Child, Command, ExitStatus, Stdio},
     thread::{self, JoinHandle},
 };
 
@@ -81,12 +81,16 @@ pub struct Spawned {
 }
 
 impl Held {
-    /// Forks a child that will execute `command` with these rights.
+    /// Forks a child that will execute `command` with these rights, and with this standard error.
     ///
     /// # Errors
     ///
     /// Where the process could not be made.
-    pub fn start(command: &[OsString], rights: Rights) -> Result<Self, SpawnError> {
+    pub fn start(
+        command: &[OsString],
+        rights: Rights,
+        standard_error: Stdio,
+    ) -> Result<Self, SpawnError> {
         let fork = |error: io::Error| SpawnError::Fork(error.to_string());
         let Some((program, arguments)) = command.split_first() else {
             return Err(SpawnError::Fork("no command was given".into()));
@@ -94,7 +98,7 @@ impl Held {
         let (gate_reader, gate) = io::pipe().map_err(fork)?;
         let (mut pid_reader, pid_writer) = io::pipe().map_err(fork)?;
         let mut command = Command::new(program);
-        command.args(arguments);
+        command.args(arguments).stderr(standard_error);
         if let Rights::Users(Some(invoker)) | Rights::Bare(Some(invoker)) = &rights {
             command.envs(invoker.environment());
         }
@@ -269,6 +273,7 @@ mod tests {
         let held = Held::start(
             &words(&["touch", mark.to_str().unwrap()]),
             Rights::Users(None),
+            Stdio::inherit(),
         )
         .unwrap();
         thread::sleep(std::time::Duration::from_millis(50));
@@ -280,18 +285,33 @@ mod tests {
 
     #[test]
     fn the_exit_code_is_the_programs_own() {
-        let held = Held::start(&words(&["sh", "-c", "exit 42"]), Rights::Users(None)).unwrap();
+        let held = Held::start(
+            &words(&["sh", "-c", "exit 42"]),
+            Rights::Users(None),
+            Stdio::inherit(),
+        )
+        .unwrap();
         assert_eq!(held.release().unwrap().wait().unwrap().code(), Some(42));
     }
 
     #[test]
     fn a_missing_program_is_127_and_one_without_permission_126() {
-        let held = Held::start(&words(&["/nonexistent/program"]), Rights::Users(None)).unwrap();
+        let held = Held::start(
+            &words(&["/nonexistent/program"]),
+            Rights::Users(None),
+            Stdio::inherit(),
+        )
+        .unwrap();
         let Err(error) = held.release() else {
             panic!("it cannot run")
         };
         assert_eq!(error.exit_code(), 127);
-        let held = Held::start(&words(&["/etc/passwd"]), Rights::Users(None)).unwrap();
+        let held = Held::start(
+            &words(&["/etc/passwd"]),
+            Rights::Users(None),
+            Stdio::inherit(),
+        )
+        .unwrap();
         let Err(error) = held.release() else {
             panic!("it cannot run")
         };
@@ -300,7 +320,12 @@ mod tests {
 
     #[test]
     fn a_child_that_is_not_let_go_ends_with_its_holder() {
-        let held = Held::start(&words(&["sleep", "1000"]), Rights::Users(None)).unwrap();
+        let held = Held::start(
+            &words(&["sleep", "1000"]),
+            Rights::Users(None),
+            Stdio::inherit(),
+        )
+        .unwrap();
         let pid = held.pid;
         drop(held.gate);
         let child = held.spawner.join().unwrap();

@@ -52,6 +52,9 @@ pub struct Span {
     pub t_ns: u64,
     /// How many ticks.
     pub ticks: u64,
+    /// Of this time, in gaps: ticks further apart than twice the interval, since memtrace did not run. 0 where the interval is not
+    /// known.
+    pub gap_ns: u64,
     /// RSS, bytes.
     pub rss_bytes: i64,
     /// The lowest among the ticks.
@@ -70,6 +73,8 @@ pub struct Span {
     pub vm_bytes: Option<u64>,
     /// `LazyFree`.
     pub lazyfree_bytes: Option<u64>,
+    /// The tick that read it.
+    pub lazyfree_t_ns: Option<u64>,
     /// RSS less `LazyFree`, at the same tick.
     pub rss_less_lazyfree_bytes: Option<i64>,
     /// Bytes in anonymous huge pages.
@@ -91,6 +96,7 @@ impl Span {
             from_ns: _,
             t_ns,
             ticks,
+            gap_ns,
             rss_bytes,
             rss_lowest_bytes,
             rss_highest_bytes,
@@ -100,6 +106,7 @@ impl Span {
             swap_bytes,
             vm_bytes,
             lazyfree_bytes,
+            lazyfree_t_ns,
             rss_less_lazyfree_bytes,
             anon_huge_bytes,
             faults,
@@ -109,6 +116,7 @@ impl Span {
         } = self;
         *t_ns = next.t_ns;
         *ticks = ticks.saturating_add(next.ticks);
+        *gap_ns = gap_ns.saturating_add(next.gap_ns);
         *rss_bytes = next.rss_bytes;
         *rss_lowest_bytes = next.rss_lowest_bytes.min(*rss_lowest_bytes);
         *rss_highest_bytes = next.rss_highest_bytes.max(*rss_highest_bytes);
@@ -118,6 +126,7 @@ impl Span {
         *swap_bytes = next.swap_bytes;
         *vm_bytes = next.vm_bytes.or(*vm_bytes);
         *lazyfree_bytes = next.lazyfree_bytes.or(*lazyfree_bytes);
+        *lazyfree_t_ns = next.lazyfree_t_ns.or(*lazyfree_t_ns);
         *rss_less_lazyfree_bytes = next.rss_less_lazyfree_bytes.or(*rss_less_lazyfree_bytes);
         *anon_huge_bytes = next.anon_huge_bytes.or(*anon_huge_bytes);
         *faults = both(*faults, next.faults, u64::saturating_add);
@@ -187,7 +196,13 @@ pub struct History {
     stride: u64,
     /// The span that is not finished.
     open: Option<(u64, Span)>,
-    ticks: u64,
+    /// Everything as one span.
+    total: Option<Span>,
+    /// Ticks further apart than this, ns, leave a gap; `None` where the interval is not known.
+    longest_ns: Option<u64>,
+    /// The interval, ns.
+    interval_ns: u64,
+    gaps: u64,
     /// When the present epoch began, since the start of the capture.
     epoch_ns: u64,
     last_ns: u64,
@@ -213,12 +228,36 @@ impl History {
             whole: Vec::new(),
             stride: 1,
             open: None,
-            ticks: 0,
+            total: None,
+            longest_ns: None,
+            interval_ns: 0,
+            gaps: 0,
             epoch_ns: 0,
             last_ns: 0,
             marks: VecDeque::new(),
             marks_left_out: 0,
         }
+    }
+
+    /// The time between ticks from now on, ns. What is further apart than twice of it is a gap.
+    pub fn set_interval(&mut self, interval_ns: u64) {
+        // The tick that comes next has waited for a part of the interval before as well.
+        let waited = self.interval_ns;
+        self.interval_ns = interval_ns;
+        self.longest_ns = Some(interval_ns.saturating_mul(2).saturating_add(waited));
+    }
+
+    fn gap(&mut self, from_ns: u64, t_ns: u64) -> u64 {
+        let Some(longest) = self.longest_ns else {
+            return 0;
+        };
+        self.longest_ns = Some(self.interval_ns.saturating_mul(2));
+        let apart = t_ns.saturating_sub(from_ns);
+        if apart <= longest {
+            return 0;
+        }
+        self.gaps += 1;
+        apart
     }
 
     /// A new program begins, so long after the start of the capture. Times of ticks count from there.
@@ -257,6 +296,7 @@ impl History {
             from_ns: self.last_ns,
             t_ns,
             ticks: 1,
+            gap_ns: self.gap(self.last_ns, t_ns),
             rss_bytes: tick.rss_bytes,
             rss_lowest_bytes: tick.rss_bytes,
             rss_highest_bytes: tick.rss_bytes,
@@ -266,6 +306,7 @@ impl History {
             swap_bytes: tick.swap_bytes,
             vm_bytes: tick.vm_bytes,
             lazyfree_bytes: tick.lazyfree_bytes,
+            lazyfree_t_ns: tick.lazyfree_bytes.map(|_| t_ns),
             rss_less_lazyfree_bytes: tick
                 .lazyfree_bytes
                 .map(|bytes| tick.rss_bytes.saturating_sub_unsigned(bytes)),
@@ -280,7 +321,10 @@ impl History {
 
     fn push(&mut self, span: Span) {
         self.last_ns = span.t_ns;
-        self.ticks = self.ticks.saturating_add(span.ticks);
+        match &mut self.total {
+            Some(total) => total.join(&span),
+            total @ None => *total = Some(span.clone()),
+        }
         if self.recent.len() == self.most {
             self.recent.pop_front();
         }
@@ -324,8 +368,10 @@ impl History {
             .iter()
             .map(|name| self.place(name.clone()))
             .collect();
+        self.gaps = self.gaps.saturating_add(later.gaps);
         for span in later.all() {
             let mut span = span.clone();
+            span.lazyfree_t_ns = span.lazyfree_t_ns.map(|t_ns| at_ns.saturating_add(t_ns));
             span.from_ns = at_ns.saturating_add(span.from_ns);
             span.t_ns = at_ns.saturating_add(span.t_ns);
             let causes = std::mem::take(&mut span.causes);
@@ -386,7 +432,7 @@ impl History {
         self.recent
             .iter()
             .fold(0, |sum: u64, span| sum + span.ticks)
-            == self.ticks
+            == self.ticks()
     }
 
     /// The spans that reach into a time, oldest first, not more than `most`, as fine as can be had. Together they are whole: what
@@ -445,8 +491,20 @@ impl History {
 
     /// How many ticks there were.
     #[must_use]
-    pub const fn ticks(&self) -> u64 {
-        self.ticks
+    pub fn ticks(&self) -> u64 {
+        self.total.as_ref().map_or(0, |total| total.ticks)
+    }
+
+    /// The whole capture as one span: what all causes moved, and the last that is known of everything.
+    #[must_use]
+    pub const fn total(&self) -> Option<&Span> {
+        self.total.as_ref()
+    }
+
+    /// How many gaps there were. How long, [`Self::total`] says.
+    #[must_use]
+    pub const fn gaps(&self) -> u64 {
+        self.gaps
     }
 
     /// The causes that were seen. A place in it stays a cause's own.

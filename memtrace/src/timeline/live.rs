@@ -57,10 +57,12 @@ impl Live {
     /// Begins with what is known before the first tick.
     #[must_use]
     pub fn new(host: HostInfo, interval_ns: u64, opening: Account) -> Self {
+        let mut history = History::default();
+        history.set_interval(interval_ns);
         Self {
             host,
             interval_ns,
-            history: History::default(),
+            history,
             account: Arc::new(opening),
             account_ns: 0,
             epoch: 0,
@@ -69,6 +71,13 @@ impl Live {
             ended: None,
             revision: 0,
         }
+    }
+
+    /// Another time between ticks.
+    pub fn set_interval(&mut self, interval_ns: u64) {
+        self.interval_ns = interval_ns;
+        self.history.set_interval(interval_ns);
+        self.revision += 1;
     }
 
     /// Notes a tick of the present epoch.

@@ -41,6 +41,38 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.decimals$}{}", UNITS[unit])
 }
 
+/// A size without decimals where it has none: `0`, `512K`, `50M`, `1.50G`. For axes.
+#[must_use]
+pub fn round_size(bytes: u64) -> String {
+    let mut value = bytes;
+    let mut unit = "";
+    for next in UNITS {
+        if value < 1024 || !value.is_multiple_of(1024) {
+            break;
+        }
+        value /= 1024;
+        unit = next;
+    }
+    if value < 1024 {
+        format!("{value}{unit}")
+    } else {
+        size(bytes)
+    }
+}
+
+/// A moment since the start: `0:05`, `12:34`, `1:02:03`, `2 d 1:02:03`.
+#[must_use]
+pub fn clock(ns: u64) -> String {
+    let s = ns / 1_000_000_000;
+    let (days, hours, minutes) = (s / 86_400, s / 3600 % 24, s / 60 % 60);
+    let s = s % 60;
+    match (days, hours) {
+        (0, 0) => format!("{minutes}:{s:02}"),
+        (0, _) => format!("{hours}:{minutes:02}:{s:02}"),
+        _ => format!("{days} d {hours}:{minutes:02}:{s:02}"),
+    }
+}
+
 /// A change in at most seven characters, with its sign: `0`, `+4K`, `-200.0M`.
 #[must_use]
 pub fn change(bytes: i64) -> String {
@@ -157,6 +189,29 @@ mod tests {
                 assert!(size(bytes).len() <= 6, "{} for {bytes}", size(bytes));
             }
         }
+    }
+
+    #[test]
+    fn figures_of_an_axis_have_no_needless_decimals() {
+        for (bytes, text) in [
+            (0, "0"),
+            (512, "512"),
+            (4096, "4K"),
+            (50 << 20, "50M"),
+            (500 << 20, "500M"),
+            (2000 << 20, "1.95G"),
+            (3 << 29, "1.50G"),
+        ] {
+            assert_eq!(round_size(bytes), text, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn moments_are_read_as_a_clock() {
+        assert_eq!(clock(5_000_000_000), "0:05");
+        assert_eq!(clock(754_000_000_000), "12:34");
+        assert_eq!(clock(3_723_900_000_000), "1:02:03");
+        assert_eq!(clock(176_523_000_000_000), "2 d 1:02:03");
     }
 
     #[test]

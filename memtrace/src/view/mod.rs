@@ -6,6 +6,7 @@ pub mod explain;
 pub mod format;
 mod holdings;
 mod live;
+pub mod screen;
 mod self_stats;
 mod table;
 mod verdict;

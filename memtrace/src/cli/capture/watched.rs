@@ -66,10 +66,8 @@ impl Capturing<'_> {
         self.interval = interval;
         self.longest_interval = self.longest_interval.max(interval);
         if let Some(watched) = &self.watched {
-            watched.feed.write(|live| {
-                live.interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
-                live.revision += 1;
-            });
+            let interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+            watched.feed.write(|live| live.set_interval(interval_ns));
         }
     }
 

@@ -53,8 +53,22 @@ impl Series {
         }
     }
 
-    fn rare(self) -> Self {
-        Self { rare: true, ..self }
+    /// What `smaps_rollup` says, each at the tick that read it.
+    fn read(
+        class: &'static str,
+        name: &'static str,
+        spans: &[Span],
+        value: impl Fn(&Span) -> Option<i128>,
+    ) -> Self {
+        let points = spans.iter().filter_map(|span| {
+            let t_ns = span.lazyfree_t_ns.unwrap_or(span.t_ns);
+            Some(Point::new(t_ns, value(span)?))
+        });
+        Self {
+            points: points.collect(),
+            rare: true,
+            ..Self::of(class, name, &[], |_| None)
+        }
     }
 }
 
@@ -94,14 +108,12 @@ fn series(frame: &Frame<'_>, spans: &[Span]) -> Vec<Series> {
         Series::of("inuse", "HeapInuse", spans, go(|go| go.heap_inuse_bytes)),
         swap,
         rss,
-        Series::of("lazy", "LazyFree", spans, |span| {
+        Series::read("lazy", "LazyFree", spans, |span| {
             span.lazyfree_bytes.map(i128::from)
-        })
-        .rare(),
-        Series::of("held", "RSS - LazyFree", spans, |span| {
+        }),
+        Series::read("held", "RSS - LazyFree", spans, |span| {
             span.rss_less_lazyfree_bytes.map(i128::from)
-        })
-        .rare(),
+        }),
     ]
 }
 

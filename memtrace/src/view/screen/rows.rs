@@ -1,0 +1,117 @@
+//! The ledger's rows for the screen: in total, in the window, and at the last tick.
+
+use super::{Sort, shot::Shot};
+use crate::{
+    ledger::Cause,
+    timeline::{CauseName, CauseRow, Moved, Span},
+};
+
+/// Characters of a name that are looked at.
+const NAME: usize = 64;
+
+/// A row.
+#[derive(Clone, Debug)]
+pub struct Row<'a> {
+    /// What it is called, harmless.
+    pub name: String,
+    /// Since the start of the epoch; `None` where the ledger does not have it yet, or not in this epoch.
+    pub total: Option<&'a CauseRow>,
+    /// In the chart's time.
+    pub window: Option<Moved>,
+    /// At the last tick.
+    pub interval: Option<Moved>,
+}
+
+impl Row<'_> {
+    /// What it moved since the start, bytes.
+    #[must_use]
+    pub fn total_bytes(&self) -> Option<i64> {
+        self.total.and_then(|row| row.rss_delta_bytes)
+    }
+
+    /// What it moved in the chart's time.
+    #[must_use]
+    pub fn window_bytes(&self) -> Option<i64> {
+        self.window.and_then(|moved| moved.rss_delta_bytes)
+    }
+
+    /// What it moved at the last tick.
+    #[must_use]
+    pub fn interval_bytes(&self) -> Option<i64> {
+        self.interval.and_then(|moved| moved.rss_delta_bytes)
+    }
+
+    fn key(&self, sort: Sort) -> (u64, u64) {
+        let size = |bytes: Option<i64>| bytes.unwrap_or(0).unsigned_abs();
+        let requested = self.total.and_then(|row| row.requested_bytes).unwrap_or(0);
+        let asked = |moved: Option<Moved>| moved.and_then(|moved| moved.requested_bytes);
+        match sort {
+            Sort::Total => (size(self.total_bytes()), requested),
+            Sort::Window => (size(self.window_bytes()), asked(self.window).unwrap_or(0)),
+            Sort::Interval => (
+                size(self.interval_bytes()),
+                asked(self.interval).unwrap_or(0),
+            ),
+            Sort::Requested => (requested, size(self.total_bytes())),
+            Sort::Calls => (self.total.and_then(|row| row.calls).unwrap_or(0), 0),
+            Sort::Ledger => (0, 0),
+        }
+    }
+}
+
+/// All rows, those first that the order wants first; else as the ledger has them.
+#[must_use]
+pub fn rows(shot: &Shot, sort: Sort) -> Vec<Row<'_>> {
+    let moved = |span: &Option<Span>, known: &dyn Fn(&CauseName) -> bool| {
+        let place = shot.names.iter().position(known)?;
+        let moved = span.as_ref()?.causes.iter();
+        moved
+            .copied()
+            .find(|moved| usize::from(moved.name) == place)
+    };
+    let mut rows: Vec<Row<'_>> = Vec::new();
+    for row in &shot.account.summary.causes {
+        let same = |name: &CauseName| {
+            name.cause == row.cause && name.advice == row.advice && name.task == row.task
+        };
+        rows.push(Row {
+            name: name(row.cause, row.advice.as_deref(), row.task.as_deref()),
+            total: Some(row),
+            window: moved(&shot.sum, &same),
+            interval: moved(&shot.last, &same),
+        });
+    }
+    for known in &shot.names {
+        let is_there = |row: &CauseRow| {
+            row.cause == known.cause && row.advice == known.advice && row.task == known.task
+        };
+        if shot.account.summary.causes.iter().any(is_there) {
+            continue;
+        }
+        let same = |name: &CauseName| name == known;
+        let row = Row {
+            name: name(known.cause, known.advice.as_deref(), known.task.as_deref()),
+            total: None,
+            window: moved(&shot.sum, &same),
+            interval: moved(&shot.last, &same),
+        };
+        if row.window.is_some() || row.interval.is_some() {
+            rows.push(row);
+        }
+    }
+    rows.sort_by_key(|row| std::cmp::Reverse(row.key(sort)));
+    rows
+}
+
+fn name(cause: Cause, advice: Option<&str>, task: Option<&str>) -> String {
+    let untrusted = |text: &str| crate::view::format::untrusted(text, NAME);
+    let call = match cause {
+        Cause::OtherProcess => "other",
+        cause => cause.name(),
+    };
+    match (advice, task) {
+        (Some(advice), _) => format!("{call} {}", untrusted(advice.trim_start_matches("MADV_"))),
+        (None, Some(task)) => format!("{call}: {}", untrusted(task)),
+        (None, None) => call.to_owned(),
+    }
+}

@@ -1,0 +1,114 @@
+//! Pages of text, which may be longer than the screen.
+
+use ratatui::{
+    style::Style,
+    text::{Line, Span},
+};
+
+use super::{Look, pen::Pen};
+use crate::{timeline::Missing, view::wrapped};
+
+/// Columns of a name.
+const NAME: usize = 18;
+/// A text from outside may be of any length.
+const LONGEST: usize = 600;
+/// Lines longer than this are hard to read.
+const WIDEST: usize = 110;
+
+/// Lines that are put together one by one.
+pub struct Text {
+    lines: Vec<Line<'static>>,
+    look: Look,
+    width: usize,
+}
+
+impl Text {
+    /// An empty one, for so many columns.
+    #[must_use]
+    pub fn new(look: Look, width: u16) -> Self {
+        Self {
+            lines: Vec::new(),
+            look,
+            width: usize::from(width).clamp(30, WIDEST),
+        }
+    }
+
+    /// A headline, after an empty line where it is not the first.
+    pub fn head(&mut self, title: &str) {
+        if !self.lines.is_empty() {
+            self.lines.push(Line::default());
+        }
+        self.lines
+            .push(Line::styled(self.look.plain(title), self.look.bold()));
+    }
+
+    /// A name, and text that hangs behind it. All of it may come from outside.
+    pub fn entry(&mut self, name: &str, text: &str) {
+        self.styled(name, text, Style::new());
+    }
+
+    /// The same in a style.
+    pub fn styled(&mut self, name: &str, text: &str, style: Style) {
+        let name = self.look.foreign(name, NAME - 1);
+        let text = self.look.foreign(text, LONGEST);
+        let rows = wrapped(&text, self.width.saturating_sub(NAME + 1).max(10));
+        for (row, number) in rows.into_iter().zip(0..) {
+            let shown = if number == 0 { name.as_str() } else { "" };
+            self.lines.push(Line::from(vec![
+                Span::styled(format!(" {shown:<NAME$}"), self.look.dim()),
+                Span::styled(row, style),
+            ]));
+        }
+    }
+
+    /// A name, a number in a column, and a note.
+    pub fn number(&mut self, name: &str, value: &str, note: &str) {
+        let name = self.look.foreign(name, NAME + 3);
+        self.lines.push(Line::from(vec![
+            Span::raw(format!(" {name:<0$}", NAME + 4)),
+            Span::styled(format!("{value:>9}"), self.look.bold()),
+            Span::styled(format!("  {}", self.look.plain(note)), self.look.dim()),
+        ]));
+    }
+
+    /// A paragraph.
+    pub fn note(&mut self, text: &str) {
+        let text = self.look.foreign(text, LONGEST);
+        for row in wrapped(&text, self.width.saturating_sub(1)) {
+            self.lines
+                .push(Line::styled(format!(" {row}"), self.look.dim()));
+        }
+    }
+
+    /// What could not be had.
+    pub fn missing(&mut self, missing: &[Missing]) {
+        if missing.is_empty() {
+            return;
+        }
+        self.head("not known");
+        for missing in missing {
+            self.entry(&missing.what, &missing.why);
+        }
+    }
+
+    /// Lines that were made elsewhere.
+    pub fn extend(&mut self, lines: Vec<Line<'static>>) {
+        self.lines.extend(lines);
+    }
+
+    /// Draws from the `scroll`th line on; says how far it can be moved.
+    pub fn draw(self, pen: &mut Pen<'_>, scroll: u16) -> u16 {
+        let most = self.lines.len().saturating_sub(usize::from(pen.height()));
+        let most = u16::try_from(most).unwrap_or(u16::MAX);
+        let shown = self.lines.iter().skip(usize::from(scroll.min(most)));
+        for (line, y) in shown.zip(0..pen.height()) {
+            pen.line(1, y, line);
+        }
+        if most > 0 {
+            let text = format!("{}/{}", scroll.min(most), most);
+            let style = self.look.dim();
+            pen.put_right(pen.width(), pen.height().saturating_sub(1), &text, style);
+        }
+        most
+    }
+}
