@@ -5,6 +5,7 @@ mod cargo;
 mod ci;
 mod debian;
 mod demo;
+mod documents;
 mod fuzz;
 mod golang;
 mod object;
@@ -81,6 +82,12 @@ enum Chore {
     Vm(vm::Options),
     /// Fetches Go toolchains from Debian's archive for the tests, and prints where they are; needs no root.
     Golang(golang::Options),
+    /// Writes the manual pages, docs/man/, from what `--help` says.
+    Man,
+    /// Writes the completion scripts, docs/completions/.
+    Completions,
+    /// Writes the README's pictures, docs/pictures/: the terminal, the chart, and with Chromium the page.
+    Pictures,
     /// Builds memtrace, and runs `memtrace demo` as root.
     Demo {
         /// For `memtrace demo`.
@@ -112,6 +119,9 @@ fn run() -> anyhow::Result<ExitCode> {
         Chore::Bench { args } => return bench::run(&args),
         Chore::Vm(options) => return vm::run(&options),
         Chore::Golang(options) => golang::run(&options)?,
+        Chore::Man => documents::write("man_pages_are_current")?,
+        Chore::Completions => documents::write("completions_are_current")?,
+        Chore::Pictures => documents::pictures()?,
         Chore::Demo { args } => demo::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::FailOn;
+use super::{FailOn, tasks};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,7 +43,8 @@ Exit codes: 0 where a trace works; 1 where it does not; 2 wrong usage.";
     max_term_width = 100,
     args_conflicts_with_subcommands = true,
     override_usage = "memtrace [OPTIONS] --pid <PID>\n       memtrace [OPTIONS] -- <CMD> [ARGS]...\n       memtrace demo [SCENARIO]\n       memtrace doctor [--json]\n       memtrace report <FILE>...\n       memtrace explain [ID]",
-    after_help = EXAMPLES
+    after_help = EXAMPLES,
+    after_long_help = tasks::TRACE
 )]
 pub struct Cli {
     /// Tracing, the default.
@@ -150,15 +151,18 @@ pub enum Color {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Trace a built-in workload: the first thing to try
+    #[command(after_long_help = tasks::DEMO)]
     Demo(DemoArgs),
     /// Show what this kernel and these privileges allow, what that costs, and what to type
-    #[command(after_help = DOCTOR_EXITS)]
+    #[command(after_help = DOCTOR_EXITS, after_long_help = tasks::DOCTOR)]
     Doctor(DoctorArgs),
     /// Print the table of a capture file again; needs no root
     Report(ReportArgs),
     /// Say what an answer means, how it is told, and what to do about it
+    #[command(after_long_help = tasks::EXPLAIN)]
     Explain(ExplainArgs),
     /// Print a completion script for a shell
+    #[command(after_long_help = tasks::COMPLETIONS)]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -204,7 +208,7 @@ pub struct DemoArgs {
 
 /// Arguments of `report`.
 #[derive(Debug, Args)]
-#[command(after_help = REPORT_CODES)]
+#[command(after_help = REPORT_CODES, after_long_help = tasks::REPORT)]
 pub struct ReportArgs {
     /// Capture files, as --json writes them, and what a killed memtrace left of one (FILE.partial); - is standard input
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]

@@ -12,6 +12,7 @@ mod output;
 mod privileges;
 mod report;
 mod screen;
+mod tasks;
 mod trace;
 mod views;
 
