@@ -2,11 +2,12 @@
 //!
 //! Accounts for every byte of a running process's RSS change, by cause, from outside. Data flows one way: [`probe`] (the
 //! kernel side's counters) → [`ledger`] (what moved, adding up) → [`timeline`] (over time) → [`verdict`] (what it means, of a
-//! capture alone) → [`view`] and [`export`]. [`target`] and [`sample`] are the process and what `/proc` says of it, in the files
+//! capture alone; [`diff`]: of two) → [`view`] and [`export`]. [`target`] and [`sample`] are the process and what `/proc` says of it, in the files
 //! that [`proc`] reads; [`runtime`] is what runs in it, and Go's own figures; [`doctor`] is what this host allows; [`cli`] puts
 //! all of it together.
 
 pub mod cli;
+pub mod diff;
 pub mod doctor;
 pub mod export;
 pub mod ledger;

@@ -1,6 +1,10 @@
 //! The arguments: a contract, see `docs/`.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
@@ -27,6 +31,34 @@ after --, the command's own, where that is not 0.";
 
 const REPORT_CODES: &str = "\
 Exit codes: 0; 1 a file could not be read; 2 wrong usage; 3 a capture is incomplete; 4 found by --fail-on.";
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  A table for a spreadsheet, pandas or DuckDB:
+      memtrace export capture.json -o capture.csv
+  The highest RSS, with jq:
+      memtrace export capture.json --to jsonl | jq -s 'map(.rss_bytes // 0) | max'
+  Into Prometheus, as a backfill:
+      memtrace export capture.json --timeline -o capture.om
+      promtool tsdb create-blocks-from openmetrics capture.om data/
+
+docs/export.md names every column, with its unit and its source.
+Exit codes: 0; 1 an error; 2 wrong usage; 3 the capture is incomplete, and was written.";
+const DIFF_EXAMPLES: &str = "\
+What differs in the conditions comes first: kernel, program, runtime, settings, how the captures were
+made. Captures that do not last equally long are compared per second. A difference that two runs of
+the same program show anyway is marked with \u{2248}, and is no change.
+
+Examples:
+  Before and after a setting:
+      sudo memtrace --pid 4242 --duration 5m --json before.json
+      sudo memtrace --pid 4711 --duration 5m --json after.json
+      memtrace diff before.json after.json
+  For a tool:
+      memtrace diff --json before.json after.json | jq .headline
+  Against what another host sends:
+      ssh HOST cat after.json | memtrace diff before.json -
+
+Exit codes: 0; 1 a file could not be read; 2 wrong usage; 3 a capture is incomplete.";
 const DOCTOR_EXITS: &str = "\
 Each hook is attached for real, to memtrace itself, and detached at once; nothing stays behind.
 Without privileges it says what it could not try.
@@ -42,7 +74,7 @@ Exit codes: 0 where a trace works; 1 where it does not; 2 wrong usage.";
     version,
     max_term_width = 100,
     args_conflicts_with_subcommands = true,
-    override_usage = "memtrace [OPTIONS] --pid <PID>\n       memtrace [OPTIONS] -- <CMD> [ARGS]...\n       memtrace demo [SCENARIO]\n       memtrace doctor [--json]\n       memtrace report <FILE>...\n       memtrace explain [ID]",
+    override_usage = "memtrace [OPTIONS] --pid <PID>\n       memtrace [OPTIONS] -- <CMD> [ARGS]...\n       memtrace demo [SCENARIO]\n       memtrace doctor [--json]\n       memtrace report <FILE>...\n       memtrace diff <A> <B>\n       memtrace export <FILE> --to <FORMAT>\n       memtrace explain [ID]",
     after_help = EXAMPLES,
     after_long_help = tasks::TRACE
 )]
@@ -158,6 +190,12 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Print the table of a capture file again; needs no root
     Report(ReportArgs),
+    /// Write a capture file in the format of another tool; needs no root
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export(ExportArgs),
+    /// Compare two captures, such as before and after an upgrade or a setting; needs no root
+    #[command(after_help = DIFF_EXAMPLES)]
+    Diff(DiffArgs),
     /// Say what an answer means, how it is told, and what to do about it
     #[command(after_long_help = tasks::EXPLAIN)]
     Explain(ExplainArgs),
@@ -219,6 +257,82 @@ pub struct ReportArgs {
     /// An exit code for continuous integration.
     #[command(flatten)]
     pub fail_on: FailOn,
+    /// Use colours
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// A capture file, as --json writes it, or what a killed memtrace left of one (FILE.partial); - is standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// The format [default: by the name of OUT]
+    #[arg(short, long, value_name = "FORMAT")]
+    pub to: Option<Format>,
+    /// Write to OUT instead of standard output
+    #[arg(short, long, value_name = "OUT", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+    /// Of openmetrics: every tick with its timestamp, for a backfill, instead of the state at the end
+    #[arg(long)]
+    pub timeline: bool,
+}
+
+/// What a capture can be written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A table: a row per tick, a column per figure and cause (.csv)
+    Csv,
+    /// JSON Lines: an object per tick, then the summary and the answer (.jsonl)
+    Jsonl,
+    /// Metrics for Prometheus: the state at the end, or with --timeline every tick (.om, .prom)
+    Openmetrics,
+}
+
+impl Format {
+    /// The name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Jsonl => "jsonl",
+            Self::Openmetrics => "openmetrics",
+        }
+    }
+
+    /// That of a file with this name.
+    #[must_use]
+    pub fn of_name(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()? {
+            "csv" => Some(Self::Csv),
+            "jsonl" => Some(Self::Jsonl),
+            "om" | "prom" => Some(Self::Openmetrics),
+            _ => None,
+        }
+    }
+
+    /// Whether it is nothing that a terminal can show.
+    #[must_use]
+    pub const fn is_binary(self) -> bool {
+        match self {
+            Self::Csv | Self::Jsonl | Self::Openmetrics => false,
+        }
+    }
+}
+
+/// Arguments of `diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// A capture file, as --json writes it, or what a killed memtrace left of one; - is standard input
+    #[arg(value_name = "A", value_hint = ValueHint::FilePath)]
+    pub a: PathBuf,
+    /// The capture to compare it with
+    #[arg(value_name = "B", value_hint = ValueHint::FilePath)]
+    pub b: PathBuf,
+    /// Print JSON, as docs/schema.md documents it
+    #[arg(long)]
+    pub json: bool,
     /// Use colours
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Color,

@@ -3,11 +3,14 @@
 mod args;
 mod capture;
 mod demo;
+mod diff;
 mod doctor;
 mod explain;
+mod export;
 mod fail_on;
 mod feed;
 mod journal;
+mod load;
 mod output;
 mod privileges;
 mod report;
@@ -43,6 +46,8 @@ pub fn main() -> ExitCode {
         None => trace::run(cli.trace),
         Some(Command::Demo(demo)) => demo::run(demo),
         Some(Command::Report(args)) => report::run(args),
+        Some(Command::Export(args)) => export::run(&args),
+        Some(Command::Diff(args)) => diff::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Workload { scenario }) => demo::workload(scenario),

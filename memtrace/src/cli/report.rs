@@ -1,23 +1,17 @@
 //! `memtrace report FILE…`: the table of a capture file. No root, no kernel.
 
-use std::{
-    fs::File,
-    io::{self, ErrorKind},
-    path::Path,
-    process::ExitCode,
-};
+use std::{io, process::ExitCode};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 use super::{
     args::ReportArgs,
     exit,
+    load::{about, judge_unjudged, load},
     output::{self, Out},
 };
 use crate::{
-    export::journal::is_being_written,
-    timeline::{Capture, Epoch, Loaded, ReadError, Unassembled, load as read},
-    verdict::{Case, Trend, judge},
+    timeline::{Capture, Epoch, Loaded},
     view::{
         format::{BOLD, paint, untrusted},
         replaced, verdict, whole,
@@ -84,70 +78,6 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
-}
-
-/// Also says whether it is written to at this moment.
-fn load(path: &Path) -> anyhow::Result<(Loaded<Trend>, bool)> {
-    if path == Path::new("-") {
-        return Ok((read(io::stdin().lock())?, false));
-    }
-    let loaded = File::open(path).map_err(ReadError::Io).and_then(|file| {
-        let loaded = read(&file)?;
-        let busy = loaded.journal.is_some() && is_being_written(&file);
-        Ok((loaded, busy))
-    });
-    match loaded {
-        Ok(loaded) => Ok(loaded),
-        Err(ReadError::Io(error)) if error.kind() == ErrorKind::IsADirectory => {
-            bail!("it is a folder; give the name of a capture file in it")
-        }
-        Err(ReadError::Io(error)) if error.kind() == ErrorKind::NotFound => {
-            bail!("there is no such file; `memtrace --json FILE` writes one")
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Answers for the epochs of which the file has no answer: of a capture that memtrace did not end, or that a version wrote
-/// which did not judge.
-fn judge_unjudged(loaded: &mut Loaded<Trend>) {
-    let Loaded {
-        capture, digests, ..
-    } = loaded;
-    let epochs = capture.earlier_epochs.iter_mut();
-    for (epoch, trend) in epochs.chain([&mut capture.epoch]).zip(digests) {
-        if epoch.verdict.is_none() {
-            epoch.verdict = Some(judge(&Case {
-                host: &capture.host,
-                target: &epoch.target,
-                capture: &epoch.capture,
-                summary: &epoch.summary,
-                trend,
-            }));
-        }
-    }
-}
-
-/// What is to be said of a journal beside its table.
-fn about(name: &str, journal: Unassembled, busy: bool) {
-    let name = untrusted(name, 200);
-    if busy {
-        output::say(&format!(
-            "memtrace: {name}: memtrace is still writing it; this is as at its last line"
-        ));
-        return;
-    }
-    if journal.cut_bytes > 0 {
-        output::say(&format!(
-            "memtrace: {name}: its last line was cut, and is left out ({} bytes)",
-            journal.cut_bytes
-        ));
-    }
-    if journal.ended {
-        output::say(&format!(
-            "memtrace: {name}: the capture came to its end, and is whole; memtrace could not write the capture file"
-        ));
-    }
 }
 
 /// Which of several files, and what a table does not say.

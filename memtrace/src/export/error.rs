@@ -1,6 +1,39 @@
-//! Why the capture file or its journal cannot be written.
+//! Why a file cannot be written.
+
+use std::io;
 
 use nix::{errno::Errno, unistd::Uid};
+
+use super::TooMany;
+use crate::timeline::{ReadError, ReplayError};
+
+/// Why a capture cannot be written in another format.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// It could not be read a second time.
+    #[error(transparent)]
+    Read(ReadError),
+    /// It has too many columns.
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+    /// Its ticks have no time of day.
+    #[error(
+        "it does not say when it began, and so its ticks have no timestamps; without --timeline none are needed"
+    )]
+    NoTime,
+    /// What was made of it cannot be written.
+    #[error(transparent)]
+    Write(io::Error),
+}
+
+impl From<ReplayError> for ExportError {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Read(error) => Self::Read(error),
+            ReplayError::Sink(error) => Self::Write(error),
+        }
+    }
+}
 
 /// Why a file cannot be written. Each says what was found, what is needed, and what to type.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +165,14 @@ pub enum FileError {
         "cannot keep the capture while it lasts: no file can be made there ({reasons}); set TMPDIR to a folder with room, or give --json FILE"
     )]
     NoTemporary {
+        /// Each folder, with its reason.
+        reasons: String,
+    },
+    /// No place for what comes through a pipe.
+    #[error(
+        "cannot keep what comes through the pipe, which is read twice: no file can be made for it ({reasons}); set TMPDIR to a folder with room, or give the name of a file"
+    )]
+    NoSpool {
         /// Each folder, with its reason.
         reasons: String,
     },

@@ -49,28 +49,48 @@ impl Pending {
     /// Where it cannot, or there is a journal already.
     pub fn create(path: &Path, invoker: Option<Invoker>) -> Result<(Self, JournalFile), FileError> {
         let invoker = invoker.as_ref();
-        let made = as_invoker(invoker, || Self::open(path, invoker));
-        match (made, invoker) {
-            (Ok(Err(FileError::Denied { .. })) | Err(_), Some(invoker)) => {
-                let (pending, journal) = Self::open(path, Some(invoker))?;
-                if let Kind::Regular(beside) = &pending.kind {
-                    fchown(&beside.file, Some(invoker.uid), Some(invoker.gid))
-                        .map_err(|errno| io_error(path, errno))?;
-                    journal.give(invoker)?;
+        let make = || {
+            let pending = Self::open(path, invoker)?;
+            let journal = match &pending.kind {
+                Kind::Special(_) => JournalFile::unnamed(invoker)?,
+                Kind::Regular(beside) => {
+                    JournalFile::beside(path, &beside.folder, |owner| trusts(invoker, owner))?
                 }
-                Ok((pending, journal))
+            };
+            Ok((pending, journal))
+        };
+        let give = |(pending, journal): &(Self, JournalFile), invoker: &Invoker| {
+            pending.give(invoker)?;
+            match pending.kind {
+                Kind::Regular(_) => journal.give(invoker),
+                Kind::Special(_) => Ok(()),
             }
-            (Ok(made), _) => made,
-            (Err(error), None) => Err(io_error(path, error)),
+        };
+        made(path, invoker, make, give)
+    }
+
+    /// The same for a file that comes of what is at hand, and so of no journal.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be written.
+    pub fn alone(path: &Path, invoker: Option<Invoker>) -> Result<Self, FileError> {
+        let invoker = invoker.as_ref();
+        made(path, invoker, || Self::open(path, invoker), Self::give)
+    }
+
+    fn give(&self, invoker: &Invoker) -> Result<(), FileError> {
+        match &self.kind {
+            Kind::Special(_) => Ok(()),
+            Kind::Regular(beside) => fchown(&beside.file, Some(invoker.uid), Some(invoker.gid))
+                .map_err(|errno| io_error(&self.path, errno)),
         }
     }
 
     /// By the present thread's user.
-    fn open(path: &Path, invoker: Option<&Invoker>) -> Result<(Self, JournalFile), FileError> {
+    fn open(path: &Path, invoker: Option<&Invoker>) -> Result<Self, FileError> {
         let uid = Uid::effective();
-        let trusted = |owner: Uid| {
-            owner.is_root() || owner == uid || invoker.is_some_and(|invoker| owner == invoker.uid)
-        };
+        let trusted = |owner| trusts(invoker, owner);
         let failed = |errno| failure(path, uid, errno);
         let dir = folder_of(path);
         let name = match path.file_name() {
@@ -119,11 +139,10 @@ impl Pending {
                     }
                     errno => failed(errno),
                 })?;
-                let pending = Self {
+                Ok(Self {
                     path: path.to_owned(),
                     kind: Kind::Special(file),
-                };
-                Ok((pending, JournalFile::unnamed(invoker)?))
+                })
             }
             _ => {
                 if let Some(owner) = owner {
@@ -137,13 +156,11 @@ impl Pending {
                         });
                     }
                 }
-                let journal = JournalFile::beside(path, &folder, trusted)?;
                 let beside = Beside::create(folder).map_err(failed)?;
-                let pending = Self {
+                Ok(Self {
                     path: path.to_owned(),
                     kind: Kind::Regular(beside),
-                };
-                Ok((pending, journal))
+                })
             }
         }
     }
@@ -198,6 +215,31 @@ impl Pending {
                 })
             }
         }
+    }
+}
+
+/// Whether what belongs to `owner` is looked into, or followed: only what root, the present user or the invoking one has made.
+pub(super) fn trusts(invoker: Option<&Invoker>, owner: Uid) -> bool {
+    owner.is_root()
+        || owner == Uid::effective()
+        || invoker.is_some_and(|invoker| owner == invoker.uid)
+}
+
+/// Makes it as the invoker; where that is refused, as the present user, and gives it to the invoker.
+fn made<T: Send>(
+    path: &Path,
+    invoker: Option<&Invoker>,
+    make: impl Fn() -> Result<T, FileError> + Sync,
+    give: impl Fn(&T, &Invoker) -> Result<(), FileError>,
+) -> Result<T, FileError> {
+    match (as_invoker(invoker, &make), invoker) {
+        (Ok(Err(FileError::Denied { .. })) | Err(_), Some(invoker)) => {
+            let thing = make()?;
+            give(&thing, invoker)?;
+            Ok(thing)
+        }
+        (Ok(made), _) => made,
+        (Err(error), None) => Err(io_error(path, error)),
     }
 }
 

@@ -24,7 +24,7 @@ use nix::{
 };
 
 use super::{
-    file::{FileError, MODE, failure, folder_of, fresh, io_error, is_here, kind_of, text},
+    file::{FileError, MODE, failure, folder_of, fresh, io_error, is_here, kind_of, text, trusts},
     folder,
 };
 use crate::{privilege::as_invoker, target::Invoker};
@@ -101,44 +101,14 @@ impl JournalFile {
     ///
     /// Where there is no folder for it.
     pub fn unnamed(invoker: Option<&Invoker>) -> Result<Self, FileError> {
-        let chosen = env::var_os("TMPDIR").filter(|dir| !dir.is_empty());
-        let dirs = chosen
-            .map(PathBuf::from)
-            .into_iter()
-            .chain(TEMPORARY.map(PathBuf::from));
-        let mut reasons = Vec::new();
-        for dir in dirs {
-            let trusted = |owner: Uid| {
-                owner.is_root()
-                    || owner == Uid::effective()
-                    || invoker.is_some_and(|invoker| owner == invoker.uid)
-            };
-            let make = || {
-                let folder = folder::open(&dir, trusted)?;
-                nameless(&folder).map_err(folder::FolderError::from)
-            };
-            // Root in a container may be unable to become somebody else.
-            let file = as_invoker(invoker, make).unwrap_or_else(|_| make());
-            match file {
-                Ok(file) => {
-                    return Ok(Self {
-                        file,
-                        path: dir,
-                        place: None,
-                        length: 0,
-                        lines: 0,
-                    });
-                }
-                Err(folder::FolderError::Kernel(errno)) => {
-                    reasons.push(format!("{}: {}", text(&dir), errno.desc()));
-                }
-                Err(folder::FolderError::ForeignLink { owner, .. }) => {
-                    reasons.push(format!("{}: a link of user {owner}", text(&dir)));
-                }
-            }
-        }
-        Err(FileError::NoTemporary {
-            reasons: reasons.join("; "),
+        let (file, path) =
+            unnamed(invoker).map_err(|reasons| FileError::NoTemporary { reasons })?;
+        Ok(Self {
+            file,
+            path,
+            place: None,
+            length: 0,
+            lines: 0,
         })
     }
 
@@ -275,6 +245,34 @@ impl io::Seek for Snapshot {
         self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
         Ok(self.at)
     }
+}
+
+/// Makes a file without a name in a temporary folder, by who started memtrace, and says in which folder; or why there is none.
+pub(super) fn unnamed(invoker: Option<&Invoker>) -> Result<(File, PathBuf), String> {
+    let chosen = env::var_os("TMPDIR").filter(|dir| !dir.is_empty());
+    let dirs = chosen
+        .map(PathBuf::from)
+        .into_iter()
+        .chain(TEMPORARY.map(PathBuf::from));
+    let mut reasons = Vec::new();
+    for dir in dirs {
+        let make = || {
+            let folder = folder::open(&dir, |owner| trusts(invoker, owner))?;
+            nameless(&folder).map_err(folder::FolderError::from)
+        };
+        // Root in a container may be unable to become somebody else.
+        let file = as_invoker(invoker, make).unwrap_or_else(|_| make());
+        match file {
+            Ok(file) => return Ok((file, dir)),
+            Err(folder::FolderError::Kernel(errno)) => {
+                reasons.push(format!("{}: {}", text(&dir), errno.desc()));
+            }
+            Err(folder::FolderError::ForeignLink { owner, .. }) => {
+                reasons.push(format!("{}: a link of user {owner}", text(&dir)));
+            }
+        }
+    }
+    Err(reasons.join("; "))
 }
 
 /// Whether another process writes this journal.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::{doctor::Report, timeline::Capture};
+use crate::{diff::Diff, doctor::Report, timeline::Capture};
 
 /// Writes a capture as JSON, with a line's end.
 ///
@@ -24,6 +24,23 @@ pub fn write_doctor(report: &Report, mut out: impl Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut out, report)?;
     out.write_all(b"\n")?;
     out.flush()
+}
+
+/// Writes what `memtrace diff` found as JSON, for people to read too.
+///
+/// # Errors
+///
+/// Where writing fails.
+pub fn write_diff(diff: &Diff, mut out: impl Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut out, diff)?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// The JSON Schema of what `memtrace diff --json` prints, as `docs/memtrace-diff-1.schema.json` holds it.
+#[must_use]
+pub fn diff_schema() -> serde_json::Value {
+    schemars::schema_for!(Diff).to_value()
 }
 
 /// The JSON Schema of what `memtrace doctor --json` prints, as `docs/memtrace-doctor-1.schema.json` holds it.

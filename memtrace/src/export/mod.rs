@@ -1,8 +1,18 @@
 //! Files. One format, one module.
 
+mod causes;
+pub mod clock;
+pub mod csv;
 mod error;
+pub mod figures;
 pub mod file;
 mod folder;
 pub mod journal;
 pub mod json;
+pub mod jsonl;
+pub mod openmetrics;
+pub mod spool;
 pub mod svg;
+
+pub use causes::{CauseKey, Causes, Quiet, TooMany};
+pub use error::ExportError;

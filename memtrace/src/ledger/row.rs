@@ -85,6 +85,29 @@ impl Cause {
         }
     }
 
+    /// Whether it is a system call that can be hooked: only of such are calls, and the bytes that they asked for, ever known.
+    #[must_use]
+    pub const fn is_call(self) -> bool {
+        match self {
+            Self::Mmap
+            | Self::Munmap
+            | Self::Mremap
+            | Self::Brk
+            | Self::Madvise
+            | Self::ProcessMadvise => true,
+            Self::Fault
+            | Self::Exec
+            | Self::Exit
+            | Self::IoUring
+            | Self::OtherSyscall
+            | Self::Reclaim
+            | Self::Khugepaged
+            | Self::Ksm
+            | Self::OomReaper
+            | Self::OtherProcess => false,
+        }
+    }
+
     /// What the process does itself, as against what the kernel and other tasks do to it.
     #[must_use]
     pub const fn is_own(self) -> bool {

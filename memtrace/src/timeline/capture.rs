@@ -37,10 +37,12 @@ impl Capture {
     /// Whether it is whole: nothing lost, nothing unexplained beyond the stated bound, in any epoch.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.earlier_epochs
-            .iter()
-            .chain([&self.epoch])
-            .all(Epoch::is_complete)
+        self.epochs().all(Epoch::is_complete)
+    }
+
+    /// All epochs, oldest first.
+    pub fn epochs(&self) -> impl Iterator<Item = &Epoch> {
+        self.earlier_epochs.iter().chain([&self.epoch])
     }
 }
 

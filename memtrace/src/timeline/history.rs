@@ -439,17 +439,8 @@ impl History {
     /// they moved is what was moved in that time, with what else is in the first and the last of them.
     #[must_use]
     pub fn spans(&self, from_ns: u64, to_ns: u64, most: usize) -> Vec<Span> {
-        let is_recent = self
-            .recent
-            .front()
-            .is_some_and(|first| first.from_ns <= from_ns)
-            || self.recent_is_whole();
         let inside = |span: &&Span| span.t_ns >= from_ns && span.from_ns <= to_ns;
-        let found: Vec<&Span> = if is_recent {
-            self.recent.iter().filter(inside).collect()
-        } else {
-            self.all().filter(inside).collect()
-        };
+        let found: Vec<&Span> = self.finest(from_ns).filter(inside).collect();
         let together = found.len().div_ceil(most.max(1)).max(1);
         found
             .chunks(together)
@@ -462,6 +453,32 @@ impl History {
                 Some(span)
             })
             .collect()
+    }
+
+    /// What was moved in a time, and the last that is known of it, as one span; with what else is in the first and the last span
+    /// that it is made of. Of ticks that are kept as they are, what the ticks after `from_ns`, up to `to_ns`, brought.
+    #[must_use]
+    pub fn sum(&self, from_ns: u64, to_ns: u64) -> Option<Span> {
+        let inside = |span: &&Span| {
+            (span.t_ns > from_ns && span.from_ns < to_ns)
+                || (span.from_ns == span.t_ns && (from_ns..=to_ns).contains(&span.t_ns))
+        };
+        let mut found = self.finest(from_ns).filter(inside);
+        let mut sum = found.next()?.clone();
+        for next in found {
+            sum.join(next);
+        }
+        Some(sum)
+    }
+
+    /// The finest spans that there are from a time on, and older ones.
+    fn finest(&self, from_ns: u64) -> impl Iterator<Item = &Span> {
+        let is_recent = self
+            .recent
+            .front()
+            .is_some_and(|first| first.from_ns <= from_ns);
+        let recent = self.recent.iter().filter(move |_| is_recent);
+        recent.chain(self.all().filter(move |_| !is_recent))
     }
 
     /// The spans that ended after `t_ns`, as they came in; for who has seen everything up to there. None of what is too long ago.

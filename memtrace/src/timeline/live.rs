@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Account, End, History, HostInfo, Tick};
+use super::{Account, Capture, End, History, HostInfo, Tick};
 
 /// Most lines of what was said.
 const SAID: usize = 64;
@@ -71,6 +71,42 @@ impl Live {
             ended: None,
             revision: 0,
         }
+    }
+
+    /// What was known at the last tick of a capture that has ended: for pictures of it. Nothing was said.
+    #[must_use]
+    pub fn replay(capture: &Capture) -> Self {
+        let mut epochs = capture.earlier_epochs.iter().chain([&capture.epoch]);
+        let mut live: Option<Self> = None;
+        let mut at_ns = 0;
+        for epoch in epochs.by_ref() {
+            let account = Account {
+                target: epoch.target.clone(),
+                capture: epoch.capture.clone(),
+                summary: epoch.summary.clone(),
+                verdict: epoch.verdict.clone(),
+            };
+            let live = match &mut live {
+                Some(live) => {
+                    live.exec(at_ns, account.clone());
+                    live
+                }
+                none => none.insert(Self::new(
+                    capture.host.clone(),
+                    epoch.capture.interval_ns,
+                    account.clone(),
+                )),
+            };
+            for tick in &epoch.timeline {
+                live.tick(tick);
+            }
+            live.know(account, Own::default());
+            at_ns = live.history.last_ns();
+        }
+        live.unwrap_or_else(|| {
+            let account = capture.epoch.clone().into_account();
+            Self::new(capture.host.clone(), 0, account)
+        })
     }
 
     /// Another time between ticks.

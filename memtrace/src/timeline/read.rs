@@ -15,7 +15,8 @@ use serde::{
 use serde_json::error::Category;
 
 use super::{
-    Capture, CaptureInfo, Epoch, HostInfo, SCHEMA, Summary, TakenBack, TargetInfo, Tick, Verdict,
+    Capture, CaptureInfo, Epoch, Extent, HostInfo, SCHEMA, Summary, TakenBack, TargetInfo, Tick,
+    Verdict,
     read_journal::{self, Loaded},
 };
 use crate::view::format::{size, untrusted};
@@ -152,7 +153,7 @@ impl Digest for () {
     fn note(&mut self, _: &Tick) {}
 }
 
-/// Two are.
+/// Both are.
 impl<A: Digest, B: Digest> Digest for (A, B) {
     fn note(&mut self, tick: &Tick) {
         self.0.note(tick);
@@ -268,7 +269,7 @@ fn other_schema(schema: &str, version: String, stopped: Option<serde_json::Error
 }
 
 /// The parser's error in our words.
-fn wrong(error: serde_json::Error, path: &str, version: &str) -> ReadError {
+pub(super) fn wrong(error: serde_json::Error, path: &str, version: &str) -> ReadError {
     let at = Position::of(&error);
     let path = untrusted(path, QUOTED);
     match error.classify() {
@@ -380,7 +381,7 @@ struct FlatEpoch<K, D> {
     verdict: Option<Verdict>,
 }
 
-impl<K: Keep, D> From<Flat<K, D>> for Loaded<D> {
+impl<K: Keep, D: Digest> From<Flat<K, D>> for Loaded<D> {
     fn from(flat: Flat<K, D>) -> Self {
         let Flat {
             schema,
@@ -400,10 +401,18 @@ impl<K: Keep, D> From<Flat<K, D>> for Loaded<D> {
             timeline,
             verdict,
         };
-        let (earlier_epochs, mut digests): (Vec<Epoch>, Vec<D>) =
-            earlier_epochs.into_iter().map(FlatEpoch::split).unzip();
-        let (epoch, digest) = last.split();
-        digests.push(digest);
+        let mut digests = Vec::new();
+        let mut extents = Vec::new();
+        let mut note = |(epoch, digest, extent)| {
+            digests.push(digest);
+            extents.push(extent);
+            epoch
+        };
+        let earlier_epochs = earlier_epochs
+            .into_iter()
+            .map(|epoch| note(epoch.split()))
+            .collect();
+        let epoch = note(last.split());
         Self {
             capture: Capture {
                 schema,
@@ -413,13 +422,14 @@ impl<K: Keep, D> From<Flat<K, D>> for Loaded<D> {
                 earlier_epochs,
             },
             digests,
+            extents,
             journal: None,
         }
     }
 }
 
-impl<K: Keep, D> FlatEpoch<K, D> {
-    fn split(self) -> (Epoch, D) {
+impl<K: Keep, D: Digest> FlatEpoch<K, D> {
+    fn split(self) -> (Epoch, D, Extent) {
         let Self {
             target,
             capture,
@@ -427,14 +437,15 @@ impl<K: Keep, D> FlatEpoch<K, D> {
             timeline,
             verdict,
         } = self;
+        let (timeline, digest, extent) = timeline.split();
         let epoch = Epoch {
             target,
             capture,
             summary,
-            timeline: timeline.kept.into_ticks(),
+            timeline,
             verdict,
         };
-        (epoch, timeline.digest)
+        (epoch, digest, extent)
     }
 }
 
@@ -506,6 +517,7 @@ impl Keep for Closing {
 #[derive(Default)]
 pub(super) struct Ticks<K, D> {
     count: u64,
+    taken_back: Option<TakenBack>,
     kept: K,
     digest: D,
 }
@@ -519,10 +531,15 @@ impl<K: Keep, D: Digest> Ticks<K, D> {
 
     pub(super) fn take_back(&mut self, taken: TakenBack) {
         self.kept.take_back(taken);
+        self.taken_back = Some(taken);
     }
 
-    pub(super) fn split(self) -> (Vec<Tick>, D) {
-        (self.kept.into_ticks(), self.digest)
+    pub(super) fn split(self) -> (Vec<Tick>, D, Extent) {
+        let extent = Extent {
+            ticks: self.count,
+            taken_back: self.taken_back,
+        };
+        (self.kept.into_ticks(), self.digest, extent)
     }
 }
 

@@ -9,8 +9,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::error::Category;
 
 use super::{
-    Account, Capture, CauseRow, Children, Epoch, Faults, HookInfo, HostInfo, LossInfo, Position,
-    ReadError, SCHEMA, TakenBack, TargetInfo, Tick,
+    Account, Capture, CauseRow, Children, Epoch, Extent, Faults, HookInfo, HostInfo, LossInfo,
+    Position, ReadError, ReplayError, SCHEMA, Sink, TakenBack, TargetInfo, Tick,
     journal::{Changes, FORMAT, Unfinished},
     read::{Digest, Keep, QUOTED, Ticks, what},
 };
@@ -28,8 +28,31 @@ pub struct Loaded<D> {
     pub capture: Capture,
     /// What was worked out of the ticks: of the earlier epochs, oldest first, and of the last one.
     pub digests: Vec<D>,
+    /// How many ticks each of these epochs has.
+    pub extents: Vec<Extent>,
     /// `None`: a capture file. Otherwise it was a journal.
     pub journal: Option<Unassembled>,
+}
+
+impl<A, B> Loaded<(A, B)> {
+    /// Parts what two have made of the ticks.
+    #[must_use]
+    pub fn parted(self) -> (Loaded<A>, Vec<B>) {
+        let Self {
+            capture,
+            digests,
+            extents,
+            journal,
+        } = self;
+        let (digests, others) = digests.into_iter().unzip();
+        let loaded = Loaded {
+            capture,
+            digests,
+            extents,
+            journal,
+        };
+        (loaded, others)
+    }
 }
 
 /// A journal that no capture file was made of.
@@ -92,6 +115,7 @@ pub(super) fn read<K: Keep, D: Digest>(
     let mut epochs = Epochs::<K, D> {
         earlier: Vec::new(),
         digests: Vec::new(),
+        extents: Vec::new(),
         current: Some(Unfinished::new(epoch)),
         ticks: Ticks::default(),
         last: None,
@@ -105,8 +129,13 @@ pub(super) fn read<K: Keep, D: Digest>(
         }
     }
     let ended = epochs.current.is_none();
-    let (epoch, earlier_epochs, digests) =
-        epochs.into_epochs().map_err(|what| lines.wrong(what))?;
+    let epoch = epochs.close().map_err(|what| lines.wrong(what))?;
+    let Epochs {
+        earlier: earlier_epochs,
+        digests,
+        extents,
+        ..
+    } = epochs;
     Ok(Loaded {
         capture: Capture {
             schema: SCHEMA.to_owned(),
@@ -116,8 +145,45 @@ pub(super) fn read<K: Keep, D: Digest>(
             earlier_epochs,
         },
         digests,
+        extents,
         journal: Some(Unassembled { ended, cut_bytes }),
     })
+}
+
+/// Hands the ticks of these epochs to a sink: of a journal that was read before, and may have grown since.
+pub(super) fn replay<'a>(
+    source: impl BufRead,
+    version: String,
+    epochs: impl Iterator<Item = (usize, (&'a Epoch, &'a Extent))>,
+    sink: &mut dyn Sink,
+) -> Result<(), ReplayError> {
+    #[derive(Deserialize)]
+    struct TickLine {
+        tick: Tick,
+    }
+    let mut lines = Lines {
+        source,
+        version,
+        bytes: Vec::new(),
+        number: 0,
+    };
+    for (number, (epoch, extent)) in epochs {
+        // The first line, or the end of the epoch before.
+        lines.next().map_err(ReplayError::Read)?;
+        sink.begin(number, epoch).map_err(ReplayError::Sink)?;
+        for index in 0..extent.ticks {
+            lines.next().map_err(ReplayError::Read)?;
+            let TickLine { mut tick } = lines
+                .parsed()
+                .map_err(|bad| ReplayError::Read(bad.into_error()))?;
+            if extent.taken_back.is_some_and(|taken| taken.concerns(index)) {
+                tick.take_back();
+            }
+            sink.tick(&tick).map_err(ReplayError::Sink)?;
+        }
+        sink.end(number, epoch).map_err(ReplayError::Sink)?;
+    }
+    Ok(())
 }
 
 /// What the lines have told so far.
@@ -125,6 +191,7 @@ struct Epochs<K, D> {
     earlier: Vec<Epoch>,
     /// Of every epoch that has ended.
     digests: Vec<D>,
+    extents: Vec<Extent>,
     /// The one that goes on; none once the last one has ended.
     current: Option<Unfinished>,
     ticks: Ticks<K, D>,
@@ -169,8 +236,9 @@ impl<K: Keep, D: Digest> Epochs<K, D> {
                 if let Some(taken_back) = taken_back {
                     ticks.take_back(taken_back);
                 }
-                let (ticks, digest) = ticks.split();
+                let (ticks, digest, extent) = ticks.split();
                 self.digests.push(digest);
+                self.extents.push(extent);
                 let epoch = Epoch::of(ended, ticks);
                 match next {
                     Some(_) => self.earlier.push(epoch),
@@ -183,18 +251,18 @@ impl<K: Keep, D: Digest> Epochs<K, D> {
         }
     }
 
-    /// The last epoch, those before it, and all digests.
-    fn into_epochs(mut self) -> Result<(Epoch, Vec<Epoch>, Vec<D>), &'static str> {
-        let last = match (self.current, self.last) {
+    /// The last epoch: nothing comes behind it.
+    fn close(&mut self) -> Result<Epoch, &'static str> {
+        match (self.current.take(), self.last.take()) {
             (Some(current), _) => {
-                let (ticks, digest) = self.ticks.split();
+                let (ticks, digest, extent) = std::mem::take(&mut self.ticks).split();
                 self.digests.push(digest);
-                Epoch::of(current.into_account(), ticks)
+                self.extents.push(extent);
+                Ok(Epoch::of(current.into_account(), ticks))
             }
-            (None, Some(last)) => last,
-            (None, None) => return Err("it tells of no epoch"),
-        };
-        Ok((last, self.earlier, self.digests))
+            (None, Some(last)) => Ok(last),
+            (None, None) => Err("it tells of no epoch"),
+        }
     }
 }
 

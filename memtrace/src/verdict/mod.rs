@@ -47,7 +47,7 @@ pub use case::Case;
 pub use evidence::{evaluate, not_found, rendered, show};
 pub use limits::Limit;
 pub use rules::Rule;
-pub use trend::{Asked, Point, Read, Readings, Trend};
+pub use trend::{Asked, Point, Read, Readings, Trend, gives_back};
 
 use candidate::Candidate;
 use case::Matter;

@@ -1,6 +1,7 @@
 //! What a person reads: plain text, aligned, at 80 columns.
 
 pub mod chart;
+mod diff;
 mod doctor;
 pub mod explain;
 pub mod format;
@@ -11,6 +12,7 @@ mod self_stats;
 mod table;
 mod verdict;
 
+pub use diff::diff;
 pub use doctor::doctor;
 pub(crate) use doctor::wrapped;
 pub use live::{Columns, LiveLine, live_header};

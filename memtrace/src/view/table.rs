@@ -13,7 +13,8 @@ use crate::{
     timeline::{Bytes4, CauseRow, End, Epoch, HookInfo, HostInfo, Mode, Summary},
 };
 
-const NAME: usize = 22;
+/// Width of a row's name.
+pub(super) const NAME: usize = 22;
 const CALLS: usize = 7;
 const REQUESTED: usize = 10;
 const PAGES: usize = 8;
@@ -155,7 +156,8 @@ fn ledger(text: &mut String, epoch: &Epoch, wide: bool) {
         if let Some(pages) = &pages {
             add(&mut sum, pages);
         }
-        line(text, &name(row), Some(row), pages.as_ref(), wide);
+        let name = label(row.cause, row.advice.as_deref(), row.task.as_deref());
+        line(text, &name, Some(row), pages.as_ref(), wide);
     }
     if epoch.summary.causes.is_empty() {
         let _ = writeln!(
@@ -193,16 +195,17 @@ fn add(sum: &mut Bytes4, row: &Bytes4) {
     }
 }
 
-fn name(row: &CauseRow) -> String {
-    if let Some(advice) = &row.advice {
+/// The name of a row: of an advice, that of the advice, below its call's.
+pub(super) fn label(cause: Cause, advice: Option<&str>, task: Option<&str>) -> String {
+    if let Some(advice) = advice {
         return format!(
             "  {}",
             untrusted(advice.trim_start_matches("MADV_"), NAME - 3)
         );
     }
-    let name = row.cause.name();
-    match &row.task {
-        Some(task) if row.cause == Cause::OtherProcess => {
+    let name = cause.name();
+    match task {
+        Some(task) if cause == Cause::OtherProcess => {
             format!("other: {}", untrusted(task, NAME - 8))
         }
         Some(task) => format!("{name}: {}", untrusted(task, NAME - name.len() - 3)),

@@ -123,7 +123,8 @@ fn confidence(text: &mut String, verdict: &Verdict, width: usize) {
     let _ = writeln!(text, "\n{}", paint(DIM, &more));
 }
 
-fn item(text: &mut String, what: &str, width: usize) {
+/// A line with a dash.
+pub(super) fn item(text: &mut String, what: &str, width: usize) {
     item_of(text, what, Style::new(), width);
 }
 
@@ -140,7 +141,8 @@ fn item_of(text: &mut String, what: &str, style: Style, width: usize) {
     }
 }
 
-fn paragraph(text: &mut String, indent: usize, what: &str, width: usize) {
+/// Lines of at most this width, behind `indent` spaces.
+pub(super) fn paragraph(text: &mut String, indent: usize, what: &str, width: usize) {
     for row in wrap(what, width - indent) {
         let _ = writeln!(text, "{:indent$}{row}", "");
     }

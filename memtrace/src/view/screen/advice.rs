@@ -3,7 +3,10 @@
 use ratatui::style::Style;
 
 use super::{pen::Pen, rows::rows, shot::Shot, state::State, table::bar};
-use crate::view::format::{change, count, size, span};
+use crate::view::{
+    format::{change, count, size, span},
+    wrapped,
+};
 
 const COLUMNS: [(&str, u16); 6] = [
     ("calls", 8),
@@ -12,6 +15,10 @@ const COLUMNS: [(&str, u16); 6] = [
     ("moved", 10),
     ("interval", 10),
     ("per call", 10),
+];
+const NOTES: [&str; 2] = [
+    "requested: what successful calls were about. moved: what RSS gained or lost by them.",
+    "MADV_FREE moves nothing at the call: the kernel takes the pages when it needs memory.",
 ];
 /// A longer bar says no more.
 const LONGEST_BAR: u16 = 41;
@@ -41,7 +48,7 @@ pub fn advice(pen: &mut Pen<'_>, shot: &Shot, state: &State) -> u16 {
     if all.is_empty() {
         pen.put(0, 1, "no advice was given so far", look.dim());
     }
-    let room = usize::from(pen.height().saturating_sub(5));
+    let room = usize::from(pen.height().saturating_sub(6));
     let most = u16::try_from(all.len().saturating_sub(room)).unwrap_or(u16::MAX);
     let largest = all
         .iter()
@@ -78,12 +85,10 @@ pub fn advice(pen: &mut Pen<'_>, shot: &Shot, state: &State) -> u16 {
         }
         y += 1;
     }
-    let notes = [
-        "requested: what successful calls were about. moved: what RSS gained or lost by them.",
-        "MADV_FREE moves nothing at the call: the kernel takes the pages when it needs memory.",
-    ];
-    for (note, line) in notes.into_iter().zip(y + 1..) {
-        pen.put(0, line, note, look.dim());
+    let width = usize::from(pen.width()).max(20);
+    let notes = NOTES.iter().flat_map(|note| wrapped(note, width));
+    for (note, line) in notes.zip(y + 1..) {
+        pen.put(0, line, &note, look.dim());
     }
     most
 }

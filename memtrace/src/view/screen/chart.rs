@@ -109,7 +109,7 @@ impl Axis {
             let last = series.iter().filter_map(|series| value(span, *series));
             last.chain([span.rss_lowest_bytes, span.rss_highest_bytes])
         });
-        for value in values {
+        for value in values.chain(shot.rss_at_start()) {
             lowest = lowest.min(value);
             highest = highest.max(value);
         }
@@ -188,9 +188,11 @@ impl Grid {
     }
 
     fn line(&self, trace: &mut Trace, shot: &Shot, series: Series) {
-        let summary = &shot.account.summary;
-        let at_start = shot.window.0 == 0 && shot.epoch == 0 && series == Series::Rss;
-        let mut before = at_start.then(|| (0, self.row(summary.rss_start_bytes)));
+        let start = shot.rss_at_start().filter(|_| series == Series::Rss);
+        let mut before = start.map(|rss| (0, self.row(rss)));
+        if let Some((column, row)) = before {
+            note(trace, column, row, row);
+        }
         for span in &shot.spans {
             let Some(value) = value(span, series) else {
                 before = None;

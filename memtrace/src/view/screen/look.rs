@@ -45,8 +45,8 @@ impl Series {
     #[must_use]
     pub const fn name(self, look: Look) -> &'static str {
         match self {
-            Self::Held if look.unicode => "RSS − LazyFree",
-            Self::Held => "RSS - LazyFree",
+            Self::Held if look.unicode => "RSS−LazyFree",
+            Self::Held => "RSS-LazyFree",
             Self::Rss => "RSS",
             Self::HeapInuse => "HeapInuse",
             Self::HeapReleased => "HeapReleased",

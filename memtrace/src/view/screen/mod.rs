@@ -23,7 +23,7 @@ pub use shot::Shot;
 pub use state::{Action, Extent, INTERVALS, Key, Page, Sort, State, WINDOWS, Zoom};
 
 use self::{pen::Pen, text::Text};
-use super::verdict;
+use super::{format::span, verdict};
 use crate::timeline::Live;
 
 /// The least that can be drawn on: columns and rows.
@@ -134,6 +134,12 @@ fn answer(pen: &mut Pen<'_>, shot: &Shot, state: &State) -> u16 {
     let mut text = Text::new(pen.look, pen.width());
     match &shot.account.verdict {
         Some(answer) => {
+            if let Some(age) = shot.stale_lazyfree() {
+                text.note(&format!(
+                    "as it stands now; LazyFree was read {} ago",
+                    span(age)
+                ));
+            }
             let painted = verdict(answer, usize::from(pen.width().saturating_sub(2)));
             text.extend(painted::lines(&painted, pen.look));
         }

@@ -101,7 +101,10 @@ fn answer(pen: &mut Pen<'_>, shot: &Shot) {
     };
     let end = pen.put(0, 0, level, look.warn());
     pen.put(end, 0, &title, look.bold());
-    let text = look.foreign(&verdict.text, 1500);
+    let mut text = look.foreign(&verdict.text, 1500);
+    if let Some(age) = shot.stale_lazyfree() {
+        text.insert_str(0, &format!("(LazyFree as of {} ago.) ", span(age)));
+    }
     let lines = wrapped(&text, usize::from(pen.width()).max(20));
     let room = pen.height().saturating_sub(1);
     let cut = lines.len() > usize::from(room);
@@ -177,7 +180,11 @@ fn legend(pen: &mut Pen<'_>, shot: &Shot) {
     series.sort_by_key(|series| *series != Series::Rss);
     for series in series {
         let now = shot.last.as_ref().and_then(|last| value(last, series));
-        let known = now.or_else(|| shot.total.as_ref().and_then(|total| value(total, series)));
+        let known = now.or_else(|| match (&shot.total, series) {
+            (Some(total), series) => value(total, series),
+            (None, Series::Rss) => Some(shot.account.summary.rss_start_bytes),
+            (None, _) => None,
+        });
         let mut text = known.map_or_else(|| "-".to_owned(), signed_size);
         if sampled && matches!(series, Series::Rss | Series::Held) {
             text.insert(0, '~');

@@ -8,6 +8,9 @@ use crate::timeline::{Account, CauseName, Finished, HostInfo, Live, Mark, Own, S
 /// Most of what was said that is shown.
 const SAID: usize = 8;
 
+/// A reading of `LazyFree` that is older says little of the present, ns.
+const STALE_NS: u64 = 2_000_000_000;
+
 /// What memtrace takes of a CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Load {
@@ -86,19 +89,17 @@ impl Shot {
         let still = before.filter(|_| state.paused);
         let last_ns = still.map_or(history.last_ns(), |shot| shot.last_ns);
         let (from, to) = state.window(last_ns);
+        let until = state.until_ns.unwrap_or(last_ns).min(to);
         let mut spans = Vec::new();
         if state.page == Page::Overview {
             spans = history.spans(from, to, columns);
             // One that begins where the chart ends is of what comes after it.
-            spans.retain(|span| span.from_ns < to || span.t_ns <= to);
+            spans.retain(|span| span.from_ns < until || span.t_ns <= until);
         }
-        let sum = history.spans(from, to, 1).pop();
+        let sum = history.sum(from, until);
         let last = match state.until_ns {
             None => history.last().cloned(),
-            Some(_) => history
-                .spans(to.saturating_sub(1), to, usize::MAX)
-                .first()
-                .cloned(),
+            Some(_) => history.sum(until.saturating_sub(1), until),
         };
         let load = before.map(|shot| shot.load).unwrap_or_default();
         let (marks, _) = history.marks();
@@ -126,6 +127,20 @@ impl Shot {
             last_ns,
             revision: live.revision,
         }
+    }
+
+    /// How long ago `LazyFree` was read, ns, where that was not just now: the answer rests on it.
+    #[must_use]
+    pub fn stale_lazyfree(&self) -> Option<u64> {
+        let read_ns = self.total.as_ref()?.lazyfree_t_ns?;
+        let age = self.last_ns.saturating_sub(read_ns);
+        (age > self.interval_ns.saturating_mul(2).max(STALE_NS)).then_some(age)
+    }
+
+    /// RSS where the chart begins, where that is the start of the capture.
+    #[must_use]
+    pub fn rss_at_start(&self) -> Option<i64> {
+        (self.window.0 == 0 && self.epoch == 0).then_some(self.account.summary.rss_start_bytes)
     }
 
     /// CPU that memtrace takes, percent of one CPU, over the last second or more; `None` where it is not known yet.

@@ -63,9 +63,9 @@ impl Text {
 
     /// A name, a number in a column, and a note.
     pub fn number(&mut self, name: &str, value: &str, note: &str) {
-        let name = self.look.foreign(name, NAME + 3);
+        let name = self.look.foreign(name, NAME - 1);
         self.lines.push(Line::from(vec![
-            Span::raw(format!(" {name:<0$}", NAME + 4)),
+            Span::raw(format!(" {name:<NAME$}")),
             Span::styled(format!("{value:>9}"), self.look.bold()),
             Span::styled(format!("  {}", self.look.plain(note)), self.look.dim()),
         ]));

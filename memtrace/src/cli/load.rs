@@ -1,0 +1,149 @@
+//! Captures as the commands that work on files load them: read, checked, judged, and what is to be said of them.
+
+use std::{
+    fs::{self, File, Metadata},
+    io::{self, ErrorKind, Seek as _},
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
+    path::Path,
+};
+
+use super::output;
+use crate::{
+    export::{Causes, journal::is_being_written, spool::Spool},
+    target::invoker,
+    timeline::{Loaded, ReadError, Replay, Unassembled, load as read},
+    verdict::{Case, Trend, judge},
+    view::format::untrusted,
+};
+
+/// A capture, with what is needed to read its ticks once more.
+pub struct Again {
+    /// The capture, judged.
+    pub loaded: Loaded<Trend>,
+    /// Its causes.
+    pub causes: Causes,
+    /// Its ticks.
+    pub ticks: Replay<File>,
+    /// Which file it is; `None` where it came through a pipe.
+    pub place: Option<Place>,
+    /// Whether it is written to at this moment.
+    pub busy: bool,
+}
+
+/// A file by its device and its inode.
+pub type Place = (u64, u64);
+
+/// Which file this is, if it is one.
+pub fn place(path: &Path) -> Option<Place> {
+    fs::symlink_metadata(path)
+        .ok()
+        .and_then(|found| placed(&found))
+}
+
+fn placed(found: &Metadata) -> Option<Place> {
+    found.is_file().then(|| (found.dev(), found.ino()))
+}
+
+/// As [`load`], for what needs the ticks too. None is kept: what cannot be read twice is put into a temporary file.
+///
+/// # Errors
+///
+/// As [`load`], and where there is no room for the temporary file.
+pub fn load_again(path: &Path) -> anyhow::Result<Again> {
+    let file = if path == Path::new("-") {
+        File::from(io::stdin().as_fd().try_clone_to_owned()?)
+    } else {
+        File::open(path).map_err(|error| unreadable(ReadError::Io(error)))?
+    };
+    let place = placed(&file.metadata()?);
+    let (loaded, file, begin) = if place.is_some() {
+        // The shell may have read some of it.
+        let begin = (&file).stream_position()?;
+        (read(&file), file, begin)
+    } else {
+        let mut spool = Spool::new(file, invoker().as_ref())?;
+        let loaded = read(&mut spool);
+        (loaded, spool.into_kept(), 0)
+    };
+    let (mut loaded, causes) = loaded.map_err(unreadable)?.parted();
+    judge_unjudged(&mut loaded);
+    Ok(Again {
+        place,
+        busy: place.is_some() && loaded.journal.is_some() && is_being_written(&file),
+        ticks: Replay::new(file, begin, &loaded),
+        causes: Causes::union(causes),
+        loaded,
+    })
+}
+
+/// Reads a capture or a journal, `-` being standard input. Also says whether it is written to at this moment.
+///
+/// # Errors
+///
+/// Where it cannot be read, in words that say what to do.
+pub fn load(path: &Path) -> anyhow::Result<(Loaded<Trend>, bool)> {
+    if path == Path::new("-") {
+        return Ok((read(io::stdin().lock())?, false));
+    }
+    let loaded = File::open(path).map_err(ReadError::Io).and_then(|file| {
+        let loaded = read(&file)?;
+        let busy = loaded.journal.is_some() && is_being_written(&file);
+        Ok((loaded, busy))
+    });
+    loaded.map_err(unreadable)
+}
+
+/// The reader's error, in words that say what to do.
+pub fn unreadable(error: ReadError) -> anyhow::Error {
+    match error {
+        ReadError::Io(error) if error.kind() == ErrorKind::IsADirectory => {
+            anyhow::anyhow!("it is a folder; give the name of a capture file in it")
+        }
+        ReadError::Io(error) if error.kind() == ErrorKind::NotFound => {
+            anyhow::anyhow!("there is no such file; `memtrace --json FILE` writes one")
+        }
+        error => error.into(),
+    }
+}
+
+/// Answers for the epochs of which the file has no answer: of a capture that memtrace did not end, or that a version wrote
+/// which did not judge.
+pub fn judge_unjudged(loaded: &mut Loaded<Trend>) {
+    let Loaded {
+        capture, digests, ..
+    } = loaded;
+    let epochs = capture.earlier_epochs.iter_mut();
+    for (epoch, trend) in epochs.chain([&mut capture.epoch]).zip(digests) {
+        if epoch.verdict.is_none() {
+            epoch.verdict = Some(judge(&Case {
+                host: &capture.host,
+                target: &epoch.target,
+                capture: &epoch.capture,
+                summary: &epoch.summary,
+                trend,
+            }));
+        }
+    }
+}
+
+/// Says what is to be said of a journal beside what it holds.
+pub fn about(name: &str, journal: Unassembled, busy: bool) {
+    let name = untrusted(name, 200);
+    if busy {
+        output::say(&format!(
+            "memtrace: {name}: memtrace is still writing it; this is as at its last line"
+        ));
+        return;
+    }
+    if journal.cut_bytes > 0 {
+        output::say(&format!(
+            "memtrace: {name}: its last line was cut, and is left out ({} bytes)",
+            journal.cut_bytes
+        ));
+    }
+    if journal.ended {
+        output::say(&format!(
+            "memtrace: {name}: the capture came to its end, and is whole; memtrace could not write the capture file"
+        ));
+    }
+}
