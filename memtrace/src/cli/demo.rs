@@ -34,6 +34,7 @@ pub fn run(demo: DemoArgs) -> anyhow::Result<ExitCode> {
         duration: None,
         interval,
         json,
+        html: None,
         quiet: false,
         no_smaps: false,
         // The demo's own workload may be looked at as often as its size allows.
