@@ -116,6 +116,15 @@ pub struct Options {
     /// prints it. With -, it is in a file without a name, in TMPDIR, /var/tmp or /tmp.
     #[arg(short = 'o', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub json: Option<PathBuf>,
+    /// Write the page to FILE at the end: chart, answer and tables in one file that loads nothing
+    ///
+    /// While it lasts, the capture is in a file without a name, in TMPDIR, /var/tmp or /tmp, or with --json in FILE.partial.
+    /// `memtrace report FILE --html OUT` makes the same page of a capture file.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub html: Option<PathBuf>,
+    /// Write a chart to FILE at the end, as SVG, for a README or a ticket; it leaves the arguments of the command line out
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub svg: Option<PathBuf>,
     /// Print no line per interval, only the table at the end
     #[arg(short, long)]
     pub quiet: bool,
@@ -254,6 +263,13 @@ pub struct ReportArgs {
     /// Print the answer alone, without the table
     #[arg(long)]
     pub answer: bool,
+    /// Write the page to OUT in place of the table: chart, answer and tables in one file that loads nothing; - is standard
+    /// output
+    #[arg(long, value_name = "OUT", value_hint = ValueHint::FilePath, conflicts_with = "answer")]
+    pub html: Option<PathBuf>,
+    /// Write a chart to OUT as SVG, in place of the table; it leaves the arguments of the command line out; - is standard output
+    #[arg(long, value_name = "OUT", value_hint = ValueHint::FilePath, conflicts_with_all = ["answer", "html"])]
+    pub svg: Option<PathBuf>,
     /// An exit code for continuous integration.
     #[command(flatten)]
     pub fail_on: FailOn,
@@ -284,6 +300,8 @@ pub struct ExportArgs {
 pub enum Format {
     /// A table: a row per tick, a column per figure and cause (.csv)
     Csv,
+    /// A chart, as SVG (.svg)
+    Svg,
     /// JSON Lines: an object per tick, then the summary and the answer (.jsonl)
     Jsonl,
     /// Metrics for Prometheus: the state at the end, or with --timeline every tick (.om, .prom)
@@ -296,6 +314,7 @@ impl Format {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Csv => "csv",
+            Self::Svg => "svg",
             Self::Jsonl => "jsonl",
             Self::Openmetrics => "openmetrics",
         }
@@ -306,6 +325,7 @@ impl Format {
     pub fn of_name(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()? {
             "csv" => Some(Self::Csv),
+            "svg" => Some(Self::Svg),
             "jsonl" => Some(Self::Jsonl),
             "om" | "prom" => Some(Self::Openmetrics),
             _ => None,
@@ -316,7 +336,7 @@ impl Format {
     #[must_use]
     pub const fn is_binary(self) -> bool {
         match self {
-            Self::Csv | Self::Jsonl | Self::Openmetrics => false,
+            Self::Csv | Self::Svg | Self::Jsonl | Self::Openmetrics => false,
         }
     }
 }

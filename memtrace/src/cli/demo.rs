@@ -35,6 +35,8 @@ pub fn run(demo: DemoArgs) -> anyhow::Result<ExitCode> {
         duration: None,
         interval,
         json,
+        html: None,
+        svg: None,
         quiet: false,
         plain,
         no_smaps: false,

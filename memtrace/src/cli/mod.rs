@@ -7,6 +7,7 @@ mod diff;
 mod doctor;
 mod explain;
 mod export;
+mod extra;
 mod fail_on;
 mod feed;
 mod journal;

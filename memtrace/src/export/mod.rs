@@ -7,6 +7,7 @@ mod error;
 pub mod figures;
 pub mod file;
 mod folder;
+pub mod html;
 pub mod journal;
 pub mod json;
 pub mod jsonl;

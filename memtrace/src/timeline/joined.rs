@@ -1,6 +1,8 @@
 //! The timelines of a capture's programs as one.
 
-use super::{Capture, History};
+use std::io;
+
+use super::{Capture, Epoch, History, Sink, Tick};
 
 impl History {
     /// Of a capture's epochs, oldest first, each with a timeline that begins with it. An epoch begins where the one before it has
@@ -19,5 +21,32 @@ impl History {
             at_ns = later_ns;
         }
         joined.unwrap_or_default()
+    }
+}
+
+/// Puts the timeline of a capture together while its ticks are read once more.
+#[derive(Clone, Debug, Default)]
+pub struct Joining {
+    /// What it is so far.
+    pub history: History,
+    at_ns: u64,
+}
+
+impl Sink for Joining {
+    fn begin(&mut self, number: usize, epoch: &Epoch) -> io::Result<()> {
+        if number > 0 {
+            self.history.exec(self.at_ns, &epoch.target.comm);
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, tick: &Tick) -> io::Result<()> {
+        self.history.note(tick);
+        Ok(())
+    }
+
+    fn end(&mut self, _: usize, epoch: &Epoch) -> io::Result<()> {
+        self.at_ns = self.at_ns.saturating_add(epoch.capture.duration_ns);
+        Ok(())
     }
 }

@@ -85,35 +85,51 @@ fn headline(text: &mut String, title: &str) {
     let _ = writeln!(text, "\n{}", paint(BOLD, title));
 }
 
+/// What a part of RSS is called, and where it comes from in a few words: the file says so at length.
+pub fn part_name(part: &str) -> (&str, &'static str) {
+    match part {
+        "go_heap_in_use" => ("Go heap in use", "HeapInuse: spans with objects"),
+        "go_heap_idle" => ("Go heap idle, kept", "HeapIdle - HeapReleased"),
+        "go_stacks" => ("Go stacks", "StackInuse"),
+        "go_other" => ("Go runtime", "the runtime's own memory"),
+        "lazy_free" => ("LazyFree", "given back, and still here"),
+        "anon" => ("anonymous", ""),
+        "other_anon" => (
+            "other anonymous",
+            "outside of Go's heap: the runtime's own, C code",
+        ),
+        "file" => ("file mappings", ""),
+        "shmem" => ("shared memory", ""),
+        "rest" => (
+            "rest",
+            "counted and never touched (-); resident beyond that (+)",
+        ),
+        other => (other, ""),
+    }
+}
+
 fn bridge(text: &mut String, parts: &[BridgePart]) {
     headline(text, "what RSS is made of");
     for part in parts {
-        // The file says at length where a figure comes from.
-        let (name, note) = match part.part.as_str() {
-            "go_heap_in_use" => ("Go heap in use", "HeapInuse: spans with objects"),
-            "go_heap_idle" => ("Go heap idle, kept", "HeapIdle - HeapReleased"),
-            "go_stacks" => ("Go stacks", "StackInuse"),
-            "go_other" => ("Go runtime", "the runtime's own memory"),
-            "lazy_free" => ("LazyFree", "given back, and still here"),
-            "anon" => ("anonymous", ""),
-            "other_anon" => (
-                "other anonymous",
-                "outside of Go's heap: the runtime's own, C code",
-            ),
-            "file" => ("file mappings", ""),
-            "shmem" => ("shared memory", ""),
-            "rest" => (
-                "rest",
-                "counted and never touched (-); resident beyond that (+)",
-            ),
-            other => (other, ""),
-        };
+        let (name, note) = part_name(&part.part);
         let value = if part.part == "rest" {
             change(part.bytes)
         } else {
             signed_size(part.bytes)
         };
         line(text, &untrusted(name, NAME - 1), &value, note);
+    }
+}
+
+/// What a kind of mapping is called.
+pub const fn kind_name(kind: MappingKind) -> &'static str {
+    match kind {
+        MappingKind::Heap => "heap (brk)",
+        MappingKind::Stack => "stack",
+        MappingKind::Anon => "anonymous",
+        MappingKind::File => "file",
+        MappingKind::Shmem => "shared memory",
+        MappingKind::Special => "special",
     }
 }
 
@@ -124,14 +140,7 @@ fn mappings(text: &mut String, groups: &[MappingGroup], width: usize) {
     }
     headline(text, "largest mappings");
     for group in groups.iter().filter(shown).take(GROUPS) {
-        let kind = match group.kind {
-            MappingKind::Heap => "heap (brk)",
-            MappingKind::Stack => "stack",
-            MappingKind::Anon => "anonymous",
-            MappingKind::File => "file",
-            MappingKind::Shmem => "shared memory",
-            MappingKind::Special => "special",
-        };
+        let kind = kind_name(group.kind);
         let mut note = match group.mappings {
             1 => "1 mapping".to_owned(),
             mappings => format!("{} mappings", count(mappings)),

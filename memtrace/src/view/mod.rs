@@ -7,6 +7,7 @@ pub mod explain;
 pub mod format;
 mod holdings;
 mod live;
+pub mod page;
 pub mod screen;
 mod self_stats;
 mod table;

@@ -47,16 +47,21 @@ pub fn replaced(pid: u32, comm: &str) -> String {
     format!("process {pid} has replaced its program, and is now {name}; its memory starts anew")
 }
 
-fn head(text: &mut String, host: &HostInfo, epoch: &Epoch, width: usize) {
-    let target = &epoch.target;
-    let capture = &epoch.capture;
-    let end = match capture.end {
+/// Why a capture, or an epoch of it, ended.
+pub const fn ended(end: End) -> &'static str {
+    match end {
         End::Duration => "the capture's time was over",
         End::Signal => "stopped by hand",
         End::TargetExited => "the process ended",
         End::Exec => "the process replaced its program",
         End::Interrupted => "interrupted",
-    };
+    }
+}
+
+fn head(text: &mut String, host: &HostInfo, epoch: &Epoch, width: usize) {
+    let target = &epoch.target;
+    let capture = &epoch.capture;
+    let end = ended(capture.end);
     let title = format!(
         "process {} ({}), {}: {end}",
         target.pid,
@@ -178,7 +183,8 @@ fn ledger(text: &mut String, epoch: &Epoch, wide: bool) {
     }
 }
 
-fn add(sum: &mut Bytes4, row: &Bytes4) {
+/// Adds a row to a sum.
+pub fn add(sum: &mut Bytes4, row: &Bytes4) {
     let Bytes4 {
         anon_bytes,
         file_bytes,
@@ -236,10 +242,8 @@ fn line(text: &mut String, name: &str, row: Option<&CauseRow>, pages: Option<&By
     let (value, dim) = optional(row.and_then(|row| row.failed_calls), count);
     cell(value, CALLS, dim);
     let (value, dim) = match row.map(|row| (row.requested_bytes, row.shrunk_bytes)) {
-        // brk and mremap ask both ways; the table shows what they asked for in sum.
         Some((Some(requested), Some(shrunk))) if shrunk > 0 => {
-            let net = i128::from(requested) - i128::from(shrunk);
-            let net = i64::try_from(net).unwrap_or(if net < 0 { i64::MIN } else { i64::MAX });
+            let net = net(requested, shrunk);
             (change(net), net == 0)
         }
         Some((requested, _)) => optional(requested, size),
@@ -269,7 +273,14 @@ fn line(text: &mut String, name: &str, row: Option<&CauseRow>, pages: Option<&By
     let _ = writeln!(text, "{}", line.trim_end());
 }
 
-fn short_time(ns: u64) -> String {
+/// brk and mremap ask both ways; the table shows what they asked for in sum.
+pub fn net(requested: u64, shrunk: u64) -> i64 {
+    let net = i128::from(requested) - i128::from(shrunk);
+    i64::try_from(net).unwrap_or(if net < 0 { i64::MIN } else { i64::MAX })
+}
+
+/// The time that calls took.
+pub fn short_time(ns: u64) -> String {
     match ns {
         0..10_000 => format!("{ns} ns"),
         10_000..10_000_000 => format!("{} µs", ns / 1000),
@@ -363,7 +374,8 @@ fn balance(text: &mut String, epoch: &Epoch, width: usize) {
     text.push_str(&rows);
 }
 
-fn moved(summary: &Summary) -> i64 {
+/// What the causes moved, in sum.
+pub fn moved(summary: &Summary) -> i64 {
     summary
         .causes
         .iter()
@@ -377,12 +389,12 @@ fn unexplained(entry: &mut impl FnMut(&str, &str, &str), epoch: &Epoch) {
         (Some(0), Some(0)) => entry(
             "unexplained",
             &paint(GOOD, "      0 B"),
-            &format!("compared with {}", compared(epoch)),
+            &format!("compared with {}", compared(summary)),
         ),
         (Some(bytes), Some(0)) => entry(
             "unexplained",
             &paint(BAD, &format!("{:>9}", change(bytes))),
-            &format!("compared with {}", compared(epoch)),
+            &format!("compared with {}", compared(summary)),
         ),
         (Some(bytes), bound) => entry(
             "unexplained",
@@ -397,15 +409,16 @@ fn unexplained(entry: &mut impl FnMut(&str, &str, &str), epoch: &Epoch) {
             &format!(
                 "± {}: busy while compared with {}",
                 size(bound.unwrap_or(0)),
-                compared(epoch)
+                compared(summary)
             ),
         ),
         (None, _) => entry("unexplained", "-", "there was nothing to compare with"),
     }
 }
 
-fn compared(epoch: &Epoch) -> String {
-    match epoch.summary.compared_with.as_deref() {
+/// What the ledger was compared with.
+pub fn compared(summary: &Summary) -> String {
+    match summary.compared_with.as_deref() {
         Some("counters") => "the kernel's counters at the end".to_owned(),
         Some(name) => untrusted(name, TEXT),
         None => "nothing".to_owned(),

@@ -60,7 +60,7 @@ pub fn verdict(verdict: &Verdict, width: usize) -> String {
 }
 
 /// What is missing for one reason is said with it once.
-fn by_reason(missing: &[Missing]) -> Vec<(Vec<&str>, &str)> {
+pub fn by_reason(missing: &[Missing]) -> Vec<(Vec<&str>, &str)> {
     let mut reasons: Vec<(Vec<&str>, &str)> = Vec::new();
     for Missing { what, why } in missing {
         match reasons.iter_mut().find(|(_, reason)| reason == why) {
