@@ -2,13 +2,14 @@
 
 use std::{
     ffi::OsString,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::{FailOn, tasks};
+use super::{FailOn, tasks, web};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -131,6 +132,12 @@ pub struct Options {
     /// Print lines, also on a terminal: no screen with a chart and keys
     #[arg(long)]
     pub plain: bool,
+    /// Show the capture in a browser while it goes on, at ADDR:PORT
+    ///
+    /// At 127.0.0.1:6680 where nothing is given: for this host alone, and for another by `ssh -L 6680:127.0.0.1:6680 HOST`. Port 0 is any
+    /// free one. The URL is printed, with a token that is needed to see anything.
+    #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = web::DEFAULT, value_parser = web::address)]
+    pub web: Option<SocketAddr>,
     /// Do not read smaps_rollup: LazyFree is then not known
     #[arg(long)]
     pub no_smaps: bool,
@@ -248,6 +255,12 @@ pub struct DemoArgs {
     /// Print lines, also on a terminal: no screen with a chart and keys
     #[arg(long)]
     pub plain: bool,
+    /// Show the capture in a browser while it goes on, at ADDR:PORT
+    ///
+    /// At 127.0.0.1:6680 where nothing is given: for this host alone, and for another by `ssh -L 6680:127.0.0.1:6680 HOST`. Port 0 is any
+    /// free one. The URL is printed, with a token that is needed to see anything.
+    #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = web::DEFAULT, value_parser = web::address)]
+    pub web: Option<SocketAddr>,
     /// Use colours
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Color,

@@ -29,6 +29,7 @@ pub fn run(demo: DemoArgs) -> anyhow::Result<ExitCode> {
         interval,
         json,
         plain,
+        web,
         color,
     } = demo;
     let options = Options {
@@ -39,6 +40,7 @@ pub fn run(demo: DemoArgs) -> anyhow::Result<ExitCode> {
         svg: None,
         quiet: false,
         plain,
+        web,
         no_smaps: false,
         // The demo's own workload may be looked at as often as its size allows.
         smaps_limit: Duration::from_secs(1),

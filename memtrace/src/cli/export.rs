@@ -121,7 +121,8 @@ fn write(
             let mut joining = Joining::default();
             ticks.each(capture, &mut joining)?;
             let picture = svg(capture, &joining.history);
-            out.write_all(picture.as_bytes()).map_err(ExportError::Write)
+            out.write_all(picture.as_bytes())
+                .map_err(ExportError::Write)
         }
         Format::Jsonl => jsonl::write(capture, ticks, out),
         Format::Openmetrics if timeline => {

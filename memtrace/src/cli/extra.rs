@@ -80,9 +80,7 @@ impl Extra {
         } = loaded;
         judge_unjudged(capture, digests.iter().map(|(trend, _)| trend));
         let contents = |out: &mut dyn Write| match self.format {
-            Format::Html => {
-                html::write(capture, digests.iter().map(|(_, (finer, _))| finer), out)
-            }
+            Format::Html => html::write(capture, digests.iter().map(|(_, (finer, _))| finer), out),
             Format::Svg => {
                 let histories = digests.iter().map(|(_, (_, history))| history.clone());
                 let history = History::joined(capture, histories);

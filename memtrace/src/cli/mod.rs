@@ -19,6 +19,7 @@ mod screen;
 mod tasks;
 mod trace;
 mod views;
+mod web;
 
 use std::process::ExitCode;
 

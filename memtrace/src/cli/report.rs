@@ -36,7 +36,10 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
         color,
     } = args;
     let drawn = [(html, Format::Html), (svg, Format::Svg)];
-    if let Some((out, format)) = drawn.into_iter().find_map(|(out, format)| Some((out?, format))) {
+    if let Some((out, format)) = drawn
+        .into_iter()
+        .find_map(|(out, format)| Some((out?, format)))
+    {
         return draw(&files, &out, format, &fail_on);
     }
     let mut out = Out::new(color, false);

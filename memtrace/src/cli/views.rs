@@ -8,7 +8,12 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::{args::Options, feed::Viewer, screen};
+use super::{
+    args::Options,
+    feed::Viewer,
+    output, screen,
+    web::{Serving, Web},
+};
 use crate::view::screen::Look;
 
 /// Most characters of a line that a workload says.
@@ -19,11 +24,13 @@ pub struct Views {
     screen: Option<Look>,
     /// What a demo's workload says of its steps, where it must not write on the screen.
     steps: Option<PipeReader>,
+    web: Option<Web>,
 }
 
 /// The views that are shown.
 pub struct Shown {
     screen: Option<screen::Shown>,
+    _web: Option<Serving>,
 }
 
 impl Views {
@@ -34,6 +41,7 @@ impl Views {
     /// Where something cannot be had.
     pub fn open(options: &Options, terminal: bool) -> anyhow::Result<Self> {
         Ok(Self {
+            web: options.web.map(Web::open).transpose()?,
             screen: screen::wanted(options, terminal),
             steps: None,
         })
@@ -56,7 +64,7 @@ impl Views {
     /// Whether there is anything to be shown.
     #[must_use]
     pub const fn wanted(&self) -> bool {
-        self.screen.is_some()
+        self.screen.is_some() || self.web.is_some()
     }
 
     /// Whether the terminal is a view's own: then nothing is printed until its end.
@@ -81,8 +89,20 @@ impl Views {
             let thread = thread::Builder::new().name("steps".to_owned());
             thread.spawn(read).context("cannot start a thread")?;
         }
+        let on_screen = self.screen.is_some();
+        let serve = |web: Web| {
+            for note in web.notes() {
+                if on_screen {
+                    viewer.say(note);
+                } else {
+                    output::say(&format!("memtrace: {note}"));
+                }
+            }
+            web.serve(viewer.clone())
+        };
         let show = |look| screen::show(look, viewer.clone());
         Ok(Shown {
+            _web: self.web.map(serve).transpose()?,
             screen: self.screen.map(show).transpose()?,
         })
     }
