@@ -1,5 +1,14 @@
 //! The chart as SVG: what an XML reader finds in it is what the capture holds.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[expect(dead_code, reason = "each test uses some of it")]
+mod common;
+
 use std::{collections::BTreeMap, fs::File};
 
 use memtrace::{
@@ -515,4 +524,60 @@ fn the_captures_of_the_documentation_can_be_drawn() {
         drawn += 1;
     }
     assert!(drawn > 0);
+}
+
+#[test]
+fn report_and_export_write_the_picture() {
+    let file = std::fs::read(ARTICLE).unwrap();
+    let expected = drawn(&file);
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (folder.path().join("a.svg"), folder.path().join("b.svg"));
+    let [one, other] = [&one, &other].map(|path| path.to_str().unwrap());
+    for arguments in [
+        ["report", ARTICLE, "--svg", one].as_slice(),
+        &["export", ARTICLE, "-o", other],
+    ] {
+        let output = common::run(arguments);
+        assert!(output.status.success(), "{}", common::text(&output.stderr));
+        assert!(output.stdout.is_empty());
+    }
+    for path in [one, other] {
+        assert_eq!(std::fs::read_to_string(path).unwrap(), expected);
+    }
+    let printed = common::run(&["report", ARTICLE, "--svg", "-"]);
+    assert_eq!(common::text(&printed.stdout), expected);
+    let two = common::run(&["report", ARTICLE, ARTICLE, "--svg", "-"]);
+    common::fails_with(&two, 1, &["--svg draws one capture, and 2 were given"]);
+}
+
+#[test]
+fn a_capture_that_has_been_traced_is_drawn_at_its_end() {
+    if common::needs_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chart.svg");
+    let json = folder.path().join("capture.json");
+    let sleeper = common::sleeper();
+    let pid = sleeper.0.id().to_string();
+    let output = common::memtrace()
+        .args([
+            "--pid",
+            &pid,
+            "--duration",
+            "1s",
+            "--interval",
+            "200ms",
+            "--quiet",
+            "--svg",
+        ])
+        .arg(&path)
+        .arg("--json")
+        .arg(&json)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", common::text(&output.stderr));
+    let svg = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(svg, drawn(&std::fs::read(&json).unwrap()));
+    assert!(svg.contains(&format!("sleep (pid {pid})")));
 }
