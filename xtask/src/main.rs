@@ -6,6 +6,7 @@ mod ci;
 mod debian;
 mod demo;
 mod fetch;
+mod documents;
 mod fuzz;
 mod golang;
 mod object;
@@ -84,6 +85,12 @@ enum Chore {
     Golang(golang::Options),
     /// Fetches what the tests need of Debian's archive, Go toolchains and kernels, and runs nothing; needs no root.
     Fetch,
+    /// Writes the manual pages, docs/man/, from what `--help` says.
+    Man,
+    /// Writes the completion scripts, docs/completions/.
+    Completions,
+    /// Writes the README's pictures, docs/pictures/: the terminal, the chart, and with Chromium the page.
+    Pictures,
     /// Builds memtrace, and runs `memtrace demo` as root.
     Demo {
         /// For `memtrace demo`.
@@ -116,6 +123,9 @@ fn run() -> anyhow::Result<ExitCode> {
         Chore::Vm(options) => return vm::run(&options),
         Chore::Golang(options) => golang::run(&options)?,
         Chore::Fetch => fetch::run()?,
+        Chore::Man => documents::write("man_pages_are_current")?,
+        Chore::Completions => documents::write("completions_are_current")?,
+        Chore::Pictures => documents::pictures()?,
         Chore::Demo { args } => demo::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

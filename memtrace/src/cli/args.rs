@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::{FailOn, web};
+use super::{FailOn, tasks, web};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -76,7 +76,8 @@ Exit codes: 0 where a trace works; 1 where it does not; 2 wrong usage.";
     max_term_width = 100,
     args_conflicts_with_subcommands = true,
     override_usage = "memtrace [OPTIONS] --pid <PID>\n       memtrace [OPTIONS] -- <CMD> [ARGS]...\n       memtrace demo [SCENARIO]\n       memtrace doctor [--json]\n       memtrace report <FILE>...\n       memtrace diff <A> <B>\n       memtrace export <FILE> --to <FORMAT>\n       memtrace explain [ID]",
-    after_help = EXAMPLES
+    after_help = EXAMPLES,
+    after_long_help = tasks::TRACE
 )]
 pub struct Cli {
     /// Tracing, the default.
@@ -116,6 +117,15 @@ pub struct Options {
     /// prints it. With -, it is in a file without a name, in TMPDIR, /var/tmp or /tmp.
     #[arg(short = 'o', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub json: Option<PathBuf>,
+    /// Write the page to FILE at the end: chart, answer and tables in one file that loads nothing
+    ///
+    /// While it lasts, the capture is in a file without a name, in TMPDIR, /var/tmp or /tmp, or with --json in FILE.partial.
+    /// `memtrace report FILE --html OUT` makes the same page of a capture file.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub html: Option<PathBuf>,
+    /// Write a chart to FILE at the end, as SVG, for a README or a ticket; it leaves the arguments of the command line out
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub svg: Option<PathBuf>,
     /// Print no line per interval, only the table at the end
     #[arg(short, long)]
     pub quiet: bool,
@@ -189,9 +199,10 @@ pub enum Color {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Trace a built-in workload: the first thing to try
+    #[command(after_long_help = tasks::DEMO)]
     Demo(DemoArgs),
     /// Show what this kernel and these privileges allow, what that costs, and what to type
-    #[command(after_help = DOCTOR_EXITS)]
+    #[command(after_help = DOCTOR_EXITS, after_long_help = tasks::DOCTOR)]
     Doctor(DoctorArgs),
     /// Print the table of a capture file again; needs no root
     Report(ReportArgs),
@@ -202,8 +213,10 @@ pub enum Command {
     #[command(after_help = DIFF_EXAMPLES)]
     Diff(DiffArgs),
     /// Say what an answer means, how it is told, and what to do about it
+    #[command(after_long_help = tasks::EXPLAIN)]
     Explain(ExplainArgs),
     /// Print a completion script for a shell
+    #[command(after_long_help = tasks::COMPLETIONS)]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -255,7 +268,7 @@ pub struct DemoArgs {
 
 /// Arguments of `report`.
 #[derive(Debug, Args)]
-#[command(after_help = REPORT_CODES)]
+#[command(after_help = REPORT_CODES, after_long_help = tasks::REPORT)]
 pub struct ReportArgs {
     /// Capture files, as --json writes them, and what a killed memtrace left of one (FILE.partial); - is standard input
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -263,6 +276,13 @@ pub struct ReportArgs {
     /// Print the answer alone, without the table
     #[arg(long)]
     pub answer: bool,
+    /// Write the page to OUT in place of the table: chart, answer and tables in one file that loads nothing; - is standard
+    /// output
+    #[arg(long, value_name = "OUT", value_hint = ValueHint::FilePath, conflicts_with = "answer")]
+    pub html: Option<PathBuf>,
+    /// Write a chart to OUT as SVG, in place of the table; it leaves the arguments of the command line out; - is standard output
+    #[arg(long, value_name = "OUT", value_hint = ValueHint::FilePath, conflicts_with_all = ["answer", "html"])]
+    pub svg: Option<PathBuf>,
     /// An exit code for continuous integration.
     #[command(flatten)]
     pub fail_on: FailOn,
@@ -293,6 +313,8 @@ pub struct ExportArgs {
 pub enum Format {
     /// A table: a row per tick, a column per figure and cause (.csv)
     Csv,
+    /// A chart, as SVG (.svg)
+    Svg,
     /// JSON Lines: an object per tick, then the summary and the answer (.jsonl)
     Jsonl,
     /// Metrics for Prometheus: the state at the end, or with --timeline every tick (.om, .prom)
@@ -305,6 +327,7 @@ impl Format {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Csv => "csv",
+            Self::Svg => "svg",
             Self::Jsonl => "jsonl",
             Self::Openmetrics => "openmetrics",
         }
@@ -315,6 +338,7 @@ impl Format {
     pub fn of_name(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()? {
             "csv" => Some(Self::Csv),
+            "svg" => Some(Self::Svg),
             "jsonl" => Some(Self::Jsonl),
             "om" | "prom" => Some(Self::Openmetrics),
             _ => None,
@@ -325,7 +349,7 @@ impl Format {
     #[must_use]
     pub const fn is_binary(self) -> bool {
         match self {
-            Self::Csv | Self::Jsonl | Self::Openmetrics => false,
+            Self::Csv | Self::Svg | Self::Jsonl | Self::Openmetrics => false,
         }
     }
 }

@@ -36,6 +36,8 @@ pub fn run(demo: DemoArgs) -> anyhow::Result<ExitCode> {
         duration: None,
         interval,
         json,
+        html: None,
+        svg: None,
         quiet: false,
         plain,
         web,

@@ -16,9 +16,9 @@ use super::{
     output,
 };
 use crate::{
-    export::{ExportError, csv, file::Pending, jsonl, openmetrics},
+    export::{ExportError, csv, file::Pending, jsonl, openmetrics, svg::svg},
     target::invoker,
-    timeline::Loaded,
+    timeline::{Joining, Loaded},
     view::format::untrusted,
 };
 
@@ -38,7 +38,7 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         .or_else(|| output.and_then(Format::of_name))
         .unwrap_or_else(|| {
             wrong_usage(
-                "no format: give --to, or -o a name that ends in one of .csv .jsonl .om .prom",
+                "no format: give --to, or -o a name that ends in one of .csv .jsonl .om .prom .svg",
             )
         });
     if *timeline && format != Format::Openmetrics {
@@ -117,6 +117,13 @@ fn write(
     let capture = &loaded.capture;
     match format {
         Format::Csv => csv::write(capture, causes, ticks, out),
+        Format::Svg => {
+            let mut joining = Joining::default();
+            ticks.each(capture, &mut joining)?;
+            let picture = svg(capture, &joining.history);
+            out.write_all(picture.as_bytes())
+                .map_err(ExportError::Write)
+        }
         Format::Jsonl => jsonl::write(capture, ticks, out),
         Format::Openmetrics if timeline => {
             openmetrics::write_timeline(capture, causes, ticks, invoker().as_ref(), out)

@@ -11,8 +11,8 @@ use super::output;
 use crate::{
     export::{Causes, journal::is_being_written, spool::Spool},
     target::invoker,
-    timeline::{Loaded, ReadError, Replay, Unassembled, load as read},
-    verdict::{Case, Trend, judge},
+    timeline::{Digest, Loaded, ReadError, Replay, Unassembled, load as read},
+    verdict::{self, Trend},
     view::format::untrusted,
 };
 
@@ -81,7 +81,7 @@ pub fn load_again(path: &Path) -> anyhow::Result<Again> {
 /// # Errors
 ///
 /// Where it cannot be read, in words that say what to do.
-pub fn load(path: &Path) -> anyhow::Result<(Loaded<Trend>, bool)> {
+pub fn load<D: Digest>(path: &Path) -> anyhow::Result<(Loaded<D>, bool)> {
     if path == Path::new("-") {
         return Ok((read(io::stdin().lock())?, false));
     }
@@ -109,21 +109,7 @@ pub fn unreadable(error: ReadError) -> anyhow::Error {
 /// Answers for the epochs of which the file has no answer: of a capture that memtrace did not end, or that a version wrote
 /// which did not judge.
 pub fn judge_unjudged(loaded: &mut Loaded<Trend>) {
-    let Loaded {
-        capture, digests, ..
-    } = loaded;
-    let epochs = capture.earlier_epochs.iter_mut();
-    for (epoch, trend) in epochs.chain([&mut capture.epoch]).zip(digests) {
-        if epoch.verdict.is_none() {
-            epoch.verdict = Some(judge(&Case {
-                host: &capture.host,
-                target: &epoch.target,
-                capture: &epoch.capture,
-                summary: &epoch.summary,
-                trend,
-            }));
-        }
-    }
+    verdict::judge_unjudged(&mut loaded.capture, &loaded.digests);
 }
 
 /// Says what is to be said of a journal beside what it holds.

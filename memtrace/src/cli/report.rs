@@ -1,17 +1,24 @@
 //! `memtrace report FILE…`: the table of a capture file. No root, no kernel.
 
-use std::{io, process::ExitCode};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use super::{
+    FailOn,
     args::ReportArgs,
     exit,
+    extra::{Digested, Extra, Format},
     load::{about, judge_unjudged, load},
     output::{self, Out},
 };
 use crate::{
     timeline::{Capture, Epoch, Loaded},
+    verdict::Trend,
     view::{
         format::{BOLD, paint, untrusted},
         replaced, verdict, whole,
@@ -23,9 +30,18 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     let ReportArgs {
         files,
         answer,
+        html,
+        svg,
         fail_on,
         color,
     } = args;
+    let drawn = [(html, Format::Html), (svg, Format::Svg)];
+    if let Some((out, format)) = drawn
+        .into_iter()
+        .find_map(|(out, format)| Some((out?, format)))
+    {
+        return draw(&files, &out, format, &fail_on);
+    }
     let mut out = Out::new(color, false);
     let mut failed = false;
     let mut incomplete = false;
@@ -34,7 +50,7 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     for path in &files {
         let name = path.to_string_lossy();
         // Nothing of a file is printed before all of it has been checked.
-        let (mut loaded, busy) = match load(path) {
+        let (mut loaded, busy) = match load::<Trend>(path) {
             Ok(loaded) => loaded,
             Err(error) => {
                 failed = true;
@@ -74,6 +90,46 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     } else if incomplete {
         ExitCode::from(exit::INCOMPLETE)
     } else if found {
+        ExitCode::from(exit::FOUND)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// Writes the page or the chart of a file, in place of the table.
+fn draw(
+    files: &[PathBuf],
+    out: &Path,
+    format: Format,
+    fail_on: &FailOn,
+) -> anyhow::Result<ExitCode> {
+    let [path] = files else {
+        bail!(
+            "{} draws one capture, and {} were given; give one at a time",
+            format.option(),
+            files.len()
+        );
+    };
+    let extra = Extra::open(out, format)?;
+    let name = path.to_string_lossy();
+    let (mut loaded, busy): (Loaded<Digested>, bool) =
+        load(path).with_context(|| format!("cannot read {name}"))?;
+    extra.write(&mut loaded)?;
+    let Loaded {
+        capture, journal, ..
+    } = loaded;
+    if let Some(journal) = journal {
+        about(&name, journal, busy);
+    }
+    let epochs = capture.earlier_epochs.iter().chain([&capture.epoch]);
+    let mut verdicts = epochs.filter_map(|epoch| epoch.verdict.as_ref());
+    let found = verdicts.find_map(|verdict| fail_on.found(verdict));
+    if let Some(id) = found {
+        output::say(&format!("memtrace: --fail-on {id}: it was found"));
+    }
+    Ok(if !capture.is_complete() {
+        ExitCode::from(exit::INCOMPLETE)
+    } else if found.is_some() {
         ExitCode::from(exit::FOUND)
     } else {
         ExitCode::SUCCESS

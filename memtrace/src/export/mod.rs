@@ -7,11 +7,13 @@ mod error;
 pub mod figures;
 pub mod file;
 mod folder;
+pub mod html;
 pub mod journal;
 pub mod json;
 pub mod jsonl;
 pub mod openmetrics;
 pub mod spool;
+pub mod svg;
 
 pub use causes::{CauseKey, Causes, Quiet, TooMany};
 pub use error::ExportError;

@@ -8,6 +8,7 @@ mod capture;
 mod cgroup;
 mod history;
 mod holdings;
+mod joined;
 mod journal;
 mod live;
 mod read;
@@ -29,6 +30,7 @@ pub use capture::{
 pub use cgroup::{CgroupFigures, CgroupInfo};
 pub use history::{CauseName, History, Mark, MarkKind, Moved, Span};
 pub use holdings::{BridgePart, MappingGroup, MappingKind, Returned};
+pub use joined::Joining;
 pub use journal::{Journal, Known, TakenBack};
 pub use live::{Finished, Live, Own};
 pub use read::{Digest, Position, ReadError, load, read, read_closing};

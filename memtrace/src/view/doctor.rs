@@ -135,7 +135,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 /// Breaks a harmless text at its spaces.
-pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut rows = Vec::new();
     let mut row = String::new();
     let mut used = 0;

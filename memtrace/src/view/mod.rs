@@ -1,5 +1,6 @@
 //! What a person reads: plain text, aligned, at 80 columns.
 
+pub mod chart;
 mod diff;
 mod doctor;
 pub mod explain;
@@ -14,7 +15,7 @@ mod verdict;
 
 pub use diff::diff;
 pub use doctor::doctor;
-use doctor::wrapped;
+pub(crate) use doctor::wrapped;
 pub use live::{Columns, LiveLine, live_header};
 pub use table::{replaced, table};
 pub use verdict::verdict;
