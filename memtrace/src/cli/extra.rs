@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use super::args::Options;
 use crate::{
@@ -111,6 +111,15 @@ impl Extras {
             (options.html.as_deref(), Format::Html),
             (options.svg.as_deref(), Format::Svg),
         ];
+        if let Some((_, format)) = wanted
+            .iter()
+            .find(|(path, _)| *path == Some(Path::new("-")))
+        {
+            let option = format.option();
+            bail!(
+                "standard output has the table; give a FILE, or make it of a capture file: memtrace report FILE {option} -"
+            );
+        }
         let wanted = wanted
             .into_iter()
             .filter_map(|(path, format)| Some((path?, format)));
