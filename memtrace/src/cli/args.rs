@@ -83,6 +83,12 @@ pub struct Options {
     /// prints it. With -, it is in a file without a name, in TMPDIR, /var/tmp or /tmp.
     #[arg(short = 'o', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub json: Option<PathBuf>,
+    /// Write the page to FILE at the end: chart, answer and tables in one file that loads nothing
+    ///
+    /// While it lasts, the capture is in a file without a name, in TMPDIR, /var/tmp or /tmp, or with --json in FILE.partial.
+    /// `memtrace report FILE --html OUT` makes the same page of a capture file.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub html: Option<PathBuf>,
     /// Print no line per interval, only the table at the end
     #[arg(short, long)]
     pub quiet: bool,
@@ -218,6 +224,10 @@ pub struct ReportArgs {
     /// Print the answer alone, without the table
     #[arg(long)]
     pub answer: bool,
+    /// Write the page to OUT in place of the table: chart, answer and tables in one file that loads nothing; - is standard
+    /// output
+    #[arg(long, value_name = "OUT", value_hint = ValueHint::FilePath, conflicts_with = "answer")]
+    pub html: Option<PathBuf>,
     /// An exit code for continuous integration.
     #[command(flatten)]
     pub fail_on: FailOn,

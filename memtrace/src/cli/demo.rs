@@ -35,6 +35,7 @@ pub fn run(demo: DemoArgs) -> anyhow::Result<ExitCode> {
         duration: None,
         interval,
         json,
+        html: None,
         quiet: false,
         web,
         no_smaps: false,

@@ -5,6 +5,7 @@ mod capture;
 mod demo;
 mod doctor;
 mod explain;
+mod extra;
 mod fail_on;
 mod feed;
 mod journal;

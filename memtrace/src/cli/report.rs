@@ -3,21 +3,23 @@
 use std::{
     fs::File,
     io::{self, ErrorKind},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::{Context as _, bail};
 
 use super::{
+    FailOn,
     args::ReportArgs,
     exit,
+    extra::{Digested, Extra, Format},
     output::{self, Out},
 };
 use crate::{
     export::journal::is_being_written,
-    timeline::{Capture, Epoch, Loaded, ReadError, Unassembled, load as read},
-    verdict::{Case, Trend, judge},
+    timeline::{Capture, Digest, Epoch, Loaded, ReadError, Unassembled, load as read},
+    verdict::{Trend, judge_unjudged},
     view::{
         format::{BOLD, paint, untrusted},
         replaced, verdict, whole,
@@ -29,9 +31,13 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     let ReportArgs {
         files,
         answer,
+        html,
         fail_on,
         color,
     } = args;
+    if let Some(out) = html {
+        return page(&files, &out, &fail_on);
+    }
     let mut out = Out::new(color, false);
     let mut failed = false;
     let mut incomplete = false;
@@ -40,7 +46,7 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     for path in &files {
         let name = path.to_string_lossy();
         // Nothing of a file is printed before all of it has been checked.
-        let (mut loaded, busy) = match load(path) {
+        let (mut loaded, busy) = match load::<Trend>(path) {
             Ok(loaded) => loaded,
             Err(error) => {
                 failed = true;
@@ -49,7 +55,7 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
                 continue;
             }
         };
-        judge_unjudged(&mut loaded);
+        judge_unjudged(&mut loaded.capture, &loaded.digests);
         let Loaded {
             capture, journal, ..
         } = loaded;
@@ -86,8 +92,42 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// Writes the page of a file, in place of the table.
+fn page(files: &[PathBuf], out: &Path, fail_on: &FailOn) -> anyhow::Result<ExitCode> {
+    let [path] = files else {
+        bail!(
+            "--html makes one page of one capture, and {} were given; give one at a time",
+            files.len()
+        );
+    };
+    let extra = Extra::open(out, Format::Html)?;
+    let name = path.to_string_lossy();
+    let (mut loaded, busy): (Loaded<Digested>, bool) =
+        load(path).with_context(|| format!("cannot read {name}"))?;
+    extra.write(&mut loaded)?;
+    let Loaded {
+        capture, journal, ..
+    } = loaded;
+    if let Some(journal) = journal {
+        about(&name, journal, busy);
+    }
+    let epochs = capture.earlier_epochs.iter().chain([&capture.epoch]);
+    let mut verdicts = epochs.filter_map(|epoch| epoch.verdict.as_ref());
+    let found = verdicts.find_map(|verdict| fail_on.found(verdict));
+    if let Some(id) = found {
+        output::say(&format!("memtrace: --fail-on {id}: it was found"));
+    }
+    Ok(if !capture.is_complete() {
+        ExitCode::from(exit::INCOMPLETE)
+    } else if found.is_some() {
+        ExitCode::from(exit::FOUND)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
 /// Also says whether it is written to at this moment.
-fn load(path: &Path) -> anyhow::Result<(Loaded<Trend>, bool)> {
+fn load<D: Digest>(path: &Path) -> anyhow::Result<(Loaded<D>, bool)> {
     if path == Path::new("-") {
         return Ok((read(io::stdin().lock())?, false));
     }
@@ -105,26 +145,6 @@ fn load(path: &Path) -> anyhow::Result<(Loaded<Trend>, bool)> {
             bail!("there is no such file; `memtrace --json FILE` writes one")
         }
         Err(error) => Err(error.into()),
-    }
-}
-
-/// Answers for the epochs of which the file has no answer: of a capture that memtrace did not end, or that a version wrote
-/// which did not judge.
-fn judge_unjudged(loaded: &mut Loaded<Trend>) {
-    let Loaded {
-        capture, digests, ..
-    } = loaded;
-    let epochs = capture.earlier_epochs.iter_mut();
-    for (epoch, trend) in epochs.chain([&mut capture.epoch]).zip(digests) {
-        if epoch.verdict.is_none() {
-            epoch.verdict = Some(judge(&Case {
-                host: &capture.host,
-                target: &epoch.target,
-                capture: &epoch.capture,
-                summary: &epoch.summary,
-                trend,
-            }));
-        }
     }
 }
 

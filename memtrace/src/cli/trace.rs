@@ -25,6 +25,7 @@ use super::{
     args::{Cli, Options, TraceArgs, WantedMode},
     capture::{Beside, Capturing, Ended, Subject},
     exit,
+    extra::Extras,
     feed::Command,
     output::{self, Out},
     privileges,
@@ -208,41 +209,36 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("cannot start the event loop")
 }
 
+/// What is written of the capture.
+pub(super) struct Sink {
+    place: Place,
+    extras: Extras,
+}
+
 /// Where the capture file goes, if anywhere, and its journal.
-pub(super) enum Sink {
+enum Place {
     None,
     /// For what the user of a view might want to save.
     Spare(JournalFile),
+    /// For files in other formats.
+    Extras(JournalFile),
     Stdout(JournalFile),
     File(Pending, JournalFile),
 }
 
 impl Sink {
     fn open(options: &Options, views: &Views) -> anyhow::Result<Self> {
-        Ok(match options.json.as_deref() {
-            None if views.takes_terminal() => {
-                JournalFile::unnamed(invoker().as_ref()).map_or(Self::None, Self::Spare)
-            }
-            None => Self::None,
-            Some(path) if path == Path::new("-") => {
-                Self::Stdout(JournalFile::unnamed(invoker().as_ref())?)
-            }
-            Some(path) => {
-                let (pending, journal) = Pending::create(path, invoker())?;
-                Self::File(pending, journal)
-            }
-        })
+        let extras = Extras::open(options)?;
+        let place = Place::open(options, views, !extras.is_empty())?;
+        Ok(Self { place, extras })
     }
 
     const fn is_stdout(&self) -> bool {
-        matches!(self, Self::Stdout(_))
+        matches!(self.place, Place::Stdout(_))
     }
 
     const fn journal(&mut self) -> Option<&mut JournalFile> {
-        match self {
-            Self::None => None,
-            Self::Spare(journal) | Self::Stdout(journal) | Self::File(_, journal) => Some(journal),
-        }
+        self.place.journal()
     }
 
     /// An error in mid-trace, with where everything up to it is.
@@ -259,8 +255,41 @@ impl Sink {
 
     /// Whether the capture could be written with the privileges of this moment.
     pub(super) fn can_finish(&mut self) -> bool {
+        self.extras.can_finish() && self.place.can_finish()
+    }
+}
+
+impl Place {
+    fn open(options: &Options, views: &Views, extras: bool) -> anyhow::Result<Self> {
+        Ok(match options.json.as_deref() {
+            None if extras => Self::Extras(JournalFile::unnamed(invoker().as_ref())?),
+            None if views.takes_terminal() => {
+                JournalFile::unnamed(invoker().as_ref()).map_or(Self::None, Self::Spare)
+            }
+            None => Self::None,
+            Some(path) if path == Path::new("-") => {
+                Self::Stdout(JournalFile::unnamed(invoker().as_ref())?)
+            }
+            Some(path) => {
+                let (pending, journal) = Pending::create(path, invoker())?;
+                Self::File(pending, journal)
+            }
+        })
+    }
+
+    const fn journal(&mut self) -> Option<&mut JournalFile> {
         match self {
-            Self::None | Self::Spare(_) | Self::Stdout(_) => true,
+            Self::None => None,
+            Self::Spare(journal)
+            | Self::Extras(journal)
+            | Self::Stdout(journal)
+            | Self::File(_, journal) => Some(journal),
+        }
+    }
+
+    fn can_finish(&mut self) -> bool {
+        match self {
+            Self::None | Self::Spare(_) | Self::Extras(_) | Self::Stdout(_) => true,
             // Who may give a file its name there may also remove its own journal.
             Self::File(pending, _) => pending.can_finish(),
         }
@@ -352,7 +381,7 @@ async fn capture(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut grace = None;
     let mut signalled = None;
-    let spare = matches!(sink, Sink::Spare(_));
+    let spare = matches!(sink.place, Place::Spare(_));
     let lines = !options.quiet && !views.takes_terminal();
     if views.takes_terminal() {
         out.hold();
@@ -495,9 +524,17 @@ fn report(out: &Out, sink: Sink, ended: Ended) -> anyhow::Result<Outcome> {
         found,
         stopped,
     } = ended;
-    match (sink, stopped) {
-        (Sink::None | Sink::Spare(_), _) => {}
-        (Sink::Stdout(journal), stopped) => {
+    let Sink { mut place, extras } = sink;
+    // Of a capture that was cut short, there is the journal. Whatever becomes of these, the capture itself is written.
+    let extras = match place.journal().filter(|_| stopped.is_none()) {
+        Some(journal) => extras.write(journal.contents()),
+        None => Ok(()),
+    };
+    match (place, stopped) {
+        (Place::None | Place::Spare(_) | Place::Extras(_), None)
+        | (Place::None | Place::Spare(_), Some(_)) => {}
+        (Place::Extras(_), Some(stopped)) => return Err(stopped.into()),
+        (Place::Stdout(journal), stopped) => {
             // Of a journal that could be written no further, nothing is left but what is written now.
             assemble(
                 journal.contents(),
@@ -507,13 +544,13 @@ fn report(out: &Out, sink: Sink, ended: Ended) -> anyhow::Result<Outcome> {
             .context("cannot write the capture to standard output")?;
             stopped.map_or(Ok(()), Err)?;
         }
-        (Sink::File(pending, journal), Some(stopped)) => {
+        (Place::File(pending, journal), Some(stopped)) => {
             if journal.path().is_none() {
                 pending.write(|file| assemble(journal.contents(), &last, file))?;
             }
             return Err(stopped.into());
         }
-        (Sink::File(pending, journal), None) => {
+        (Place::File(pending, journal), None) => {
             let written = pending.write(|file| assemble(journal.contents(), &last, file));
             match (&written, journal.path()) {
                 (Ok(()) | Err(FileError::NotNamed { .. }), _) => {
@@ -533,6 +570,7 @@ fn report(out: &Out, sink: Sink, ended: Ended) -> anyhow::Result<Outcome> {
             }
         }
     }
+    extras?;
     if out.closed() {
         bail!(
             "standard output was closed, so the capture ended; --quiet with --json FILE needs no reader"

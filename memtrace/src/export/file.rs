@@ -33,6 +33,27 @@ pub struct Pending {
     kind: Kind,
 }
 
+/// The folder that the file goes into, and whose links and files are believed there; `None` for a device or a pipe.
+type At<'a> = Option<(&'a OwnedFd, &'a dyn Fn(Uid) -> bool)>;
+
+/// What is made with a file, and belongs to the same user.
+trait Given {
+    fn give(&self, invoker: &Invoker) -> Result<(), FileError>;
+}
+
+impl Given for JournalFile {
+    fn give(&self, invoker: &Invoker) -> Result<(), FileError> {
+        Self::give(self, invoker)
+    }
+}
+
+/// Nothing.
+impl Given for () {
+    fn give(&self, _: &Invoker) -> Result<(), FileError> {
+        Ok(())
+    }
+}
+
 enum Kind {
     /// Written beside, then renamed.
     Regular(Beside),
@@ -48,11 +69,31 @@ impl Pending {
     ///
     /// Where it cannot, or there is a journal already.
     pub fn create(path: &Path, invoker: Option<Invoker>) -> Result<(Self, JournalFile), FileError> {
+        Self::make(path, invoker, |at, invoker| match at {
+            Some((folder, trusted)) => JournalFile::beside(path, folder, trusted),
+            None => JournalFile::unnamed(invoker),
+        })
+    }
+
+    /// As [`create`](Self::create), for a file that comes from no journal of its own.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be written.
+    pub fn alone(path: &Path, invoker: Option<Invoker>) -> Result<Self, FileError> {
+        Self::make(path, invoker, |_, _| Ok(())).map(|(pending, ())| pending)
+    }
+
+    fn make<J: Given + Send>(
+        path: &Path,
+        invoker: Option<Invoker>,
+        journal: impl Fn(At<'_>, Option<&Invoker>) -> Result<J, FileError> + Sync,
+    ) -> Result<(Self, J), FileError> {
         let invoker = invoker.as_ref();
-        let made = as_invoker(invoker, || Self::open(path, invoker));
+        let made = as_invoker(invoker, || Self::open(path, invoker, &journal));
         match (made, invoker) {
             (Ok(Err(FileError::Denied { .. })) | Err(_), Some(invoker)) => {
-                let (pending, journal) = Self::open(path, Some(invoker))?;
+                let (pending, journal) = Self::open(path, Some(invoker), &journal)?;
                 if let Kind::Regular(beside) = &pending.kind {
                     fchown(&beside.file, Some(invoker.uid), Some(invoker.gid))
                         .map_err(|errno| io_error(path, errno))?;
@@ -65,8 +106,12 @@ impl Pending {
         }
     }
 
-    /// By the present thread's user.
-    fn open(path: &Path, invoker: Option<&Invoker>) -> Result<(Self, JournalFile), FileError> {
+    /// By the present thread's user. `journal` makes what is to lie beside the file.
+    fn open<J>(
+        path: &Path,
+        invoker: Option<&Invoker>,
+        journal: impl Fn(At<'_>, Option<&Invoker>) -> Result<J, FileError>,
+    ) -> Result<(Self, J), FileError> {
         let uid = Uid::effective();
         let trusted = |owner: Uid| {
             owner.is_root() || owner == uid || invoker.is_some_and(|invoker| owner == invoker.uid)
@@ -123,7 +168,7 @@ impl Pending {
                     path: path.to_owned(),
                     kind: Kind::Special(file),
                 };
-                Ok((pending, JournalFile::unnamed(invoker)?))
+                Ok((pending, journal(None, invoker)?))
             }
             _ => {
                 if let Some(owner) = owner {
@@ -137,7 +182,7 @@ impl Pending {
                         });
                     }
                 }
-                let journal = JournalFile::beside(path, &folder, trusted)?;
+                let journal = journal(Some((&folder, &trusted)), invoker)?;
                 let beside = Beside::create(folder).map_err(failed)?;
                 let pending = Self {
                     path: path.to_owned(),

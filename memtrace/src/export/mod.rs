@@ -3,5 +3,6 @@
 mod error;
 pub mod file;
 mod folder;
+pub mod html;
 pub mod journal;
 pub mod json;

@@ -55,7 +55,7 @@ use rules::RULES;
 
 use crate::{
     probe::Mode,
-    timeline::{Confidence, Epoch, HostInfo, Level, Missing, Verdict},
+    timeline::{Capture, Confidence, Epoch, HostInfo, Level, Missing, Verdict},
     view::format::untrusted,
 };
 
@@ -96,6 +96,29 @@ pub fn judge_epoch(host: &HostInfo, epoch: &Epoch) -> Verdict {
         summary: &epoch.summary,
         trend: &trend,
     })
+}
+
+/// Answers for the epochs that have no answer: of a capture that memtrace did not end, or that a version wrote which did not judge.
+/// `trends` are of all epochs, oldest first.
+pub fn judge_unjudged<'a>(capture: &mut Capture, trends: impl IntoIterator<Item = &'a Trend>) {
+    let Capture {
+        host,
+        epoch,
+        earlier_epochs,
+        ..
+    } = capture;
+    let epochs = earlier_epochs.iter_mut().chain([epoch]);
+    for (epoch, trend) in epochs.zip(trends) {
+        if epoch.verdict.is_none() {
+            epoch.verdict = Some(judge(&Case {
+                host,
+                target: &epoch.target,
+                capture: &epoch.capture,
+                summary: &epoch.summary,
+                trend,
+            }));
+        }
+    }
 }
 
 /// The answer.
