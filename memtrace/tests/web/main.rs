@@ -9,6 +9,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod browser;
+#[path = "../common/chromium.rs"]
+#[expect(dead_code, reason = "shared with tests/page.rs")]
+mod chromium;
 mod client;
 mod crowd;
 mod events;
