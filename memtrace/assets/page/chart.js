@@ -64,6 +64,9 @@ const Chart = (() => {
       return [a, b];
     };
 
+    // The address space is far larger than what is resident, so it has an axis of its own, on the right.
+    const right = () => (shown.has("vm") ? AXIS : 0);
+
     const gaps = (u, series, i0, i1) => {
       const found = [];
       for (let i = Math.max(i0, 1); i <= i1; i++) {
@@ -111,13 +114,13 @@ const Chart = (() => {
         height: 260,
         legend: { show: false },
         cursor,
-        padding: [14, 12, 0, 0],
+        padding: [14, () => (right() ? 0 : 12), 0, 0],
         scales: {
           x: { time: false, range: () => range() },
           y: { range: (u, min, max) => [Math.min(0, min ?? 0), Math.max(max ?? 0, 4096) * 1.04] },
-          vm: { range: (u, min, max) => [0, Math.max(max ?? 0, 4096) * 1.04] },
+          vm: { range: (u, min, max) => (shown.has("vm") ? [0, Math.max(max ?? 0, 4096) * 1.04] : [null, null]) },
         },
-        axes: [timeAxis(true), byteAxis({ scale: "y" }), byteAxis({ scale: "vm", side: 1, show: false, grid: { show: false }, stroke: () => lineColour("vm") })],
+        axes: [timeAxis(true), byteAxis({ scale: "y" }), byteAxis({ scale: "vm", side: 1, size: () => right(), values: (u, splits) => (shown.has("vm") ? splits.map(Format.tick) : []), grid: { show: false }, stroke: () => lineColour("vm") })],
         series: [
           {},
           ...LINES.map((line) => ({
@@ -144,7 +147,7 @@ const Chart = (() => {
         height: 150,
         legend: { show: false },
         cursor: { ...cursor, points: { show: false } },
-        padding: [6, 12, 0, 0],
+        padding: [6, () => Math.max(12, right()), 8, 0],
         scales: { x: { time: false, range: () => range() }, y: { range: () => height() } },
         axes: [timeAxis(false), byteAxis({ scale: "y", values: (u, splits) => splits.map((split) => (split > 0 ? "+" : "") + Format.tick(split)) })],
         series: [{}, { scale: "y", paths: () => null, points: { show: false } }],
@@ -264,6 +267,7 @@ const Chart = (() => {
         ctx.lineWidth = ratio;
         ctx.font = `${11 * ratio}px system-ui, sans-serif`;
         ctx.textBaseline = "top";
+        ctx.textAlign = "left";
         let free = -Infinity;
         for (const mark of timeline.marks) {
           if (mark.t < a || mark.t > b) continue;
@@ -354,13 +358,8 @@ const Chart = (() => {
           lines.setSeries(LINES.length + 1, { show: on });
           lines.setSeries(LINES.length + 2, { show: on });
         }
-        if (key === "vm") {
-          const right = lines.axes[2];
-          right.show = on;
-          bars.setSize({ width: bars.width, height: bars.height });
-          lines.setSize({ width: lines.width, height: lines.height });
-        }
       });
+      if (key === "vm") resize(lines.width);
     }
 
     return {

@@ -59,6 +59,7 @@
     if (button) button.textContent = root.dataset.theme ? `theme: ${root.dataset.theme}` : "theme: as the system";
     chart?.recolour();
     paint();
+    if (chart) sums();
   }
 
   // The swatches: their colours come from the style, as the lines' do.
@@ -157,11 +158,15 @@
       made.hidden = !known(key) || (key === "gc" && !timeline.columns.go_num_gc) || (key === "exec" && !timeline.marks.length);
       if (key === "rss") made.querySelector(".label").textContent = head.exact ? "RSS" : "~RSS";
     }
+    byId("chart-bars").hidden = byId("causes").hidden = !head.exact;
+    byId("axis").textContent = head.exact
+      ? "RSS gained and lost, by cause"
+      : "RSS is sampled, so there are no bytes by cause: the table below has calls and requested bytes";
   }
 
   function switched(key, on) {
-    chart.toggle(key, on);
-    document.querySelector(`#lines button[data-key="${key}"]`).setAttribute("aria-pressed", String(on));
+    chart.toggle(key, Boolean(on));
+    document.querySelector(`#lines button[data-key="${key}"]`).setAttribute("aria-pressed", String(Boolean(on)));
   }
 
   function build() {
@@ -178,7 +183,9 @@
     const bars = make("div");
     lines.id = "chart-lines";
     bars.id = "chart-bars";
-    box.append(lines, make("p", "axis", "RSS gained and lost, by cause"), bars);
+    const axis = make("p", "axis");
+    axis.id = "axis";
+    box.append(lines, axis, bars);
     const buttons = make("div", "zoom");
     const by = (factor) => () => scale(factor);
     buttons.append(
@@ -188,9 +195,15 @@
       button("+", "Zoom in (+)", by(0.5)),
       button("\u2212", "Zoom out (-)", by(2)),
     );
-    const said = make("div");
-    said.id = "readout";
-    place.replaceChildren(make("h2", "unseen", "Timeline"), legend(), buttons, box, said);
+    const texts = make("div");
+    texts.id = "texts";
+    for (const id of ["readout", "causes"]) {
+      const text = make("div");
+      text.id = id;
+      texts.append(text);
+    }
+    const rare = make("p", "note", "LazyFree, AnonHugePages and the cgroup are read at some ticks only: those have points, with lines from one to the next. Where memtrace did not run, there is no line.");
+    place.replaceChildren(make("h2", "unseen", "Timeline"), legend(), buttons, box, texts, rare);
     chart = Chart.create({ lines, bars, box }, timeline, {
       moved(row) {
         at = row;
@@ -199,10 +212,14 @@
       zoomed() {
         remember();
         read();
+        sums();
       },
     });
     box.addEventListener("keydown", keys);
-    new ResizeObserver(() => chart.resize(Math.max(240, box.clientWidth))).observe(box);
+    new ResizeObserver(() => {
+      chart.resize(Math.max(240, box.clientWidth));
+      if (timeline.rows) sums();
+    }).observe(box);
     chart.resize(Math.max(240, box.clientWidth));
   }
 
@@ -304,6 +321,55 @@
     byId("readout").replaceChildren(line, table);
   }
 
+  // What the causes did in all that is shown: the sums of the bars.
+  function sums() {
+    const bins = chart.bins();
+    const all = new Map();
+    for (const bin of bins) {
+      for (const part of bin.parts) {
+        const sum = all.get(part.number) ?? { up: 0, down: 0 };
+        sum.up += part.up;
+        sum.down += part.down;
+        all.set(part.number, sum);
+      }
+    }
+    const moved = [...all].filter(([, sum]) => sum.up || sum.down).sort(([, a], [, b]) => b.up - b.down - (a.up - a.down));
+    const table = make("table");
+    table.append(make("caption", "", "What the causes moved in the time that is shown"));
+    const head = make("tr");
+    for (const [name, look] of [["cause", ""], ["gained", "n"], ["lost", "n"], ["change", "n"]]) {
+      const th = make("th", look, name);
+      th.scope = "col";
+      head.append(th);
+    }
+    const thead = make("thead");
+    thead.append(head);
+    const body = make("tbody");
+    for (const [number, { up, down }] of moved) {
+      const { name } = timeline.causes[number];
+      const row = make("tr");
+      row.dataset.cause = name;
+      const th = make("th");
+      th.scope = "row";
+      const swatch = make("span", "swatch");
+      swatch.style.background = chart.causeColour(number);
+      th.append(swatch, name);
+      row.append(th);
+      for (const bytes of [up, down, up + down]) {
+        const cell = make("td", "n", Format.change(bytes));
+        cell.dataset.value = String(bytes);
+        cell.title = `${Format.digits(bytes)} bytes`;
+        row.append(cell);
+      }
+      body.append(row);
+    }
+    table.append(thead, body);
+    const [first, last] = [bins[0], bins[bins.length - 1]];
+    const when = first ? `Causes from ${Format.time(first.from)} to ${Format.time(last.to)}` : "";
+    const none = head && !moved.length ? ": nothing moved" : "";
+    byId("causes").replaceChildren(make("p", "", when + none), ...(moved.length ? [table] : []));
+  }
+
   function about(trouble) {
     const parts = [];
     if (trouble) parts.push(trouble);
@@ -330,6 +396,7 @@
     offered();
     chart.redraw();
     read();
+    sums();
     const box = byId("charts");
     box.dataset.rows = timeline.rows;
     box.dataset.bins = chart.bins().length;

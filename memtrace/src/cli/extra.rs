@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use super::args::Options;
 use crate::{
@@ -89,6 +89,11 @@ impl Extras {
     /// Where one cannot.
     pub fn open(options: &Options) -> anyhow::Result<Self> {
         let wanted = [(options.html.as_deref(), Format::Html)];
+        if wanted.iter().any(|(path, _)| *path == Some(Path::new("-"))) {
+            bail!(
+                "standard output has the table; give a FILE, or make the page of a capture file: memtrace report FILE --html -"
+            );
+        }
         let wanted = wanted
             .into_iter()
             .filter_map(|(path, format)| Some((path?, format)));

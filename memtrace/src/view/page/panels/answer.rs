@@ -9,15 +9,15 @@ use crate::{
     view::verdict::by_reason,
 };
 
-/// The answer itself, which stands above everything, and what it rests on.
-pub(super) fn panels(told: &Told<'_>) -> Vec<Panel> {
+/// The answer itself, which stands above everything.
+pub(super) fn panel(told: &Told<'_>) -> Panel {
     match told.verdict {
-        Some(verdict) => vec![answered(verdict), reasons(verdict)],
-        None => vec![Panel {
+        Some(verdict) => answered(verdict),
+        None => Panel {
             id: "answer",
             title: "No answer yet".to_owned(),
             blocks: vec![text("note", "It comes with the first tick.")],
-        }],
+        },
     }
 }
 
@@ -37,7 +37,9 @@ fn answered(verdict: &Verdict) -> Panel {
     }
 }
 
-fn reasons(verdict: &Verdict) -> Panel {
+/// What it rests on, and what to do.
+pub(super) fn reasons(told: &Told<'_>) -> Option<Panel> {
+    let verdict = told.verdict?;
     let mut blocks = Vec::new();
     if !verdict.evidence.is_empty() {
         blocks.push(evidence("The numbers that it rests on", &verdict.evidence));
@@ -45,26 +47,6 @@ fn reasons(verdict: &Verdict) -> Panel {
     if !verdict.suggestions.is_empty() {
         blocks.push(heading("What to do"));
         blocks.push(suggestions(&verdict.suggestions));
-    }
-    if !verdict.also.is_empty() {
-        blocks.push(heading("Also"));
-    }
-    for finding in &verdict.also {
-        blocks.push(text(
-            "",
-            format!(
-                "{} ({})",
-                shown(&finding.title, TEXT),
-                shown(&finding.id, NAME)
-            ),
-        ));
-        blocks.push(text("note", shown(&finding.text, TEXT)));
-        if !finding.evidence.is_empty() {
-            blocks.push(evidence(&finding.title, &finding.evidence));
-        }
-        if !finding.suggestions.is_empty() {
-            blocks.push(suggestions(&finding.suggestions));
-        }
     }
     if !verdict.missing.is_empty() {
         blocks.push(heading("Not known"));
@@ -88,11 +70,11 @@ fn reasons(verdict: &Verdict) -> Panel {
         "note",
         format!("memtrace explain {}", shown(&verdict.id, NAME)),
     ));
-    Panel {
+    Some(Panel {
         id: "reasons",
         title: "What the answer rests on".to_owned(),
         blocks,
-    }
+    })
 }
 
 fn evidence(caption: &str, evidence: &[Evidence]) -> Block {
@@ -134,4 +116,30 @@ fn suggestions(suggestions: &[Suggestion]) -> Block {
     Block::List {
         items: items.collect(),
     }
+}
+
+/// What else was found.
+pub(super) fn also(told: &Told<'_>) -> Option<Panel> {
+    let findings = &told.verdict?.also;
+    let mut blocks = Vec::new();
+    for finding in findings {
+        let title = format!(
+            "{} ({})",
+            shown(&finding.title, TEXT),
+            shown(&finding.id, NAME)
+        );
+        blocks.push(heading(&title));
+        blocks.push(text("note", shown(&finding.text, TEXT)));
+        if !finding.evidence.is_empty() {
+            blocks.push(evidence(&finding.title, &finding.evidence));
+        }
+        if !finding.suggestions.is_empty() {
+            blocks.push(suggestions(&finding.suggestions));
+        }
+    }
+    (!findings.is_empty()).then(|| Panel {
+        id: "also",
+        title: "What else was found".to_owned(),
+        blocks,
+    })
 }

@@ -41,8 +41,9 @@ pub struct Told<'a> {
 
 /// All panels.
 pub fn of(told: &Told<'_>) -> Vec<Panel> {
-    let mut panels = answer::panels(told);
-    panels.push(ledger::panel(told));
+    let mut panels = vec![answer::panel(told), ledger::panel(told)];
+    panels.extend(answer::reasons(told));
+    panels.extend(answer::also(told));
     panels.extend(holdings::panels(told));
     panels.extend(facts::panels(told));
     panels
