@@ -105,13 +105,10 @@ fn connections_that_say_nothing_are_bounded_and_are_given_up() {
     idle.extend((0..200).map(|_| served.connect()));
     thread::sleep(Duration::from_millis(500));
     assert!(sockets(&served) <= SOCKETS + 8);
-    // 240 of them, 40 at a time, are gone after 5 s each.
-    let begun = Instant::now();
     idle.truncate(SOCKETS);
     within(Duration::from_secs(20), "there is room again", || {
         served.get("/").status == 200
     });
-    assert!(begun.elapsed() > Duration::from_secs(2));
 }
 
 #[test]
@@ -124,7 +121,7 @@ fn who_does_not_read_is_dropped_and_delays_nothing() {
     let name = file.to_str().unwrap();
     let target = sleeper();
     let pid = target.0.id().to_string();
-    let mut served = serve(&["-p", &pid, "-i", "10ms", "-o", name, "--web", "127.0.0.1:0"]);
+    let mut served = serve(&["-p", &pid, "-i", "50ms", "-o", name, "--web", "127.0.0.1:0"]);
     let mut stuck = served.connect();
     set_socket_recv_buffer_size(&stuck, 4096).unwrap();
     served.ask_for_events(&mut stuck);
@@ -147,22 +144,19 @@ fn who_does_not_read_is_dropped_and_delays_nothing() {
     let error = stuck.read_to_end(&mut left).err();
     assert!(error.is_none_or(|error| error.kind() == ErrorKind::ConnectionReset));
 
-    // Every 100 ms has a tick, and nearly every 10 ms.
+    // Had the capture waited for it once, that would be a gap of 10 s.
     let capture: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     let ticks = capture["timeline"].as_array().unwrap();
-    let times: Vec<u64> = ticks
-        .iter()
-        .map(|tick| tick["t_ns"].as_u64().unwrap())
+    let time = |tick: &Value| tick["t_ns"].as_u64().unwrap() / 1_000_000;
+    let mut gaps: Vec<u64> = ticks
+        .windows(2)
+        .map(|pair| time(&pair[1]) - time(&pair[0]))
         .collect();
-    let mut gaps: Vec<u64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     gaps.sort_unstable();
-    let median = gaps[gaps.len() / 2];
-    assert!((9_000_000..11_000_000).contains(&median), "{median}");
-    eprintln!(
-        "gaps: median {median}, 99 % {}, longest {:?}",
-        gaps[gaps.len() * 99 / 100],
-        gaps.last()
-    );
+    let (median, longest) = (gaps[gaps.len() / 2], *gaps.last().unwrap());
+    eprintln!("between ticks, ms: median {median}, longest {longest}");
+    assert!((40..80).contains(&median), "{median} ms");
+    assert!(longest < 2000, "{longest} ms");
 }
 
 #[test]
@@ -195,5 +189,5 @@ fn a_thousand_connections_leave_nothing_behind() {
     round(1000);
     let after = rss_kib(&served);
     eprintln!("RSS: {before} KiB before, {after} KiB after");
-    assert!(after < 2048, "{before} KiB, then {after} KiB");
+    assert!(after < before + 2048, "{before} KiB, then {after} KiB");
 }

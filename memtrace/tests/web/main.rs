@@ -7,6 +7,7 @@
 )]
 
 #[path = "../common/mod.rs"]
+#[expect(dead_code, reason = "shared with tests/cli.rs")]
 mod common;
 
 mod browser;
