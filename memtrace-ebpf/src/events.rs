@@ -8,6 +8,7 @@
 
 use memtrace_common::{
     cell::{BRK, MADVISE_BASE, MEMBERS, MMAP, MREMAP, PROCESS_MADVISE_BASE, TASK_BASE},
+    config::RSS_PERCPU,
     layout::{BEGUN_SLOTS as SLOTS, Begun, CallEvent, CallEventCounts, Pages},
 };
 
@@ -32,8 +33,10 @@ const WAKE_WINDOW: u64 = 4096;
 pub struct Who {
     /// The thread's number in memtrace's own PID namespace; 0 where it has none there.
     pub thread: u32,
-    /// Pages; `None` where that is not known.
-    pub moved: Option<Pages>,
+    /// Pages; 0 where that is not known.
+    pub moved: Pages,
+    /// 1 where it is. No `Option`: the compiler leaves out what is in none, and the verifier refuses to have that copied.
+    pub has_moved: u32,
 }
 
 /// A call that has ended.
@@ -87,15 +90,18 @@ pub fn who(task: Task, thread: u64) -> Who {
             load(&raw const (*shared()).own_namespace),
         )
     };
-    let moved = if config!(rss_kind) == memtrace_common::config::RSS_PERCPU {
-        place(thread).map(|pages| load(pages))
-    } else {
-        None
-    };
-    Who {
+    let mut who = Who {
         thread: kernel::own_thread(task, level, namespace).unwrap_or(0),
-        moved,
+        moved: [0; MEMBERS],
+        has_moved: 0,
+    };
+    if config!(rss_kind) == RSS_PERCPU
+        && let Some(pages) = place(thread)
+    {
+        who.moved = load(pages);
+        who.has_moved = 1;
     }
+    who
 }
 
 /// Adds 1 to a count. Calls of one CPU can overtake each other here: a program may lose its CPU to another one of the same family.
@@ -162,7 +168,7 @@ pub fn tell<A: Arguments>(call: &Call, args: A, who: Who) {
         length,
         old,
         result: call.result,
-        moved: who.moved.unwrap_or([0; MEMBERS]),
+        moved: who.moved,
         epoch: call.epoch,
         thread: who.thread,
         cell: call.cell,
@@ -170,7 +176,7 @@ pub fn tell<A: Arguments>(call: &Call, args: A, who: Who) {
         advice,
         flags,
         prot,
-        has_moved: u32::from(who.moved.is_some()),
+        has_moved: who.has_moved,
     });
     // The reader looks by itself every now and then. A wake-up for each record costs more than all the rest.
     let waiting = CALL_EVENTS.query(AVAILABLE);

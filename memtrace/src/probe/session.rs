@@ -714,7 +714,10 @@ fn take<T, E: std::fmt::Display>(
     })
 }
 
-pub(super) fn map_error(map: &'static str, error: &(dyn std::error::Error + 'static)) -> ProbeError {
+pub(super) fn map_error(
+    map: &'static str,
+    error: &(dyn std::error::Error + 'static),
+) -> ProbeError {
     ProbeError::Map {
         map,
         reason: chain(error),
