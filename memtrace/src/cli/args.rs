@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::FailOn;
+use super::{FailOn, events::EventOptions};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -83,6 +83,9 @@ pub struct Options {
     /// prints it. With -, it is in a file without a name, in TMPDIR, /var/tmp or /tmp.
     #[arg(short = 'o', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub json: Option<PathBuf>,
+    /// Single calls.
+    #[command(flatten)]
+    pub events: EventOptions,
     /// Print no line per interval, only the table at the end
     #[arg(short, long)]
     pub quiet: bool,

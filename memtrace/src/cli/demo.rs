@@ -13,6 +13,7 @@ use anyhow::bail;
 use super::{
     FailOn,
     args::{DemoArgs, Options, Scenario, WantedMode},
+    events::EventOptions,
     output, privileges, trace,
 };
 
@@ -34,6 +35,7 @@ pub fn run(demo: DemoArgs) -> anyhow::Result<ExitCode> {
         duration: None,
         interval,
         json,
+        events: EventOptions::default(),
         quiet: false,
         no_smaps: false,
         // The demo's own workload may be looked at as often as its size allows.

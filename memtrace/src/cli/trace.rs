@@ -23,6 +23,7 @@ use tokio::{
 use super::{
     args::{Cli, Options, TraceArgs, WantedMode},
     capture::{Beside, Capturing, Ended, Subject},
+    events::Events,
     exit,
     output::{self, Out},
     privileges,
@@ -68,8 +69,12 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
     privilege::claim();
     let target = Target::find(pid)?;
     privileges::check(&format!("memtrace --pid {pid}"))?;
+    let events = Events::open(options)?;
     let mut sink = Sink::open(options)?;
-    let mut out = Out::new(options.color, sink.is_stdout());
+    let mut out = Out::new(
+        options.color,
+        sink.is_stdout() || options.events.on_stdout(),
+    );
     let mut session = Session::attach(&probe_options(pid, options, false))?;
     let sampler = Sampler::open(pid);
     // Had the process ended before both were done, another one might have got its id.
@@ -78,8 +83,10 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
     }
     let sampler = sampler.context("the process ended while memtrace was attaching")?;
     let beside = Beside::open(&target, options.no_runtime);
+    let events = events.begin(&mut session, &target, &beside)?;
     privileges::shed(&session, &sampler, &mut sink, None)?;
-    let (ended, _) = runtime()?
+    let events = events.start()?;
+    let (mut ended, _) = runtime()?
         .block_on(async {
             let mut until = Until::new(false)?;
             capture(
@@ -97,6 +104,7 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
             .await
         })
         .map_err(|error| sink.so_far(error))?;
+    ended.complete &= events.finish();
     let code = report(&out, sink, ended).map(Outcome::code);
     // Last, since the kernel takes its time, up to 0.1 s for each tracepoint.
     drop(session);
@@ -106,8 +114,12 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
 /// Starts a program, and traces it from its first instruction. A `demo` ends once its workload stops itself.
 pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Result<ExitCode> {
     privileges::check_start()?;
+    let events = Events::open(options)?;
     let mut sink = Sink::open(options)?;
-    let mut out = Out::new(options.color, sink.is_stdout());
+    let mut out = Out::new(
+        options.color,
+        sink.is_stdout() || options.events.on_stdout(),
+    );
     let rights = if demo { Rights::Bare } else { Rights::Users };
     let held = Held::start(command, rights(invoker()))?;
     let pid = held.pid;
@@ -137,8 +149,10 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
         let sampler =
             Sampler::open(pid).context("the program ended before it could be looked at")?;
         let beside = Beside::open(&target, options.no_runtime);
+        let events = events.begin(&mut session, &target, &beside)?;
         privileges::shed(&session, &sampler, &mut sink, Some(&spawned))?;
-        let (ended, signalled) = capture(
+        let events = events.start()?;
+        let (mut ended, signalled) = capture(
             &mut session,
             Subject {
                 target,
@@ -152,6 +166,7 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
         )
         .await
         .map_err(|error| sink.so_far(error))?;
+        ended.complete &= events.finish();
         let outcome = report(&out, sink, ended);
         // Nothing stays attached while the program goes on. After the report, since the kernel takes its time.
         drop(session);
@@ -190,6 +205,7 @@ fn probe_options(pid: u32, options: &Options, wait_for_exec: bool) -> probe::Opt
         faults: !options.no_faults,
         bpf_log: options.bpf_log,
         self_stats: options.self_stats,
+        events: options.events.selection(),
         ..probe::Options::new(pid)
     }
 }

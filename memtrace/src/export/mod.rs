@@ -1,6 +1,7 @@
 //! Files. One format, one module.
 
 mod error;
+pub mod events;
 pub mod file;
 mod folder;
 pub mod journal;
