@@ -178,7 +178,7 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
         }
         let outcome = outcome?;
         if !outcome.complete {
-            output::say("memtrace: the capture is incomplete; the exit code is the command's own");
+            output::say("memtrace: the capture, or its events file, is incomplete; the exit code is the command's own");
         }
         let status = wait(&mut spawned, pid, signalled, &mut until.stop).await?;
         Ok(match shell_code(status) {
