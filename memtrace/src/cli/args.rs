@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::{FailOn, tasks, web};
+use super::{FailOn, events::EventOptions, tasks, web};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -126,6 +126,9 @@ pub struct Options {
     /// Write a chart to FILE at the end, as SVG, for a README or a ticket; it leaves the arguments of the command line out
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub svg: Option<PathBuf>,
+    /// Single calls.
+    #[command(flatten)]
+    pub events: EventOptions,
     /// Print no line per interval, only the table at the end
     #[arg(short, long)]
     pub quiet: bool,

@@ -4,6 +4,7 @@ mod causes;
 pub mod clock;
 pub mod csv;
 mod error;
+pub mod events;
 pub mod figures;
 pub mod file;
 mod folder;
