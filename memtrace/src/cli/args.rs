@@ -219,7 +219,8 @@ pub struct DemoArgs {
 #[derive(Debug, Args)]
 #[command(after_help = REPORT_CODES)]
 pub struct ReportArgs {
-    /// Capture files, as --json writes them, and what a killed memtrace left of one (FILE.partial); - is standard input
+    /// Capture files, as --json writes them, and what a killed memtrace left of one (FILE.partial); or dumps of
+    /// pprofplus; - is standard input
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
     /// Print the answer alone, without the table

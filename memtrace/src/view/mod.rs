@@ -2,6 +2,7 @@
 
 mod diff;
 mod doctor;
+mod dump;
 pub mod explain;
 pub mod format;
 mod holdings;
@@ -12,6 +13,7 @@ mod verdict;
 
 pub use diff::diff;
 pub use doctor::doctor;
+pub use dump::dump;
 pub use live::{Columns, LiveLine, live_header};
 pub use table::{replaced, table};
 pub use verdict::verdict;
