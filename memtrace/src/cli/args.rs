@@ -37,6 +37,8 @@ Examples:
       sudo memtrace --pid 4242 --duration 5m --json before.json
       sudo memtrace --pid 4711 --duration 5m --json after.json
       memtrace diff before.json after.json
+  A page to send:
+      memtrace diff before.json after.json --html diff.html
   For a tool:
       memtrace diff --json before.json after.json | jq .headline
   Against what another host sends:
@@ -246,6 +248,9 @@ pub struct DiffArgs {
     /// Print JSON, as docs/schema.md documents it
     #[arg(long)]
     pub json: bool,
+    /// Also write a page to FILE, to be sent: one file, without script
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub html: Option<PathBuf>,
     /// Use colours
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Color,

@@ -11,7 +11,7 @@ mod self_stats;
 mod table;
 mod verdict;
 
-pub use diff::diff;
+pub use diff::{diff, page as diff_page};
 pub use doctor::doctor;
 pub use dump::dump;
 pub use live::{Columns, LiveLine, live_header};
