@@ -14,6 +14,11 @@ fn the_doctors_schema_file_is_current() {
     is_current("memtrace-doctor-1", &json::doctor_schema());
 }
 
+#[test]
+fn the_diffs_schema_file_is_current() {
+    is_current("memtrace-diff-1", &json::diff_schema());
+}
+
 #[track_caller]
 fn is_current(name: &str, schema: &serde_json::Value) {
     let path = format!("{}/../docs/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));
