@@ -19,6 +19,11 @@ fn the_schema_file_of_events_is_current() {
     is_current("memtrace-events-1", &events::schema());
 }
 
+#[test]
+fn the_diffs_schema_file_is_current() {
+    is_current("memtrace-diff-1", &json::diff_schema());
+}
+
 #[track_caller]
 fn is_current(name: &str, schema: &serde_json::Value) {
     let path = format!("{}/../docs/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));

@@ -54,6 +54,8 @@ Examples:
       sudo memtrace --pid 4242 --duration 5m --json before.json
       sudo memtrace --pid 4711 --duration 5m --json after.json
       memtrace diff before.json after.json
+  A page to send:
+      memtrace diff before.json after.json --html diff.html
   For a tool:
       memtrace diff --json before.json after.json | jq .headline
   Against what another host sends:
@@ -273,7 +275,8 @@ pub struct DemoArgs {
 #[derive(Debug, Args)]
 #[command(after_help = REPORT_CODES, after_long_help = tasks::REPORT)]
 pub struct ReportArgs {
-    /// Capture files, as --json writes them, and what a killed memtrace left of one (FILE.partial); - is standard input
+    /// Capture files, as --json writes them, and what a killed memtrace left of one (FILE.partial); or dumps of
+    /// pprofplus; - is standard input
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
     /// Print the answer alone, without the table
@@ -369,6 +372,9 @@ pub struct DiffArgs {
     /// Print JSON, as docs/schema.md documents it
     #[arg(long)]
     pub json: bool,
+    /// Also write a page to FILE, to be sent: one file, without script
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub html: Option<PathBuf>,
     /// Use colours
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
