@@ -11,6 +11,7 @@ pub mod journal;
 pub mod json;
 pub mod jsonl;
 pub mod openmetrics;
+pub mod perfetto;
 pub mod spool;
 
 pub use causes::{CauseKey, Causes, Quiet, TooMany};

@@ -9,3 +9,4 @@ mod command;
 mod csv;
 mod jsonl;
 mod openmetrics;
+mod perfetto;
