@@ -197,8 +197,8 @@ fn trace(capture: &[u8]) -> Trace {
 
 /// The value that a track shows at a time.
 fn shown(track: &Track, time: u64) -> Option<f64> {
-    let before = track.values.iter().filter(|(at, _)| *at <= time);
-    before.last().map(|(_, value)| *value)
+    let mut before = track.values.iter().filter(|(at, _)| *at <= time);
+    before.next_back().map(|(_, value)| *value)
 }
 
 /// 2026-11-27T00:26:03.288731024Z, when the service's capture began, ns since 1970.
