@@ -41,6 +41,8 @@ Examples:
   Into Prometheus, as a backfill:
       memtrace export capture.json --timeline -o capture.om
       promtool tsdb create-blocks-from openmetrics capture.om data/
+  As tracks, for https://ui.perfetto.dev:
+      memtrace export capture.json -o capture.pftrace
 
 docs/export.md names every column, with its unit and its source.
 Exit codes: 0; 1 an error; 2 wrong usage; 3 the capture is incomplete, and was written.";
@@ -325,6 +327,8 @@ pub enum Format {
     Jsonl,
     /// Metrics for Prometheus: the state at the end, or with --timeline every tick (.om, .prom)
     Openmetrics,
+    /// A trace for ui.perfetto.dev: a track per figure and cause (.pftrace, .perfetto-trace)
+    Perfetto,
 }
 
 impl Format {
@@ -336,6 +340,7 @@ impl Format {
             Self::Svg => "svg",
             Self::Jsonl => "jsonl",
             Self::Openmetrics => "openmetrics",
+            Self::Perfetto => "perfetto",
         }
     }
 
@@ -347,6 +352,7 @@ impl Format {
             "svg" => Some(Self::Svg),
             "jsonl" => Some(Self::Jsonl),
             "om" | "prom" => Some(Self::Openmetrics),
+            "pftrace" | "perfetto-trace" => Some(Self::Perfetto),
             _ => None,
         }
     }
@@ -356,6 +362,7 @@ impl Format {
     pub const fn is_binary(self) -> bool {
         match self {
             Self::Csv | Self::Svg | Self::Jsonl | Self::Openmetrics => false,
+            Self::Perfetto => true,
         }
     }
 }

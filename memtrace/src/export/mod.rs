@@ -13,6 +13,7 @@ pub mod journal;
 pub mod json;
 pub mod jsonl;
 pub mod openmetrics;
+pub mod perfetto;
 pub mod spool;
 pub mod svg;
 
