@@ -169,7 +169,7 @@ impl Chromium {
         self.call("Page.navigate", &json!({"url": "about:blank"}));
         self.requests.clear();
         self.call("Page.navigate", &json!({"url": url}));
-        self.wait("document.documentElement.dataset.ready === '1'");
+        self.wait("document.documentElement?.dataset.ready === '1'");
     }
 
     /// What an expression comes to.
