@@ -262,7 +262,9 @@ fn is_same(one: &Path, other: &Path) -> bool {
         let dir = dir.unwrap_or(Path::new(".")).canonicalize().ok()?;
         Some(dir.join(path.file_name()?))
     };
-    place(one).is_some_and(|one| place(other) == Some(one))
+    // A device or a pipe takes both.
+    let is_special = one.metadata().is_ok_and(|found| !found.is_file());
+    !is_special && place(one).is_some_and(|one| place(other) == Some(one))
 }
 
 fn header(
