@@ -9,7 +9,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
-        mpsc::{self, Receiver},
+        mpsc::{self, Receiver, RecvTimeoutError},
     },
     thread,
     time::{Duration, SystemTime},
@@ -38,7 +38,7 @@ use crate::{
     },
 };
 
-/// How long the last lines may take once the capture has ended.
+/// How long nothing may be taken of the last lines, once the capture has ended, until they are given up.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Single calls: where they go, and which.
@@ -247,6 +247,7 @@ impl Events {
             file,
             batch,
             stop_ns: Arc::new(AtomicU64::new(0)),
+            moved_ns: Arc::new(AtomicU64::new(0)),
             trailer: EventsTrailer::default(),
             unwritten: 0,
             has_header: false,
@@ -262,7 +263,9 @@ fn is_same(one: &Path, other: &Path) -> bool {
         let dir = dir.unwrap_or(Path::new(".")).canonicalize().ok()?;
         Some(dir.join(path.file_name()?))
     };
-    place(one).is_some_and(|one| place(other) == Some(one))
+    // A device or a pipe takes both.
+    let is_special = one.metadata().is_ok_and(|found| !found.is_file());
+    !is_special && place(one).is_some_and(|one| place(other) == Some(one))
 }
 
 fn header(
@@ -317,6 +320,7 @@ impl Begun {
             return Ok(Running(None));
         };
         let (name, stop_ns) = (reader.file.name(), Arc::clone(&reader.stop_ns));
+        let moved_ns = Arc::clone(&reader.moved_ns);
         let waker = reader.events.waker();
         let (sender, ended) = mpsc::channel();
         thread::Builder::new()
@@ -328,6 +332,7 @@ impl Begun {
         Ok(Running(Some(Thread {
             name,
             stop_ns,
+            moved_ns,
             waker,
             ended,
         })))
@@ -340,6 +345,7 @@ pub struct Running(Option<Thread>);
 struct Thread {
     name: String,
     stop_ns: Arc<AtomicU64>,
+    moved_ns: Arc<AtomicU64>,
     waker: Waker,
     ended: Receiver<EventsTrailer>,
 }
@@ -363,7 +369,16 @@ impl Thread {
     fn finish(self) -> bool {
         self.stop_ns.store(monotonic_ns().max(1), Relaxed);
         self.waker.wake();
-        let Ok(trailer) = self.ended.recv_timeout(PATIENCE * 2) else {
+        let trailer = loop {
+            let before = self.moved_ns.load(Relaxed);
+            match self.ended.recv_timeout(PATIENCE * 2) {
+                Ok(trailer) => break Some(trailer),
+                // It is slow, and goes on.
+                Err(RecvTimeoutError::Timeout) if self.moved_ns.load(Relaxed) != before => {}
+                Err(_) => break None,
+            }
+        };
+        let Some(trailer) = trailer else {
             output::say(&format!(
                 "memtrace: events: {} does not take what is to be written; it ends in the midst, without its last line",
                 self.name
@@ -397,6 +412,8 @@ struct Reader {
     page_size: u64,
     /// When the capture ended, by `CLOCK_MONOTONIC`; 0 while it goes on.
     stop_ns: Arc<AtomicU64>,
+    /// When lines were written last, by the same clock.
+    moved_ns: Arc<AtomicU64>,
     trailer: EventsTrailer,
     /// Calls that were read, and are in no file.
     unwritten: u64,
@@ -448,13 +465,14 @@ impl Reader {
         if self.batch.count() == 0 {
             return;
         }
-        let stop_ns = &self.stop_ns;
+        let (stop_ns, begun) = (&self.stop_ns, monotonic_ns());
         let hopeless = || {
             let stopped = stop_ns.load(Relaxed);
             let patience = u64::try_from(PATIENCE.as_nanos()).unwrap_or(u64::MAX);
-            stopped != 0 && monotonic_ns() > stopped.saturating_add(patience)
+            stopped != 0 && monotonic_ns() > stopped.max(begun).saturating_add(patience)
         };
         let done = self.file.write(self.batch.bytes(), hopeless);
+        self.moved_ns.store(monotonic_ns(), Relaxed);
         let calls = |lines: u64, header: bool| lines - u64::from(header && lines > 0);
         let is_first = !self.has_header;
         let written = calls(done.lines, is_first);
