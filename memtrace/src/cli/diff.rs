@@ -1,10 +1,6 @@
 //! `memtrace diff A B`: two captures side by side. No root, no kernel.
 
-use std::{
-    io::{self, Write as _},
-    path::Path,
-    process::ExitCode,
-};
+use std::{io, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, bail};
 

@@ -78,7 +78,10 @@ pub fn read(mut source: impl BufRead) -> Result<Dump, DumpError> {
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        match (serde_json::from_slice::<Point>(&line), &mut dump) {
+        match (
+            serde_json::from_slice::<Point>(line.trim_ascii_end()),
+            &mut dump,
+        ) {
             (Ok(point), dump) => dump.get_or_insert_with(|| Dump::of(point)).note(point),
             (Err(error), dump) if !is_ended && error.classify() == Category::Eof => match dump {
                 Some(dump) => dump.cut_bytes = line.len() as u64,

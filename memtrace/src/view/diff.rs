@@ -27,6 +27,8 @@ const FIGURE: usize = 10;
 const WIDE: usize = 98;
 /// Lines longer than this are hard to read, however wide the terminal is.
 const WIDEST: usize = 120;
+/// Width of an answer's title, at any width of the terminal.
+const TITLE: usize = 67;
 /// Width of a condition's name.
 const CONDITION: usize = 20;
 
@@ -118,7 +120,7 @@ fn answers(text: &mut String, diff: &Diff, width: usize) {
     headline(text, "answers");
     for (name, answer) in [("A", &answers.a), ("B", &answers.b)] {
         match answer {
-            Some(answer) => of_answer(text, name, answer, width),
+            Some(answer) => of_answer(text, name, answer),
             None => {
                 let _ = writeln!(text, "  {name}  -");
             }
@@ -141,17 +143,17 @@ fn answers(text: &mut String, diff: &Diff, width: usize) {
     }
 }
 
-fn of_answer(text: &mut String, name: &str, answer: &Answer, width: usize) {
+fn of_answer(text: &mut String, name: &str, answer: &Answer) {
     let (style, level) = match answer.confidence {
         Level::High => (GOOD, "high"),
         Level::Medium => (WARN, "medium"),
         Level::Low => (BAD, "low"),
     };
     let title = untrusted(&answer.title, 400);
-    let mut rows = wrapped(&title, width - 18).into_iter();
+    let mut rows = wrapped(&title, TITLE).into_iter();
     let _ = writeln!(
         text,
-        "  {name}  {:<70}  {}",
+        "  {name}  {:<TITLE$}  {}",
         rows.next().unwrap_or_default(),
         paint(style, level)
     );
@@ -262,10 +264,12 @@ fn show(value: i64, unit: Unit, is_change: bool) -> String {
         Unit::Bytes if is_change => change(value),
         Unit::Bytes => signed_size(value),
         Unit::Count => {
-            let sign = match value {
-                ..0 => "-",
-                1.. if is_change => "+",
-                _ => "",
+            let sign = if value < 0 {
+                "-"
+            } else if is_change && value > 0 {
+                "+"
+            } else {
+                ""
             };
             format!("{sign}{}", count(value.unsigned_abs()))
         }
