@@ -61,6 +61,9 @@ pub struct SyscallNumbers {
     pub execveat: u32,
 }
 
+/// Numbers that [`Config::events_slots`] takes.
+pub const EVENT_WORDS: usize = 3;
+
 /// Offsets are in bytes; [`NONE`] where there is no such field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -154,8 +157,17 @@ pub struct Config {
     pub rq_cpu: u32,
     /// From a CPU's `runqueues` to its `current_task`; may be negative.
     pub rq_current: i32,
-    /// Padding, 0.
-    pub pad: u32,
+
+    /// 1: tell single calls, and keep what each of them moved.
+    pub events: u32,
+    /// Bit k of number n: calls of the call slot 32 n + k ([`crate::cell::call_slot`]) are told.
+    pub events_slots: [u32; EVENT_WORDS],
+    /// The lower half of the bytes that a call must have asked for to be told.
+    pub events_min_low: u32,
+    /// The upper half.
+    pub events_min_high: u32,
+    /// Bytes in the ring buffer of calls at which its reader is woken.
+    pub events_wake: u32,
 
     /// Numbers of the native ABI.
     pub native: SyscallNumbers,
@@ -165,5 +177,6 @@ pub struct Config {
 
 const _: () = {
     assert!(size_of::<SyscallNumbers>() == 32);
-    assert!(size_of::<Config>() == 2 * 8 + 45 * 4 + 4 + 2 * 32);
+    assert!(size_of::<Config>() == 2 * 8 + 52 * 4 + 2 * 32);
+    assert!(EVENT_WORDS * 32 >= crate::cell::CALL_SLOTS);
 };

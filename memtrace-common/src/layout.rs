@@ -27,6 +27,12 @@ pub const MAP_BEGUN_SLOTS: &str = "BEGUN_SLOTS";
 pub const MAP_BEGUN: &str = "BEGUN";
 /// Name of the map of calls that have begun, in the approximate mode: thread to [`Asked`].
 pub const MAP_ASKED: &str = "ASKED";
+/// Name of the ring buffer of [`CallEvent`].
+pub const MAP_CALL_EVENTS: &str = "CALL_EVENTS";
+/// Name of the per-CPU array of [`CallEventCounts`], one entry.
+pub const MAP_CALL_COUNTS: &str = "CALL_COUNTS";
+/// Name of the array of what calls have moved so far: [`Pages`], for the thread that has the same place in [`MAP_BEGUN_SLOTS`].
+pub const MAP_MOVED_SLOTS: &str = "MOVED_SLOTS";
 /// Name of the map that holds [`Shared`]: the kernel side's only writable global.
 pub const MAP_SHARED: &str = ".bss";
 
@@ -215,6 +221,54 @@ pub struct Event {
     pub end_kind: u32,
 }
 
+/// A single call that has ended, through a ring buffer of its own. Lengths as the caller passed them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct CallEvent {
+    /// `CLOCK_MONOTONIC` at entry, ns.
+    pub at_ns: u64,
+    /// [`Epoch::begin_ns`] of its epoch; 0 where the kernel side has not seen that begin.
+    pub begin_ns: u64,
+    /// Time from entry to exit, ns.
+    pub duration_ns: u64,
+    /// The address that was passed; 0 for `process_madvise`, which passes several.
+    pub address: u64,
+    /// The length in bytes; for `mremap` the new one, for `brk` how far the break was to move, for `process_madvise` the sum.
+    pub length: u64,
+    /// For `mremap` the old length, for `brk` the old break, for `process_madvise` the number of ranges; else 0.
+    pub old: u64,
+    /// What the call returned.
+    pub result: i64,
+    /// Pages of each RSS member that were booked under this call; valid where `has_moved` is 1.
+    pub moved: Pages,
+    /// Number of the epoch.
+    pub epoch: u32,
+    /// The thread's number in memtrace's own PID namespace; 0 where it has none there.
+    pub thread: u32,
+    /// The cell of the call, which says which call it is.
+    pub cell: u32,
+    /// The errno, positive; 0 where the call did not fail.
+    pub errno: u32,
+    /// For `madvise` and `process_madvise`, the advice.
+    pub advice: i32,
+    /// For `mmap` and `mremap`, the flags.
+    pub flags: u32,
+    /// For `mmap`, the protection.
+    pub prot: u32,
+    /// 1 where `moved` is known.
+    pub has_moved: u32,
+}
+
+/// Calls that did not go into the ring buffer of [`CallEvent`]; of all epochs. One CPU's part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct CallEventCounts {
+    /// Because the filter leaves them out.
+    pub filtered: u64,
+    /// Because there was no room.
+    pub dropped: u64,
+}
+
 /// Key of the map of failed calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C)]
@@ -282,6 +336,8 @@ const _: () = {
     assert!(size_of::<Epoch>() == 7 * 32 + 3 * 8 + 8);
     assert!(size_of::<Shared>() == 144 + EPOCH_SLOTS as usize * size_of::<Epoch>());
     assert!(size_of::<Event>() == 8);
+    assert!(size_of::<CallEvent>() == 120);
+    assert!(size_of::<CallEventCounts>() == 16);
     assert!(size_of::<ErrnoKey>() == 16);
     assert!(size_of::<TaskKey>() == 24);
     assert!(size_of::<Begun>() == 16);

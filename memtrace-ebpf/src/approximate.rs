@@ -17,7 +17,9 @@ use memtrace_common::{
 };
 
 use crate::{
-    epoch, faults,
+    epoch,
+    events::Who,
+    faults,
     kernel::{self, Arguments, Task},
     rss::current_cells,
     state::{self, ASKED, BEGUN, CONTROL, config, config_field, load, shared, store},
@@ -88,8 +90,30 @@ struct Numbers {
 /// Whether the running task is of the target, by its process id in memtrace's own PID namespace.
 #[inline(always)]
 fn runs() -> bool {
+    numbers().tgid == config!(tgid)
+}
+
+/// Who makes a call, where calls are told. What it moved is not known.
+#[inline(always)]
+fn who() -> Who {
+    if config!(events) == 0 {
+        return Who::default();
+    }
+    Who {
+        thread: numbers().pid,
+        ..Who::default()
+    }
+}
+
+/// The running task's numbers in memtrace's own PID namespace; 0 where it has none there.
+#[inline(always)]
+fn numbers() -> Numbers {
     if config_field(|config| &config.pidns_ino) == 0 {
-        return (bpf_get_current_pid_tgid() >> 32) as u32 == config!(tgid);
+        let numbers = bpf_get_current_pid_tgid();
+        return Numbers {
+            pid: numbers as u32,
+            tgid: (numbers >> 32) as u32,
+        };
     }
     let mut numbers = Numbers { pid: 0, tgid: 0 };
     // SAFETY: a structure of that size on this program's stack.
@@ -101,7 +125,11 @@ fn runs() -> bool {
             size_of::<Numbers>() as u32,
         )
     };
-    result == 0 && numbers.tgid == config!(tgid)
+    if result == 0 {
+        numbers
+    } else {
+        Numbers { pid: 0, tgid: 0 }
+    }
 }
 
 /// Whether the running task is of the target, and is to be counted.
@@ -181,7 +209,7 @@ pub fn approx_exit(ctx: TracePointContext) -> u32 {
                 at_ns: load(&raw const (*kept).at_ns),
                 brk: load(&raw const (*kept).brk),
             };
-            syscalls::count(Kept(kept), nr, result, begun);
+            syscalls::count(Kept(kept), nr, result, begun, who());
         }
     }
     0
@@ -214,7 +242,7 @@ fn exit(ctx: &FExitContext, nr: u32) {
     };
     let _ = BEGUN.remove(thread);
     if let Some(regs) = Regs::of(ctx) {
-        syscalls::count(regs, nr, ctx.arg::<i64>(1), begun);
+        syscalls::count(regs, nr, ctx.arg::<i64>(1), begun, who());
     }
 }
 

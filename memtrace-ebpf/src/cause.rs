@@ -122,7 +122,7 @@ fn by_number<A: Arguments>(args: A, nr: u32, numbers: &SyscallNumbers) -> u32 {
 }
 
 #[inline(always)]
-fn process_madvise_advice<A: Arguments>(args: A) -> i32 {
+pub fn process_madvise_advice<A: Arguments>(args: A) -> i32 {
     if args.compat() {
         // i386 passes the fourth argument in esi, where the native ABI has its second; arm has it in r3, as arm64.
         if config!(compat_mask) == 0xffff {

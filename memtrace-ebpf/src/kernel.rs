@@ -181,7 +181,22 @@ impl Arguments for UserRegs {
 #[inline(always)]
 pub fn own_number(task: Task, level: u32, namespace: u64) -> Option<u32> {
     let leader = read::<u64>(task.0 as u64 + u64::from(config!(task_group_leader)))?;
-    let pid = read::<u64>(leader + u64::from(config!(task_thread_pid)))?;
+    number_in(leader, level, namespace)
+}
+
+/// A thread's number in memtrace's own PID namespace, if it has one there.
+#[inline(always)]
+pub fn own_thread(task: Task, level: u32, namespace: u64) -> Option<u32> {
+    if level == 0 {
+        // The initial one, in which a task itself keeps its number.
+        return Some(task.pid());
+    }
+    number_in(task.0 as u64, level, namespace)
+}
+
+#[inline(always)]
+fn number_in(task: u64, level: u32, namespace: u64) -> Option<u32> {
+    let pid = read::<u64>(task + u64::from(config!(task_thread_pid)))?;
     if read::<u32>(pid + u64::from(config!(pid_level)))? < level {
         return None;
     }

@@ -15,6 +15,7 @@ mod approximate;
 mod cause;
 mod empty;
 mod epoch;
+mod events;
 mod faults;
 mod kernel;
 mod rss;

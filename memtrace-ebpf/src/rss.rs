@@ -5,14 +5,14 @@
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use memtrace_common::{
-    cell::{CELLS as CELL_COUNT, FAULT, MEMBERS},
+    cell::{CELLS as CELL_COUNT, FAULT, MEMBERS, call_slot},
     config::{NONE, RSS_ATOMIC, RSS_PERCPU},
     fold::{Limits, Member, Step, step, take_count},
     layout::{CpuCells, EPOCH_SLOTS, Epoch},
 };
 
 use crate::{
-    cause,
+    cause, events,
     kernel::{self, Task},
     state::{self, CELLS, config, load, shared, store},
 };
@@ -180,7 +180,8 @@ fn percpu(mm: u64, member: usize) {
     };
     let last_local = load(last);
     store(last, local);
-    let cell = cause::of(Task::running(cells), mm);
+    let task = Task::running(cells);
+    let cell = cause::of(task, mm);
     let live = live(mm, number, member);
     let limits = Limits {
         batch: i64::from(config!(batch)),
@@ -199,6 +200,9 @@ fn percpu(mm: u64, member: usize) {
         i64::from(local),
     );
     book(cells, cell, member, own);
+    if config!(events) != 0 && call_slot(cell).is_some() {
+        events::moved(task, member, own);
+    }
     if local == 0 && cell != FAULT {
         live.note_call(cell);
     }

@@ -10,8 +10,8 @@ use aya_ebpf::{
 use memtrace_common::{
     config::Config,
     layout::{
-        Asked, BEGUN_SLOTS as SLOTS, Begun, BegunSlot, Control, CpuCells, EPOCH_SLOTS, Epoch,
-        ErrnoKey, MAX_BEGUN, MAX_ERRNOS, Shared, TaskKey,
+        Asked, BEGUN_SLOTS as SLOTS, Begun, BegunSlot, CallEventCounts, Control, CpuCells,
+        EPOCH_SLOTS, Epoch, ErrnoKey, MAX_BEGUN, MAX_ERRNOS, Pages, Shared, TaskKey,
     },
 };
 
@@ -25,7 +25,7 @@ pub static CONFIG: Global<Config> = Global::new(
 /// A field of [`Config`] that has 32 bits, as a number in the instruction itself: a load of a global would touch a page more in
 /// each event.
 macro_rules! config {
-    ($field:ident[$index:ident]) => {
+    ($field:ident[$index:tt]) => {
         $crate::state::config_number::<
             { core::mem::offset_of!(memtrace_common::config::Config, $field) },
             $index,
@@ -90,6 +90,16 @@ pub static BEGUN_SLOTS: Array<BegunSlot> = Array::with_max_entries(SLOTS, 0);
 
 #[map]
 pub static BEGUN: HashMap<u64, Begun> = HashMap::with_max_entries(MAX_BEGUN, 0);
+
+/// The loader makes it as large as `--events` needs; it is not used without.
+#[map]
+pub static CALL_EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+#[map]
+pub static CALL_COUNTS: PerCpuArray<CallEventCounts> = PerCpuArray::with_max_entries(1, 0);
+
+#[map]
+pub static MOVED_SLOTS: Array<Pages> = Array::with_max_entries(SLOTS, 0);
 
 #[map]
 pub static ASKED: HashMap<u64, Asked> = HashMap::with_max_entries(MAX_BEGUN, 0);

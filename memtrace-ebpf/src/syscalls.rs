@@ -17,6 +17,7 @@ use memtrace_common::{
 
 use crate::{
     cause,
+    events::{self, Call, Who},
     kernel::{self, Arguments, Task},
     rss::current_cells,
     state::{self, BEGUN, BEGUN_SLOTS, ERRNOS, config, load, shared, store},
@@ -31,9 +32,9 @@ const MAX_IOVECS: u64 = 1024;
 
 /// What a call asked for.
 #[derive(Clone, Copy)]
-struct Bytes {
-    requested: u64,
-    shrunk: u64,
+pub struct Bytes {
+    pub requested: u64,
+    pub shrunk: u64,
 }
 
 #[inline(always)]
@@ -67,7 +68,7 @@ fn enter(nr: u32) {
 
 /// The slot of a thread, which another one may have.
 #[inline(always)]
-fn slot(thread: u64) -> Option<*mut BegunSlot> {
+pub fn slot(thread: u64) -> Option<*mut BegunSlot> {
     BEGUN_SLOTS.get_ptr_mut(thread as u32 & (SLOTS - 1))
 }
 
@@ -81,6 +82,9 @@ fn keep(thread: u64, begun: Begun) {
         if old == 0 || old == thread {
             // SAFETY: the slot is this thread's.
             unsafe { store(&raw mut (*slot).begun, begun) };
+            if config!(events) != 0 {
+                events::nothing_moved(thread);
+            }
             return;
         }
     }
@@ -114,18 +118,25 @@ fn exit(nr: u32, result: i64) {
     let Some((task, cells, epoch)) = target() else {
         return;
     };
-    let Some(begun) = kept(u64::from(task.pid())) else {
+    let thread = u64::from(task.pid());
+    // Before its place is given up.
+    let who = if config!(events) == 0 {
+        Who::default()
+    } else {
+        events::who(task, thread)
+    };
+    let Some(begun) = kept(thread) else {
         // It began before the hooks were attached: it is not counted.
         return;
     };
-    count_in(cells, epoch, task.user_regs(), nr, result, begun);
+    count_in(cells, epoch, task.user_regs(), nr, result, begun, who);
 }
 
 /// Counts a call that has ended.
 #[inline(always)]
-pub fn count<A: Arguments>(args: A, nr: u32, result: i64, begun: Begun) {
+pub fn count<A: Arguments>(args: A, nr: u32, result: i64, begun: Begun, who: Who) {
     if let Some((cells, epoch)) = current_cells() {
-        count_in(cells, epoch, args, nr, result, begun);
+        count_in(cells, epoch, args, nr, result, begun, who);
     }
 }
 
@@ -137,6 +148,7 @@ fn count_in<A: Arguments>(
     nr: u32,
     result: i64,
     begun: Begun,
+    who: Who,
 ) {
     let cell = cause::syscall(args, nr);
     let Some(slot) = call_slot(cell) else {
@@ -166,6 +178,19 @@ fn count_in<A: Arguments>(
     }
     if errno != 0 {
         count_errno(epoch, cell, errno);
+    }
+    if config!(events) != 0 {
+        let call = Call {
+            cell,
+            slot: slot as u32,
+            epoch,
+            begun,
+            duration_ns: now.wrapping_sub(begun.at_ns),
+            result,
+            errno,
+            bytes,
+        };
+        events::tell(&call, args, who);
     }
 }
 

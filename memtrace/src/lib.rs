@@ -3,12 +3,14 @@
 //! Accounts for every byte of a running process's RSS change, by cause, from outside. Data flows one way: [`probe`] (the
 //! kernel side's counters) → [`ledger`] (what moved, adding up) → [`timeline`] (over time) → [`verdict`] (what it means, of a
 //! capture alone; [`diff`]: of two) → [`view`] and [`export`]. [`target`] and [`sample`] are the process and what `/proc` says of it, in the files
-//! that [`proc`] reads; [`runtime`] is what runs in it, and Go's own figures; [`doctor`] is what this host allows; [`cli`] puts
+//! that [`proc`] reads; [`runtime`] is what runs in it, and Go's own figures; [`doctor`] is what this host allows; [`dump`] reads what
+//! another tool wrote; [`cli`] puts
 //! all of it together.
 
 pub mod cli;
 pub mod diff;
 pub mod doctor;
+pub mod dump;
 pub mod export;
 pub mod ledger;
 pub mod privilege;

@@ -325,7 +325,8 @@ proptest! {
             prop_assert_eq!(names, harmless);
         }
         let (_, text) = raw.iter().find(|(tag, _)| tag.contains("application/json")).unwrap();
-        prop_assert!(!text.contains(['<', '>', '&', '\u{2028}', '\u{2029}']));
+        let is_raw = text.contains(['<', '>', '&', '\u{2028}', '\u{2029}']);
+        prop_assert!(!is_raw, "something is not escaped");
         let state: Value = serde_json::from_str(text).unwrap();
         prop_assert!(state["series"]["rows"].as_u64().unwrap() > 0);
     }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use memtrace::export::json;
+use memtrace::export::{events, json};
 
 #[test]
 fn the_schema_file_is_current() {
@@ -12,6 +12,16 @@ fn the_schema_file_is_current() {
 #[test]
 fn the_doctors_schema_file_is_current() {
     is_current("memtrace-doctor-1", &json::doctor_schema());
+}
+
+#[test]
+fn the_schema_file_of_events_is_current() {
+    is_current("memtrace-events-1", &events::schema());
+}
+
+#[test]
+fn the_diffs_schema_file_is_current() {
+    is_current("memtrace-diff-1", &json::diff_schema());
 }
 
 #[track_caller]

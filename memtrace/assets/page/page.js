@@ -17,6 +17,7 @@
   const url = () => new URLSearchParams(location.hash.slice(1));
 
   function remember() {
+    if (following) return;
     const now = url();
     const set = (name, value) => (value === null ? now.delete(name) : now.set(name, value));
     const { range, last } = chart.view;
@@ -30,22 +31,35 @@
     history.replaceState(null, "", `${location.pathname}${location.search}#${text}`);
   }
 
+  // Lines come to be known while a capture goes on: each is shown or not when it does, as the URL or else its nature says.
+  let wish = null;
+  const decided = new Set();
+  let following = false;
+
+  function decide() {
+    for (const line of [...Chart.LINES, ...Chart.MARKS]) {
+      if (decided.has(line.key) || !known(line.key)) continue;
+      if (!wish && line.whereSeen && !seen(line.key)) continue;
+      decided.add(line.key);
+      switched(line.key, wish ? wish.has(line.key) : line.on || line.whereSeen);
+    }
+  }
+
   function follow() {
     const wanted = url();
+    following = true;
     theme(wanted.get("theme"));
     const on = wanted.get("on");
-    if (on !== null) {
-      const keys = new Set(on.split(","));
-      for (const line of [...Chart.LINES, ...Chart.MARKS]) switched(line.key, keys.has(line.key) && known(line.key));
-    } else {
-      for (const line of Chart.LINES) switched(line.key, known(line.key) && (line.on || (line.whereSeen && seen(line.key))));
-      for (const mark of Chart.MARKS) switched(mark.key, mark.on);
-    }
+    wish = on === null ? null : new Set(on.split(","));
+    decided.clear();
+    for (const line of [...Chart.LINES, ...Chart.MARKS]) switched(line.key, false);
+    decide();
     const t = /^(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)$/.exec(wanted.get("t") ?? "");
     const last = Number(wanted.get("last"));
     chart.zoom(t ? [Number(t[1]), Number(t[2])] : null, !t && last > 0 ? last : null);
     const number = wanted.get("epoch");
     program(number !== null && /^\d+$/.test(number) ? Number(number) : latest());
+    following = false;
   }
 
   const seen = (key) => (timeline.columns[key] ?? []).some((number) => number);
@@ -140,6 +154,7 @@
     box.setAttribute("aria-label", "Lines and marks");
     for (const line of [...Chart.LINES, ...Chart.MARKS]) {
       const made = button("", `Show or hide ${line.label}`, () => {
+        decided.add(line.key);
         switched(line.key, made.getAttribute("aria-pressed") !== "true");
         remember();
         read();
@@ -394,6 +409,7 @@
 
   function refresh() {
     offered();
+    decide();
     chart.redraw();
     read();
     sums();

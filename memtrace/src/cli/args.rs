@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::{FailOn, tasks, web};
+use super::{FailOn, events::EventOptions, tasks, web};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -41,6 +41,8 @@ Examples:
   Into Prometheus, as a backfill:
       memtrace export capture.json --timeline -o capture.om
       promtool tsdb create-blocks-from openmetrics capture.om data/
+  As tracks, for https://ui.perfetto.dev:
+      memtrace export capture.json -o capture.pftrace
 
 docs/export.md names every column, with its unit and its source.
 Exit codes: 0; 1 an error; 2 wrong usage; 3 the capture is incomplete, and was written.";
@@ -54,6 +56,8 @@ Examples:
       sudo memtrace --pid 4242 --duration 5m --json before.json
       sudo memtrace --pid 4711 --duration 5m --json after.json
       memtrace diff before.json after.json
+  A page to send:
+      memtrace diff before.json after.json --html diff.html
   For a tool:
       memtrace diff --json before.json after.json | jq .headline
   Against what another host sends:
@@ -126,6 +130,9 @@ pub struct Options {
     /// Write a chart to FILE at the end, as SVG, for a README or a ticket; it leaves the arguments of the command line out
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub svg: Option<PathBuf>,
+    /// Single calls.
+    #[command(flatten)]
+    pub events: EventOptions,
     /// Print no line per interval, only the table at the end
     #[arg(short, long)]
     pub quiet: bool,
@@ -270,7 +277,8 @@ pub struct DemoArgs {
 #[derive(Debug, Args)]
 #[command(after_help = REPORT_CODES, after_long_help = tasks::REPORT)]
 pub struct ReportArgs {
-    /// Capture files, as --json writes them, and what a killed memtrace left of one (FILE.partial); - is standard input
+    /// Capture files, as --json writes them, and what a killed memtrace left of one (FILE.partial); or dumps of
+    /// pprofplus; - is standard input
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
     /// Print the answer alone, without the table
@@ -319,6 +327,8 @@ pub enum Format {
     Jsonl,
     /// Metrics for Prometheus: the state at the end, or with --timeline every tick (.om, .prom)
     Openmetrics,
+    /// A trace for ui.perfetto.dev: a track per figure and cause (.pftrace, .perfetto-trace)
+    Perfetto,
 }
 
 impl Format {
@@ -330,6 +340,7 @@ impl Format {
             Self::Svg => "svg",
             Self::Jsonl => "jsonl",
             Self::Openmetrics => "openmetrics",
+            Self::Perfetto => "perfetto",
         }
     }
 
@@ -341,6 +352,7 @@ impl Format {
             "svg" => Some(Self::Svg),
             "jsonl" => Some(Self::Jsonl),
             "om" | "prom" => Some(Self::Openmetrics),
+            "pftrace" | "perfetto-trace" => Some(Self::Perfetto),
             _ => None,
         }
     }
@@ -350,6 +362,7 @@ impl Format {
     pub const fn is_binary(self) -> bool {
         match self {
             Self::Csv | Self::Svg | Self::Jsonl | Self::Openmetrics => false,
+            Self::Perfetto => true,
         }
     }
 }
@@ -366,6 +379,9 @@ pub struct DiffArgs {
     /// Print JSON, as docs/schema.md documents it
     #[arg(long)]
     pub json: bool,
+    /// Also write a page to FILE, to be sent: one file, without script
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub html: Option<PathBuf>,
     /// Use colours
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Color,

@@ -13,6 +13,7 @@ use anyhow::bail;
 use super::{
     FailOn,
     args::{DemoArgs, Options, Scenario, WantedMode},
+    events::EventOptions,
     output, privileges, trace,
 };
 
@@ -38,6 +39,7 @@ pub fn run(demo: DemoArgs) -> anyhow::Result<ExitCode> {
         json,
         html: None,
         svg: None,
+        events: EventOptions::default(),
         quiet: false,
         plain,
         web,

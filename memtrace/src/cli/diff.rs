@@ -1,6 +1,10 @@
 //! `memtrace diff A B`: two captures side by side. No root, no kernel.
 
-use std::{io, path::Path, process::ExitCode};
+use std::{
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
 
 use anyhow::{Context as _, bail};
 
@@ -12,7 +16,8 @@ use super::{
 };
 use crate::{
     diff::{Subject, compare},
-    export::json,
+    export::{file::Pending, json},
+    target::invoker,
     timeline::Loaded,
     verdict::Trend,
     view,
@@ -30,6 +35,10 @@ pub fn run(args: &DiffArgs) -> anyhow::Result<ExitCode> {
     }
     let (a, b) = (Side::load(&args.a)?, Side::load(&args.b)?);
     let found = compare(&a.subject()?, &b.subject()?);
+    if let Some(path) = &args.html {
+        let (pending, _) = Pending::create(path, invoker())?;
+        pending.write(|file| file.write_all(view::diff_page(&found).as_bytes()))?;
+    }
     if args.json {
         json::write_diff(&found, io::stdout().lock()).context("cannot write to standard output")?;
     } else {

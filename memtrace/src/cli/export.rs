@@ -16,7 +16,7 @@ use super::{
     output,
 };
 use crate::{
-    export::{ExportError, csv, file::Pending, jsonl, openmetrics, svg::svg},
+    export::{ExportError, csv, file::Pending, jsonl, openmetrics, perfetto, svg::svg},
     target::invoker,
     timeline::{Joining, Loaded},
     view::format::untrusted,
@@ -38,7 +38,7 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         .or_else(|| output.and_then(Format::of_name))
         .unwrap_or_else(|| {
             wrong_usage(
-                "no format: give --to, or -o a name that ends in one of .csv .jsonl .om .prom .svg",
+                "no format: give --to, or -o a name that ends in one of .csv .jsonl .om .prom .pftrace .perfetto-trace .svg",
             )
         });
     if *timeline && format != Format::Openmetrics {
@@ -128,6 +128,7 @@ fn write(
         Format::Openmetrics if timeline => {
             openmetrics::write_timeline(capture, causes, ticks, invoker().as_ref(), out)
         }
+        Format::Perfetto => perfetto::write(capture, causes, ticks, out),
         Format::Openmetrics => openmetrics::write(capture, out).map_err(ExportError::Write),
     }
 }

@@ -2,13 +2,14 @@
 
 use std::{
     fs::{self, File, Metadata},
-    io::{self, ErrorKind, Seek as _},
+    io::{self, BufReader, Cursor, ErrorKind, Read, Seek as _},
     os::{fd::AsFd as _, unix::fs::MetadataExt as _},
     path::Path,
 };
 
 use super::output;
 use crate::{
+    dump::{Dump, is_dump, read as read_dump},
     export::{Causes, journal::is_being_written, spool::Spool},
     target::invoker,
     timeline::{Digest, Loaded, ReadError, Replay, Unassembled, load as read},
@@ -76,14 +77,26 @@ pub fn load_again(path: &Path) -> anyhow::Result<Again> {
     })
 }
 
+/// Most bytes by which a dump is told.
+const DUMP_HEAD: u64 = 256;
+
 /// Reads a capture or a journal, `-` being standard input. Also says whether it is written to at this moment.
 ///
 /// # Errors
 ///
 /// Where it cannot be read, in words that say what to do.
 pub fn load<D: Digest>(path: &Path) -> anyhow::Result<(Loaded<D>, bool)> {
+    load_behind(path, Vec::new())
+}
+
+/// As [`load`], where `head` is what was read of standard input already.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_behind<D: Digest>(path: &Path, head: Vec<u8>) -> anyhow::Result<(Loaded<D>, bool)> {
     if path == Path::new("-") {
-        return Ok((read(io::stdin().lock())?, false));
+        return Ok((read(Cursor::new(head).chain(io::stdin().lock()))?, false));
     }
     let loaded = File::open(path).map_err(ReadError::Io).and_then(|file| {
         let loaded = read(&file)?;
@@ -104,6 +117,31 @@ pub fn unreadable(error: ReadError) -> anyhow::Error {
         }
         error => error.into(),
     }
+}
+
+/// The dump of pprofplus that this file is, or `None`. Of standard input, which can be read once only, `head` gets what was read.
+///
+/// # Errors
+///
+/// Where it is one, and is broken.
+pub fn dump(path: &Path, head: &mut Vec<u8>) -> anyhow::Result<Option<Dump>> {
+    let source: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        // What cannot be opened is said where captures are read.
+        match File::open(path) {
+            Ok(file) if file.metadata().is_ok_and(|found| found.is_file()) => Box::new(file),
+            _ => return Ok(None),
+        }
+    };
+    let mut source = source.take(DUMP_HEAD);
+    if source.read_to_end(head).is_err() || !is_dump(head) {
+        return Ok(None);
+    }
+    let begin = Cursor::new(std::mem::take(head));
+    Ok(Some(read_dump(BufReader::new(
+        begin.chain(source.into_inner()),
+    ))?))
 }
 
 /// Answers for the epochs of which the file has no answer: of a capture that memtrace did not end, or that a version wrote

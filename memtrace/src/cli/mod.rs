@@ -5,6 +5,7 @@ mod capture;
 mod demo;
 mod diff;
 mod doctor;
+mod events;
 mod explain;
 mod export;
 mod extra;
@@ -34,7 +35,8 @@ pub mod exit {
     pub const ERROR: u8 = 1;
     /// The command line was wrong.
     pub const USAGE: u8 = 2;
-    /// The capture is incomplete: events were lost, or bytes are unexplained beyond the stated bound.
+    /// The capture is incomplete: events were lost, or bytes are unexplained beyond the stated bound. Or the file of `--events` is:
+    /// calls are missing in it.
     pub const INCOMPLETE: u8 = 3;
     /// The answer, or what is said beside it, is one of those given with `--fail-on`.
     pub const FOUND: u8 = 4;

@@ -13,13 +13,15 @@ use super::{
     args::ReportArgs,
     exit,
     extra::{Digested, Extra, Format},
-    load::{about, judge_unjudged, load},
+    load::{about, dump, judge_unjudged, load, load_behind},
     output::{self, Out},
 };
 use crate::{
+    dump::Dump,
     timeline::{Capture, Epoch, Loaded},
     verdict::Trend,
     view::{
+        self,
         format::{BOLD, paint, untrusted},
         replaced, verdict, whole,
     },
@@ -49,9 +51,23 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     let mut found = false;
     for path in &files {
         let name = path.to_string_lossy();
+        let separator = if printed { "\n" } else { "" };
+        let several = files.len() > 1;
         // Nothing of a file is printed before all of it has been checked.
-        let (mut loaded, busy) = match load::<Trend>(path) {
-            Ok(loaded) => loaded,
+        let (mut loaded, busy) = match any(path) {
+            Ok(Any::Capture(loaded, busy)) => (*loaded, busy),
+            Ok(Any::Dump(found)) => {
+                print_dump(
+                    &mut out,
+                    separator,
+                    several.then_some(&name),
+                    &found,
+                    answer,
+                )
+                .context("cannot write to standard output")?;
+                printed = true;
+                continue;
+            }
             Err(error) => {
                 failed = true;
                 let text = untrusted(&format!("cannot read {name}: {error:#}"), 2000);
@@ -63,8 +79,7 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
         let Loaded {
             capture, journal, ..
         } = loaded;
-        let separator = if printed { "\n" } else { "" };
-        let headline = (files.len() > 1).then(|| headline(&name, &capture));
+        let headline = several.then(|| headline(&name, &capture));
         print(&mut out, separator, headline, &capture, answer)
             .context("cannot write to standard output")?;
         if let Some(journal) = journal {
@@ -134,6 +149,44 @@ fn draw(
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// What a file may be: told by what is in it, whatever its name.
+enum Any {
+    /// A capture or a journal, and whether it is being written.
+    Capture(Box<Loaded<Trend>>, bool),
+    /// A dump of pprofplus.
+    Dump(Dump),
+}
+
+fn any(path: &Path) -> anyhow::Result<Any> {
+    let mut head = Vec::new();
+    if let Some(found) = dump(path, &mut head)? {
+        return Ok(Any::Dump(found));
+    }
+    let (loaded, busy) = load_behind(path, head)?;
+    Ok(Any::Capture(Box::new(loaded), busy))
+}
+
+fn print_dump(
+    out: &mut Out,
+    separator: &str,
+    name: Option<&str>,
+    found: &Dump,
+    answer: bool,
+) -> io::Result<()> {
+    if let Some(name) = name {
+        let headline = paint(BOLD, &untrusted(name, 200));
+        out.print(&format!("{separator}{headline}\n\n"))?;
+    }
+    out.print(&view::dump(found, out.width(), answer))?;
+    if found.cut_bytes > 0 {
+        output::say(&format!(
+            "memtrace: its last line was cut, and is left out ({} bytes)",
+            found.cut_bytes
+        ));
+    }
+    Ok(())
 }
 
 /// Which of several files, and what a table does not say.

@@ -68,6 +68,7 @@ pub fn wanted(options: &Options, terminal: bool) -> Option<Look> {
         || options.quiet
         || options.bpf_log
         || carries_json
+        || options.events.on_stdout()
         || matches!(term.as_str(), "" | "dumb")
         || !io::stdin().is_terminal()
         || !io::stdout().is_terminal()

@@ -24,6 +24,7 @@ use tokio::{
 use super::{
     args::{Cli, Options, TraceArgs, WantedMode},
     capture::{Beside, Capturing, Ended, Subject},
+    events::Events,
     exit,
     extra::Extras,
     feed::Command,
@@ -73,8 +74,12 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
     let target = Target::find(pid)?;
     privileges::check(&format!("memtrace --pid {pid}"))?;
     let views = Views::open(options, true)?;
+    let events = Events::open(options)?;
     let mut sink = Sink::open(options, &views)?;
-    let mut out = Out::new(options.color, sink.is_stdout());
+    let mut out = Out::new(
+        options.color,
+        sink.is_stdout() || options.events.on_stdout(),
+    );
     let mut session = Session::attach(&probe_options(pid, options, false))?;
     let sampler = Sampler::open(pid);
     // Had the process ended before both were done, another one might have got its id.
@@ -83,8 +88,10 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
     }
     let sampler = sampler.context("the process ended while memtrace was attaching")?;
     let beside = Beside::open(&target, options.no_runtime);
+    let events = events.begin(&mut session, &target, &beside)?;
     privileges::shed(&session, &sampler, &mut sink, None)?;
-    let (ended, _) = runtime()?
+    let events = events.start()?;
+    let (mut ended, _) = runtime()?
         .block_on(async {
             let mut until = Until::new(false)?;
             capture(
@@ -103,6 +110,7 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
             .await
         })
         .map_err(|error| sink.so_far(error))?;
+    ended.complete &= events.finish();
     let code = report(&out, sink, ended).map(Outcome::code);
     // Last, since the kernel takes its time, up to 0.1 s for each tracepoint.
     drop(session);
@@ -114,8 +122,12 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
     privileges::check_start()?;
     // Any other program has the terminal for itself.
     let mut views = Views::open(options, demo)?;
+    let events = Events::open(options)?;
     let mut sink = Sink::open(options, &views)?;
-    let mut out = Out::new(options.color, sink.is_stdout());
+    let mut out = Out::new(
+        options.color,
+        sink.is_stdout() || options.events.on_stdout(),
+    );
     let rights = if demo { Rights::Bare } else { Rights::Users };
     let held = Held::start(command, rights(invoker()), views.standard_error()?)?;
     let pid = held.pid;
@@ -145,8 +157,10 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
         let sampler =
             Sampler::open(pid).context("the program ended before it could be looked at")?;
         let beside = Beside::open(&target, options.no_runtime);
+        let events = events.begin(&mut session, &target, &beside)?;
         privileges::shed(&session, &sampler, &mut sink, Some(&spawned))?;
-        let (ended, signalled) = capture(
+        let events = events.start()?;
+        let (mut ended, signalled) = capture(
             &mut session,
             Subject {
                 target,
@@ -161,6 +175,7 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
         )
         .await
         .map_err(|error| sink.so_far(error))?;
+        ended.complete &= events.finish();
         let outcome = report(&out, sink, ended);
         // Nothing stays attached while the program goes on. After the report, since the kernel takes its time.
         drop(session);
@@ -172,7 +187,7 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
         }
         let outcome = outcome?;
         if !outcome.complete {
-            output::say("memtrace: the capture is incomplete; the exit code is the command's own");
+            output::say("memtrace: the capture, or its events file, is incomplete; the exit code is the command's own");
         }
         let status = wait(&mut spawned, pid, signalled, &mut until.stop).await?;
         Ok(match shell_code(status) {
@@ -199,6 +214,7 @@ fn probe_options(pid: u32, options: &Options, wait_for_exec: bool) -> probe::Opt
         faults: !options.no_faults,
         bpf_log: options.bpf_log,
         self_stats: options.self_stats,
+        events: options.events.selection(),
         ..probe::Options::new(pid)
     }
 }

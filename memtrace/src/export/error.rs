@@ -18,7 +18,7 @@ pub enum ExportError {
     TooMany(#[from] TooMany),
     /// Its ticks have no time of day.
     #[error(
-        "it does not say when it began, and so its ticks have no timestamps; without --timeline none are needed"
+        "it does not say when it began, and so its ticks have no timestamps; --to csv and --to jsonl need none"
     )]
     NoTime,
     /// What was made of it cannot be written.

@@ -49,120 +49,64 @@ impl Pending {
     /// Where it cannot, or there is a journal already.
     pub fn create(path: &Path, invoker: Option<Invoker>) -> Result<(Self, JournalFile), FileError> {
         let invoker = invoker.as_ref();
-        let make = || {
-            let pending = Self::open(path, invoker)?;
-            let journal = match &pending.kind {
-                Kind::Special(_) => JournalFile::unnamed(invoker)?,
-                Kind::Regular(beside) => {
-                    JournalFile::beside(path, &beside.folder, |owner| trusts(invoker, owner))?
+        by_invoker(
+            path,
+            invoker,
+            || Self::open(path, invoker),
+            |(pending, journal), invoker| {
+                if let Kind::Regular(beside) = &pending.kind {
+                    beside.give(path, invoker)?;
+                    journal.give(invoker)?;
                 }
-            };
-            Ok((pending, journal))
-        };
-        let give = |(pending, journal): &(Self, JournalFile), invoker: &Invoker| {
-            pending.give(invoker)?;
-            match pending.kind {
-                Kind::Regular(_) => journal.give(invoker),
-                Kind::Special(_) => Ok(()),
-            }
-        };
-        made(path, invoker, make, give)
+                Ok(())
+            },
+        )
     }
 
-    /// The same for a file that comes of what is at hand, and so of no journal.
+    /// By the present thread's user.
+    fn open(path: &Path, invoker: Option<&Invoker>) -> Result<(Self, JournalFile), FileError> {
+        let (kind, journal) = match place(path, invoker)? {
+            Place::Special(file) => (Kind::Special(file), JournalFile::unnamed(invoker)?),
+            Place::Regular(folder) => {
+                let journal = JournalFile::beside(path, &folder, trusted(invoker))?;
+                let failed = |errno| failure(path, Uid::effective(), errno);
+                let beside = Beside::create(folder).map_err(failed)?;
+                (Kind::Regular(beside), journal)
+            }
+        };
+        let pending = Self {
+            path: path.to_owned(),
+            kind,
+        };
+        Ok((pending, journal))
+    }
+
+    /// As [`create`](Self::create), for a file that comes of no journal of its own.
     ///
     /// # Errors
     ///
     /// Where it cannot be written.
     pub fn alone(path: &Path, invoker: Option<Invoker>) -> Result<Self, FileError> {
         let invoker = invoker.as_ref();
-        made(path, invoker, || Self::open(path, invoker), Self::give)
-    }
-
-    fn give(&self, invoker: &Invoker) -> Result<(), FileError> {
-        match &self.kind {
-            Kind::Special(_) => Ok(()),
-            Kind::Regular(beside) => fchown(&beside.file, Some(invoker.uid), Some(invoker.gid))
-                .map_err(|errno| io_error(&self.path, errno)),
-        }
-    }
-
-    /// By the present thread's user.
-    fn open(path: &Path, invoker: Option<&Invoker>) -> Result<Self, FileError> {
-        let uid = Uid::effective();
-        let trusted = |owner| trusts(invoker, owner);
-        let failed = |errno| failure(path, uid, errno);
-        let dir = folder_of(path);
-        let name = match path.file_name() {
-            Some(name) => PathBuf::from(name),
-            None => return Err(FileError::IsFolder { path: text(path) }),
-        };
-        let folder = folder::open(dir, trusted).map_err(|error| match error {
-            FolderError::Kernel(Errno::ENOENT) => FileError::NoFolder {
-                path: text(path),
-                dir: text(dir),
-            },
-            FolderError::Kernel(errno) => failed(errno),
-            FolderError::ForeignLink {
-                link,
-                owner,
-                target,
-            } => FileError::ForeignLink {
-                path: text(path),
-                link: text(&link),
-                owner,
-                target: text(&target),
-            },
-        })?;
-        let found = match fstatat(&folder, &name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(found) => Some(found),
-            Err(Errno::ENOENT) => None,
-            Err(errno) => return Err(failed(errno)),
-        };
-        let kind = found.as_ref().map(kind_of);
-        let owner = found.as_ref().map(|found| Uid::from_raw(found.st_uid));
-        match (kind, owner) {
-            (Some(SFlag::S_IFDIR), _) => Err(FileError::IsFolder { path: text(path) }),
-            (Some(SFlag::S_IFLNK), _) => Err(FileError::IsLink { path: text(path) }),
-            (Some(SFlag::S_IFSOCK), _) => Err(FileError::IsSocket { path: text(path) }),
-            (Some(SFlag::S_IFCHR | SFlag::S_IFBLK | SFlag::S_IFIFO), Some(owner)) => {
-                if !trusted(owner) {
-                    // Whoever reads from it would read the capture.
-                    return Err(FileError::Foreign {
-                        path: text(path),
-                        owner,
-                    });
+        let make = || {
+            let kind = match place(path, invoker)? {
+                Place::Special(file) => Kind::Special(file),
+                Place::Regular(folder) => {
+                    let failed = |errno| failure(path, Uid::effective(), errno);
+                    Kind::Regular(Beside::create(folder).map_err(failed)?)
                 }
-                let file = special(&folder, &name).map_err(|errno| match errno {
-                    Errno::ENXIO if kind == Some(SFlag::S_IFIFO) => {
-                        FileError::NoReader { path: text(path) }
-                    }
-                    errno => failed(errno),
-                })?;
-                Ok(Self {
-                    path: path.to_owned(),
-                    kind: Kind::Special(file),
-                })
+            };
+            Ok(Self {
+                path: path.to_owned(),
+                kind,
+            })
+        };
+        by_invoker(path, invoker, make, |pending, invoker| {
+            match &pending.kind {
+                Kind::Special(_) => Ok(()),
+                Kind::Regular(beside) => beside.give(path, invoker),
             }
-            _ => {
-                if let Some(owner) = owner {
-                    // The kernel would refuse it at the end: in a shared folder, each removes only what is his own.
-                    let shared = fstat(&folder).map_err(failed)?;
-                    let sticky = Mode::from_bits_truncate(shared.st_mode).contains(Mode::S_ISVTX);
-                    if sticky && owner != uid && Uid::from_raw(shared.st_uid) != uid {
-                        return Err(FileError::Foreign {
-                            path: text(path),
-                            owner,
-                        });
-                    }
-                }
-                let beside = Beside::create(folder).map_err(failed)?;
-                Ok(Self {
-                    path: path.to_owned(),
-                    kind: Kind::Regular(beside),
-                })
-            }
-        }
+        })
     }
 
     /// Whether the file could get its name, with the privileges that memtrace has at this moment.
@@ -218,33 +162,113 @@ impl Pending {
     }
 }
 
-/// Whether what belongs to `owner` is looked into, or followed: only what root, the present user or the invoking one has made.
-pub(super) fn trusts(invoker: Option<&Invoker>, owner: Uid) -> bool {
-    owner.is_root()
-        || owner == Uid::effective()
-        || invoker.is_some_and(|invoker| owner == invoker.uid)
+/// Where a result may go.
+pub(super) enum Place {
+    /// Into this folder, as a new file.
+    Regular(OwnedFd),
+    /// A device or a pipe.
+    Special(File),
 }
 
-/// Makes it as the invoker; where that is refused, as the present user, and gives it to the invoker.
-fn made<T: Send>(
+/// Whose files and links are trusted: root's, the present user's, and those of who started memtrace.
+pub(super) fn trusted(invoker: Option<&Invoker>) -> impl Fn(Uid) -> bool + Copy {
+    let uid = Uid::effective();
+    let invoker = invoker.map(|invoker| invoker.uid);
+    move |owner: Uid| owner.is_root() || owner == uid || invoker == Some(owner)
+}
+
+/// Makes something as who started memtrace. Only where this user may not, and root typed it through sudo, root does, and gives it to
+/// the user.
+pub(super) fn by_invoker<T: Send>(
     path: &Path,
     invoker: Option<&Invoker>,
     make: impl Fn() -> Result<T, FileError> + Sync,
-    give: impl Fn(&T, &Invoker) -> Result<(), FileError>,
+    give: impl FnOnce(&T, &Invoker) -> Result<(), FileError>,
 ) -> Result<T, FileError> {
     match (as_invoker(invoker, &make), invoker) {
         (Ok(Err(FileError::Denied { .. })) | Err(_), Some(invoker)) => {
-            let thing = make()?;
-            give(&thing, invoker)?;
-            Ok(thing)
+            let made = make()?;
+            give(&made, invoker)?;
+            Ok(made)
         }
         (Ok(made), _) => made,
         (Err(error), None) => Err(io_error(path, error)),
     }
 }
 
+/// Looks at what is there under this name, by the present thread's user, and whether it may be written to or replaced.
+pub(super) fn place(path: &Path, invoker: Option<&Invoker>) -> Result<Place, FileError> {
+    let uid = Uid::effective();
+    let trusted = trusted(invoker);
+    let failed = |errno| failure(path, uid, errno);
+    let dir = folder_of(path);
+    let name = match path.file_name() {
+        Some(name) => PathBuf::from(name),
+        None => return Err(FileError::IsFolder { path: text(path) }),
+    };
+    let folder = folder::open(dir, trusted).map_err(|error| match error {
+        FolderError::Kernel(Errno::ENOENT) => FileError::NoFolder {
+            path: text(path),
+            dir: text(dir),
+        },
+        FolderError::Kernel(errno) => failed(errno),
+        FolderError::ForeignLink {
+            link,
+            owner,
+            target,
+        } => FileError::ForeignLink {
+            path: text(path),
+            link: text(&link),
+            owner,
+            target: text(&target),
+        },
+    })?;
+    let found = match fstatat(&folder, &name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(found) => Some(found),
+        Err(Errno::ENOENT) => None,
+        Err(errno) => return Err(failed(errno)),
+    };
+    let kind = found.as_ref().map(kind_of);
+    let owner = found.as_ref().map(|found| Uid::from_raw(found.st_uid));
+    match (kind, owner) {
+        (Some(SFlag::S_IFDIR), _) => Err(FileError::IsFolder { path: text(path) }),
+        (Some(SFlag::S_IFLNK), _) => Err(FileError::IsLink { path: text(path) }),
+        (Some(SFlag::S_IFSOCK), _) => Err(FileError::IsSocket { path: text(path) }),
+        (Some(SFlag::S_IFCHR | SFlag::S_IFBLK | SFlag::S_IFIFO), Some(owner)) => {
+            if !trusted(owner) {
+                // Whoever reads from it would read the capture.
+                return Err(FileError::Foreign {
+                    path: text(path),
+                    owner,
+                });
+            }
+            let file = special(&folder, &name).map_err(|errno| match errno {
+                Errno::ENXIO if kind == Some(SFlag::S_IFIFO) => {
+                    FileError::NoReader { path: text(path) }
+                }
+                errno => failed(errno),
+            })?;
+            Ok(Place::Special(file))
+        }
+        _ => {
+            if let Some(owner) = owner {
+                // The kernel would refuse it at the end: in a shared folder, each removes only what is his own.
+                let shared = fstat(&folder).map_err(failed)?;
+                let sticky = Mode::from_bits_truncate(shared.st_mode).contains(Mode::S_ISVTX);
+                if sticky && owner != uid && Uid::from_raw(shared.st_uid) != uid {
+                    return Err(FileError::Foreign {
+                        path: text(path),
+                        owner,
+                    });
+                }
+            }
+            Ok(Place::Regular(folder))
+        }
+    }
+}
+
 /// A file that has not got its name yet.
-struct Beside {
+pub(super) struct Beside {
     folder: OwnedFd,
     file: File,
     /// A name of its own, which goes with this value. None where the file system knows files without one: then nothing is left
@@ -253,7 +277,7 @@ struct Beside {
 }
 
 impl Beside {
-    fn create(folder: OwnedFd) -> Result<Self, Errno> {
+    pub(super) fn create(folder: OwnedFd) -> Result<Self, Errno> {
         // NFS and some others have no files without a name, and say so in several ways.
         let (file, name) = match unnamed(&folder) {
             Ok(file) => (file, None),
@@ -310,7 +334,8 @@ impl Beside {
         }
     }
 
-    fn rename(&mut self, name: &OsStr) -> Result<(), String> {
+    /// Gives it its name; it goes on being written to.
+    pub(super) fn rename(&mut self, name: &OsStr) -> Result<(), String> {
         let said = |errno: Errno| errno.desc().to_owned();
         let beside = match self.name.take() {
             Some(beside) => beside,
@@ -340,6 +365,16 @@ impl Beside {
             self.name = Some(beside);
         }
         renamed.map_err(said)
+    }
+
+    pub(super) const fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Gives it to somebody else.
+    pub(super) fn give(&self, path: &Path, invoker: &Invoker) -> Result<(), FileError> {
+        fchown(&self.file, Some(invoker.uid), Some(invoker.gid))
+            .map_err(|errno| io_error(path, errno))
     }
 
     fn is_here(&self, name: &Path) -> bool {

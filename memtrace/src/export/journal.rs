@@ -24,7 +24,7 @@ use nix::{
 };
 
 use super::{
-    file::{FileError, MODE, failure, folder_of, fresh, io_error, is_here, kind_of, text, trusts},
+    file::{FileError, MODE, failure, folder_of, fresh, io_error, is_here, kind_of, text, trusted},
     folder,
 };
 use crate::{privilege::as_invoker, target::Invoker};
@@ -257,7 +257,7 @@ pub(super) fn unnamed(invoker: Option<&Invoker>) -> Result<(File, PathBuf), Stri
     let mut reasons = Vec::new();
     for dir in dirs {
         let make = || {
-            let folder = folder::open(&dir, |owner| trusts(invoker, owner))?;
+            let folder = folder::open(&dir, trusted(invoker))?;
             nameless(&folder).map_err(folder::FolderError::from)
         };
         // Root in a container may be unable to become somebody else.

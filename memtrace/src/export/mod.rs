@@ -4,6 +4,7 @@ mod causes;
 pub mod clock;
 pub mod csv;
 mod error;
+pub mod events;
 pub mod figures;
 pub mod file;
 mod folder;
@@ -12,6 +13,7 @@ pub mod journal;
 pub mod json;
 pub mod jsonl;
 pub mod openmetrics;
+pub mod perfetto;
 pub mod spool;
 pub mod svg;
 

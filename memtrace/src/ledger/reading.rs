@@ -154,10 +154,13 @@ pub struct Losses {
     pub reads: u64,
     /// Epochs that were merged into the one before.
     pub epochs: u64,
+    /// Calls that were counted, and not told as single events, for want of room; `None` where none were to be told. No part of the
+    /// ledger.
+    pub single: Option<u64>,
 }
 
 impl Losses {
-    /// Everything that was lost, as one number.
+    /// Everything that the ledger lacks, as one number.
     #[must_use]
     pub const fn total(&self) -> u64 {
         let Self {
@@ -166,6 +169,7 @@ impl Losses {
             errnos,
             reads,
             epochs,
+            single: _,
         } = self;
         *events + *calls + *errnos + *reads + *epochs
     }

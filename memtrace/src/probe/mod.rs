@@ -5,6 +5,7 @@
 mod attach;
 pub mod btf;
 mod error;
+pub mod events;
 mod floor;
 mod hooks;
 mod host;

@@ -2,7 +2,7 @@
 
 use memtrace_common::{
     cell::{MEMBER_ANON, MEMBER_FILE, MEMBER_SHMEM, MEMBER_SWAP, MEMBERS},
-    config::{Config, NONE, RSS_ATOMIC, RSS_PERCPU, SyscallNumbers},
+    config::{Config, EVENT_WORDS, NONE, RSS_ATOMIC, RSS_PERCPU, SyscallNumbers},
 };
 
 use super::{
@@ -105,7 +105,11 @@ fn without_offsets(host: Host, regs: &Regs) -> Config {
         cfs_rq_rq: NONE,
         rq_cpu: NONE,
         rq_current: 0,
-        pad: 0,
+        events: 0,
+        events_slots: [0; EVENT_WORDS],
+        events_min_low: 0,
+        events_min_high: 0,
+        events_wake: 0,
         regs_nr: regs.nr,
         regs_arg: regs.arg,
         regs_compat: regs.compat,

@@ -12,7 +12,8 @@ use memtrace_common::{
     config::{CONFIG, Config, NONE},
     layout::{
         Control, CpuCells, EPOCH_SLOTS, EpochEnd, ErrnoKey, MAP_ASKED, MAP_BEGUN, MAP_BEGUN_SLOTS,
-        MAP_CELLS, MAP_CONTROL, MAP_ERRNOS, MAP_EVENTS, MAP_SHARED, MAP_TASKS, Shared, TaskKey,
+        MAP_CALL_COUNTS, MAP_CALL_EVENTS, MAP_CELLS, MAP_CONTROL, MAP_ERRNOS, MAP_EVENTS,
+        MAP_MOVED_SLOTS, MAP_SHARED, MAP_TASKS, Shared, TaskKey,
     },
 };
 
@@ -21,6 +22,7 @@ use super::{
     attach::{attach_all, attach_approximate, programs},
     btf::Btf,
     error::chain,
+    events::{CallEvents, Counts, RING_BYTES, Selection},
     ids,
     loader::loader,
     memlock, object,
@@ -62,6 +64,8 @@ pub struct Options {
     pub exit_by_function: bool,
     /// Find the running task by the kernel's helpers alone, as on kernels before 6.2.
     pub by_helpers: bool,
+    /// Tell single calls, which [`Session::call_events`] reads.
+    pub events: Option<Selection>,
     /// Have the kernel measure the runs of the programs: of all eBPF programs of the host, while the session lives.
     pub self_stats: bool,
 }
@@ -79,6 +83,7 @@ impl Options {
             bpf_log: false,
             exit_by_function: false,
             by_helpers: false,
+            events: None,
             self_stats: false,
         }
     }
@@ -124,6 +129,8 @@ pub struct Session {
     errnos: HashMap<MapData, PodErrno, u64>,
     tasks: HashMap<MapData, PodTask, u32>,
     events: RingBuf<MapData>,
+    /// Where single calls are told: their counts, and the ring buffer until somebody reads it.
+    single: Option<(Counts, Option<RingBuf<MapData>>)>,
     hooks: Vec<Hook>,
     host: Host,
     threads_keep_pages: bool,
@@ -204,7 +211,10 @@ impl Session {
         let (config, sampling, reduced) = {
             let btf = Btf::from_kernel().ok();
             (
-                offsets::approximate(btf.as_ref(), config_host(options, &host)),
+                selecting(
+                    offsets::approximate(btf.as_ref(), config_host(options, &host)),
+                    options,
+                ),
                 btf.as_ref().map_or(Sampling::Unknown, offsets::sampling),
                 btf.as_ref().map(ids::reduce),
             )
@@ -236,6 +246,13 @@ impl Session {
         let errnos = take(&mut ebpf, MAP_ERRNOS, HashMap::try_from)?;
         let tasks = take(&mut ebpf, MAP_TASKS, HashMap::try_from)?;
         let events = take(&mut ebpf, MAP_EVENTS, RingBuf::try_from)?;
+        let single = if config.events == 0 {
+            None
+        } else {
+            let counts = take(&mut ebpf, MAP_CALL_COUNTS, PerCpuArray::try_from)?;
+            let ring = take(&mut ebpf, MAP_CALL_EVENTS, RingBuf::try_from)?;
+            Some((Counts::new(counts), Some(ring)))
+        };
         Ok(Self {
             programs: Programs::of(&ebpf),
             ebpf,
@@ -245,6 +262,7 @@ impl Session {
             errnos,
             tasks,
             events,
+            single,
             hooks,
             host,
             threads_keep_pages: config.task_rss_count != NONE,
@@ -336,6 +354,20 @@ impl Session {
         })
     }
 
+    /// The reader of single calls; `None` where [`Options::events`] does not ask for them, or another one reads them.
+    ///
+    /// # Errors
+    ///
+    /// Where this process has no descriptor to spare.
+    pub fn call_events(&mut self) -> std::io::Result<Option<CallEvents>> {
+        let Some((counts, ring)) = &mut self.single else {
+            return Ok(None);
+        };
+        ring.take()
+            .map(|ring| CallEvents::new(ring, counts.clone(), self.attached_ns))
+            .transpose()
+    }
+
     /// Starts the reader of the kernel side's log.
     ///
     /// # Errors
@@ -407,6 +439,10 @@ impl Session {
                 errnos: shared.lost_errnos,
                 reads: shared.failed_reads,
                 epochs: shared.merged_epochs,
+                single: match &self.single {
+                    Some((counts, _)) => Some(counts.read()?.dropped),
+                    None => None,
+                },
             },
             ..Reading::default()
         };
@@ -558,11 +594,18 @@ pub(super) fn load_exact(
             Some(_) => config,
             None => offsets::by_helpers(config),
         };
-        (config, cast, ids::reduce(&btf))
+        (selecting(config, options), cast, ids::reduce(&btf))
     };
     let btf = ids::for_aya(&reduced)?;
     let ebpf = load(Some(&btf), config, cast, options)?;
     Ok((ebpf, btf, config))
+}
+
+/// The configuration with the single calls in it that are asked for.
+fn selecting(config: Config, options: &Options) -> Config {
+    options
+        .events
+        .map_or(config, |selection| selection.configure(config))
 }
 
 fn load(
@@ -586,6 +629,10 @@ fn load(
     if !asks {
         loader.map_max_entries(MAP_ASKED, 1);
     }
+    match options.events {
+        Some(_) => loader.map_max_entries(MAP_CALL_EVENTS, RING_BYTES),
+        None => loader.map_max_entries(MAP_MOVED_SLOTS, 1),
+    };
     if !options.syscalls {
         loader.map_max_entries(MAP_BEGUN, 1);
         loader.map_max_entries(MAP_BEGUN_SLOTS, 1);
@@ -667,7 +714,10 @@ fn take<T, E: std::fmt::Display>(
     })
 }
 
-fn map_error(map: &'static str, error: &(dyn std::error::Error + 'static)) -> ProbeError {
+pub(super) fn map_error(
+    map: &'static str,
+    error: &(dyn std::error::Error + 'static),
+) -> ProbeError {
     ProbeError::Map {
         map,
         reason: chain(error),

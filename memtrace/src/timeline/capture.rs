@@ -184,7 +184,7 @@ pub struct CaptureInfo {
     pub mode_note: Option<String>,
     /// What was hooked, and what could not be.
     pub hooks: Vec<HookInfo>,
-    /// Everything that was not counted: the sum of `losses`. Where it is not 0, the capture is incomplete.
+    /// Everything that was not counted: the sum of `losses`, without `single_events`. Where it is not 0, the capture is incomplete.
     pub lost_events: u64,
     /// What was not counted.
     pub losses: LossInfo,
@@ -239,10 +239,14 @@ pub struct LossInfo {
     /// Runs of memtrace's own programs that the kernel skipped (`recursion_misses`); `null` where it does not tell (before
     /// 5.12).
     pub skipped_runs: Option<u64>,
+    /// Calls that are missing in the file of `--events`, because its ring buffer was full; `null` where it was not given. They are
+    /// counted in the ledger, so no part of `lost_events`.
+    #[serde(default)]
+    pub single_events: Option<u64>,
 }
 
 impl LossInfo {
-    /// The sum of what is known.
+    /// The sum of what is known to be missing in the capture itself.
     #[must_use]
     pub const fn total(&self) -> u64 {
         let Self {
@@ -252,6 +256,7 @@ impl LossInfo {
             counter_reads,
             epochs,
             skipped_runs,
+            single_events: _,
         } = self;
         let skipped = match skipped_runs {
             Some(runs) => *runs,

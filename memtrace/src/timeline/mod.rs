@@ -4,6 +4,7 @@
 
 mod assemble;
 mod bridge;
+mod calls;
 mod capture;
 mod cgroup;
 mod history;
@@ -22,6 +23,10 @@ mod verdict;
 pub use crate::probe::Mode;
 pub use assemble::assemble;
 pub use bridge::bridge;
+pub use calls::{
+    Address, CallLine, CallName, EVENTS_SCHEMA, EventLine, EventsFilter, EventsHeader,
+    EventsTrailer, Flags,
+};
 pub use capture::{
     Account, Bytes4, Capture, CaptureInfo, CauseRow, Children, End, Epoch, ErrnoCount, Faults,
     HookInfo, HostInfo, LossInfo, ProgramStats, SCHEMA, SelfStats, Summary, TargetInfo, Tick,

@@ -19,7 +19,10 @@ use super::{
     Verdict,
     read_journal::{self, Loaded},
 };
-use crate::view::format::{size, untrusted};
+use crate::{
+    dump::is_dump,
+    view::format::{size, untrusted},
+};
 
 /// Most bytes in which the field `schema` must come. memtrace writes it first, tools that sort the fields of an object late.
 const MOST_BEFORE_SCHEMA: usize = 64 << 20;
@@ -63,6 +66,11 @@ pub enum ReadError {
         /// What is missing.
         what: String,
     },
+    /// Another tool wrote it, and `memtrace report` prints it.
+    #[error(
+        "it is a dump of pprofplus, which has no causes; `memtrace report` prints what it has, and `memtrace --json FILE` writes a capture"
+    )]
+    Dump,
     /// A later version of memtrace wrote it.
     #[error(
         "it was written by a later memtrace (schema {schema}, version {version}); this one, {}, reads {SCHEMA}: read it with that version",
@@ -192,7 +200,13 @@ pub fn load<D: Digest>(source: impl Read) -> Result<Loaded<D>, ReadError> {
 fn parse<K: Keep, D: Digest>(mut source: impl Read) -> Result<Loaded<D>, ReadError> {
     // What was read to find the schema is read again, for everything.
     let mut seen = Vec::new();
-    let Found { version, journal } = look(&mut source, &mut seen, MOST_BEFORE_SCHEMA)?;
+    let found = look(&mut source, &mut seen, MOST_BEFORE_SCHEMA);
+    let Found { version, journal } = match found {
+        Err(ReadError::Foreign { .. } | ReadError::Cut { .. }) if is_dump(&seen) => {
+            return Err(ReadError::Dump);
+        }
+        found => found?,
+    };
     let again = BufReader::new(Cursor::new(seen).chain(source));
     if journal {
         return read_journal::read::<K, D>(again, version);

@@ -402,7 +402,7 @@ fn sampled_bytes(resident: &Resident) -> Bytes4 {
 }
 
 /// An errno's name; its number where it has none.
-fn errno_name(errno: u32) -> String {
+pub(super) fn errno_name(errno: u32) -> String {
     let number = i32::try_from(errno).unwrap_or(i32::MAX);
     match nix::errno::Errno::from_raw(number) {
         nix::errno::Errno::UnknownErrno => errno.to_string(),

@@ -1,6 +1,10 @@
 //! Two captures side by side, as a person reads them: what differs in the conditions first.
 
+mod page;
+
 use std::fmt::Write as _;
+
+pub use page::page;
 
 use super::{
     doctor::wrapped,
@@ -226,17 +230,30 @@ fn both(quantity: &Quantity, unit: Unit, is_change: bool) -> [String; 2] {
 }
 
 /// The difference, or what is to be said in its place.
-fn changed(quantity: &Quantity, unit: Unit, width: usize) -> String {
+fn changed_text(quantity: &Quantity, unit: Unit) -> String {
     let difference = match quantity.per_second {
         Some(rate) => rate.change.map(|rate| show_rate(rate, unit, true)),
         None => quantity.change.map(|change| show(change, unit, true)),
     };
-    let cell = |shown: &str| format!("{shown:>width$}");
     match (quantity.judged, difference) {
-        (Judged::Equal, _) => paint(DIM, &cell("=")),
-        (Judged::Small, _) => paint(DIM, &cell("≈")),
-        (Judged::Changed, Some(shown)) => paint(BOLD, &cell(&shown)),
-        (Judged::Changed | Judged::NotComparable, _) => paint(DIM, &cell("-")),
+        (Judged::Equal, _) => "=".to_owned(),
+        (Judged::Small, _) => "≈".to_owned(),
+        (Judged::Changed, Some(shown)) => shown,
+        (Judged::Changed | Judged::NotComparable, _) => "-".to_owned(),
+    }
+}
+
+fn changed(quantity: &Quantity, unit: Unit, width: usize) -> String {
+    let cell = format!("{:>width$}", changed_text(quantity, unit));
+    paint(if quantity.is_changed() { BOLD } else { DIM }, &cell)
+}
+
+const fn group_title(group: Group) -> &'static str {
+    match group {
+        Group::Memory => "memory",
+        Group::Activity => "what happened",
+        Group::Go => "Go, at the end",
+        Group::Cgroup => "cgroup, at the end",
     }
 }
 
@@ -275,12 +292,7 @@ fn figures(text: &mut String, figures: &[Figure]) {
             continue;
         }
         if group != Some(figure.group) {
-            let title = match figure.group {
-                Group::Memory => "memory",
-                Group::Activity => "what happened",
-                Group::Go => "Go, at the end",
-                Group::Cgroup => "cgroup, at the end",
-            };
+            let title = group_title(figure.group);
             let header = format!(
                 "{title:<NAME$}{:>FIGURE$}{:>FIGURE$}{:>FIGURE$}",
                 "A", "B", "change"

@@ -3,6 +3,7 @@
 pub mod chart;
 mod diff;
 mod doctor;
+mod dump;
 pub mod explain;
 pub mod format;
 mod holdings;
@@ -13,9 +14,10 @@ mod self_stats;
 mod table;
 mod verdict;
 
-pub use diff::diff;
+pub use diff::{diff, page as diff_page};
 pub use doctor::doctor;
 pub(crate) use doctor::wrapped;
+pub use dump::dump;
 pub use live::{Columns, LiveLine, live_header};
 pub use table::{replaced, table};
 pub use verdict::verdict;

@@ -486,6 +486,13 @@ fn notes(text: &mut String, epoch: &Epoch, width: usize) {
         let line = "incomplete: memtrace did not bring this capture to its end; at most what came after the last tick is missing";
         let _ = writeln!(text, "{}", paint(BAD, line));
     }
+    if let Some(dropped) = capture.losses.single_events.filter(|&dropped| dropped > 0) {
+        let line = format!(
+            "the file of --events is incomplete: {} calls were dropped from it; they are counted here",
+            count(dropped)
+        );
+        wrap(text, &line, width);
+    }
     if capture.lost_events > 0 {
         let losses = &capture.losses;
         let line = format!(

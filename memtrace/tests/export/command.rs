@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::captures::{EXEC, JOURNAL, LAZY_FREE, command, fed, seed, text, value};
 
-const FORMATS: [&str; 3] = ["csv", "jsonl", "openmetrics"];
+const FORMATS: [&str; 4] = ["csv", "jsonl", "openmetrics", "perfetto"];
 
 /// One line on standard error, nothing on standard output.
 #[track_caller]
@@ -69,7 +69,9 @@ fn the_format_may_come_from_the_name() {
     let path = seed("lazy-free.json");
     let path = path.to_str().unwrap();
     for format in FORMATS {
-        let extension = format.replace("openmetrics", "prom");
+        let extension = format
+            .replace("openmetrics", "prom")
+            .replace("perfetto", "pftrace");
         let out = dir.path().join(format!("out.{extension}"));
         let output = command(&[path, "-o", out.to_str().unwrap()])
             .output()

@@ -8,4 +8,6 @@ mod captures;
 mod command;
 mod csv;
 mod jsonl;
+mod memory;
 mod openmetrics;
+mod perfetto;

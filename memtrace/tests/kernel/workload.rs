@@ -239,6 +239,14 @@ impl Workload {
                 let result = unsafe { libc::madvise(base.cast(), bytes, advice) };
                 if result == 0 { 0 } else { -errno() }
             }
+            "advise_times" => {
+                let base = self.region(words[1]).base;
+                for _ in 0..number(words[2]) {
+                    // SAFETY: a page of a mapping of this workload.
+                    unsafe { libc::madvise(base.cast(), self.page, number(words[3]) as i32) };
+                }
+                0
+            }
             "process_madvise" => self.process_madvise(words),
             "uring_madvise" => {
                 let (base, bytes) = self.span(words);

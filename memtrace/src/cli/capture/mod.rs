@@ -752,5 +752,6 @@ const fn losses(reading: &Reading, skipped_runs: Option<u64>) -> LossInfo {
         counter_reads: losses.reads,
         epochs: losses.epochs,
         skipped_runs,
+        single_events: losses.single,
     }
 }

@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn the_token_is_the_whole_token() {
         let guard = guard("127.0.0.1:81");
-        let check = |query| guard.check(Some("localhost:81"), query);
+        let check = |query: Option<&str>| guard.check(Some("localhost:81"), query);
         assert_eq!(check(Some(GOOD)), Ok(()));
         assert_eq!(check(Some(&format!("from=1&{GOOD}&to=2"))), Ok(()));
         let short = &GOOD[..GOOD.len() - 1];

@@ -3,6 +3,7 @@
 mod advice;
 mod approximate;
 mod cgroup;
+mod events;
 mod failing;
 mod file;
 mod foreign;
@@ -55,6 +56,7 @@ pub fn all() -> Vec<Trial> {
         foreign::CASES,
         life::CASES,
         failing::CASES,
+        events::CASES,
         storms::CASES,
     ]
     .concat()

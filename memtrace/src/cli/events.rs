@@ -1,0 +1,513 @@
+//! `--events FILE`: single calls, read by a thread of their own, so that a full pipe or a slow disk keeps nobody else waiting.
+//!
+//! While that thread waits, calls gather in the ring buffer; once it is full, the kernel side drops them, and counts them.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueHint};
+use memtrace_common::{
+    advice,
+    cell::{BRK, MADVISE_BASE, MMAP, MREMAP, MUNMAP, PROCESS_MADVISE_BASE, call_slot},
+    config::EVENT_WORDS,
+};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{args::Options, capture::Beside, output};
+use crate::{
+    export::events::{Batch, EventsFile},
+    probe::{
+        Session,
+        events::{CallEvents, RING_BYTES, Selection, Waker},
+        monotonic_ns,
+    },
+    target::{Target, invoker},
+    timeline::{
+        CallLine, EVENTS_SCHEMA, EventsFilter, EventsHeader, EventsTrailer, HostInfo, TargetInfo,
+    },
+};
+
+/// How long nothing may be taken of the last lines, once the capture has ended, until they are given up.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Single calls: where they go, and which.
+#[derive(Clone, Debug, Default, Args)]
+pub struct EventOptions {
+    /// Write each mmap, munmap, mremap, brk and madvise to FILE as a line of JSON, or to standard output with -
+    ///
+    /// Each with its thread, address, length, result, duration, and the RSS change of that very call. What does not fit into the
+    /// ring buffer is dropped and counted, and the exit code is then 3. FILE may be followed with tail -f.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "no_syscalls")]
+    pub events: Option<PathBuf>,
+    /// Only calls that ask for so many bytes or more, such as 64K
+    #[arg(long, value_name = "SIZE", requires = "events", value_parser = size)]
+    pub events_min_bytes: Option<u64>,
+    /// Only these calls, such as munmap,madvise:FREE
+    #[arg(
+        long,
+        value_name = "CALL,…",
+        requires = "events",
+        value_delimiter = ','
+    )]
+    pub events_calls: Vec<Calls>,
+}
+
+impl EventOptions {
+    /// Whether they go to standard output.
+    pub fn on_stdout(&self) -> bool {
+        self.events.as_deref() == Some(Path::new("-"))
+    }
+
+    /// What the kernel side is to tell; `None` where nothing.
+    pub fn selection(&self) -> Option<Selection> {
+        self.events.as_ref()?;
+        let mut slots = [0; EVENT_WORDS];
+        for calls in &self.events_calls {
+            for (word, more) in slots.iter_mut().zip(calls.slots) {
+                *word |= more;
+            }
+        }
+        let all = Selection::default();
+        Some(Selection {
+            slots: if self.events_calls.is_empty() {
+                all.slots
+            } else {
+                slots
+            },
+            min_bytes: self.events_min_bytes.unwrap_or(all.min_bytes),
+        })
+    }
+
+    fn filter(&self) -> EventsFilter {
+        let named = |calls: &Calls| calls.name.clone();
+        EventsFilter {
+            min_bytes: self.events_min_bytes.unwrap_or(0),
+            calls: (!self.events_calls.is_empty())
+                .then(|| self.events_calls.iter().map(named).collect()),
+        }
+    }
+}
+
+/// Some of the hooked calls: `munmap`, `madvise`, `madvise:FREE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Calls {
+    name: String,
+    slots: [u32; EVENT_WORDS],
+}
+
+impl FromStr for Calls {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (call, wanted) = match text.split_once(':') {
+            Some((call, advice)) => (call, Some(advice)),
+            None => (text, None),
+        };
+        let (first, advised) = match call {
+            "mmap" => (MMAP, false),
+            "munmap" => (MUNMAP, false),
+            "mremap" => (MREMAP, false),
+            "brk" => (BRK, false),
+            "madvise" => (MADVISE_BASE, true),
+            "process_madvise" => (PROCESS_MADVISE_BASE, true),
+            _ => {
+                return Err(
+                    "calls are mmap, munmap, mremap, brk, madvise and process_madvise, the last two also with an advice: madvise:FREE"
+                        .to_owned(),
+                );
+            }
+        };
+        let mut slots = [0; EVENT_WORDS];
+        let mut take = |cell| {
+            let slot = call_slot(cell).unwrap_or_default();
+            if let Some(word) = slots.get_mut(slot as usize / 32) {
+                *word |= 1 << (slot % 32);
+            }
+        };
+        let Some(wanted) = wanted else {
+            let cells = if advised { advice::ADVICE_SLOTS } else { 1 };
+            (first..first + cells).for_each(take);
+            return Ok(Self {
+                name: call.to_owned(),
+                slots,
+            });
+        };
+        if !advised {
+            return Err(format!(
+                "{call} takes no advice; madvise and process_madvise do"
+            ));
+        }
+        let known = advice::KNOWN.iter().find(|(name, _)| {
+            let short = name.trim_start_matches("MADV_");
+            wanted.eq_ignore_ascii_case(name) || wanted.eq_ignore_ascii_case(short)
+        });
+        let Some((name, value)) = known else {
+            let names: Vec<&str> = advice::KNOWN
+                .iter()
+                .map(|(name, _)| name.trim_start_matches("MADV_"))
+                .collect();
+            return Err(format!("advice is one of {}", names.join(", ")));
+        };
+        take(first + advice::slot_of_known(*value));
+        Ok(Self {
+            name: format!("{call}:{name}"),
+            slots,
+        })
+    }
+}
+
+/// A size in bytes; K, M and G are powers of 1024.
+fn size(text: &str) -> Result<u64, String> {
+    let wrong = || "a size is a number of bytes, or one with K, M or G, such as 64K".to_owned();
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let shift = match text.get(digits.len()..).unwrap_or_default() {
+        "" | "B" => 0,
+        "K" | "k" | "KiB" => 10,
+        "M" | "m" | "MiB" => 20,
+        "G" | "g" | "GiB" => 30,
+        _ => return Err(wrong()),
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    number.checked_mul(1 << shift).ok_or_else(wrong)
+}
+
+/// Where events go, before anything is traced.
+pub struct Events {
+    file: Option<EventsFile>,
+    filter: EventsFilter,
+}
+
+impl Events {
+    /// Makes sure that they can go there.
+    pub fn open(options: &Options) -> anyhow::Result<Self> {
+        let filter = options.events.filter();
+        let file = match &options.events.events {
+            None => None,
+            Some(_) if options.events.on_stdout() => {
+                if options.json.as_deref() == Some(Path::new("-")) {
+                    bail!(
+                        "--events - and --json - both want standard output: give one of them a file"
+                    );
+                }
+                let file = EventsFile::descriptor(io::stdout());
+                Some(file.context("cannot write events to standard output")?)
+            }
+            Some(path) => {
+                if let Some(json) = &options.json {
+                    let mut partial = json.clone().into_os_string();
+                    partial.push(".partial");
+                    if is_same(path, json) || is_same(path, Path::new(&partial)) {
+                        bail!(
+                            "--events {} is the file of --json, or of its journal: give another name",
+                            path.display()
+                        );
+                    }
+                }
+                Some(EventsFile::create(path, invoker().as_ref())?)
+            }
+        };
+        Ok(Self { file, filter })
+    }
+
+    /// Everything is attached: the file gets its name and its first line.
+    pub fn begin(
+        self,
+        session: &mut Session,
+        target: &Target,
+        beside: &Beside,
+    ) -> anyhow::Result<Begun> {
+        let Some(mut file) = self.file else {
+            return Ok(Begun(None));
+        };
+        let events = session
+            .call_events()
+            .context("cannot read single events")?
+            .context("cannot read single events: nothing tells them")?;
+        let header = header(session, target, beside, self.filter)?;
+        file.begin(invoker().as_ref())?;
+        let mut batch = Batch::default();
+        batch.push(&header);
+        Ok(Begun(Some(Reader {
+            page_size: header.host.page_size,
+            events,
+            file,
+            batch,
+            stop_ns: Arc::new(AtomicU64::new(0)),
+            moved_ns: Arc::new(AtomicU64::new(0)),
+            trailer: EventsTrailer::default(),
+            unwritten: 0,
+            has_header: false,
+            error: None,
+        })))
+    }
+}
+
+/// Whether two names are of one file, there or not.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let dir = dir.unwrap_or(Path::new(".")).canonicalize().ok()?;
+        Some(dir.join(path.file_name()?))
+    };
+    // A device or a pipe takes both.
+    let is_special = one.metadata().is_ok_and(|found| !found.is_file());
+    !is_special && place(one).is_some_and(|one| place(other) == Some(one))
+}
+
+fn header(
+    session: &Session,
+    target: &Target,
+    beside: &Beside,
+    filter: EventsFilter,
+) -> anyhow::Result<EventsHeader> {
+    let host = session.host();
+    let since = monotonic_ns().saturating_sub(session.read(0)?.begin_ns);
+    let started_at = SystemTime::now() - Duration::from_nanos(since);
+    Ok(EventsHeader {
+        schema: EVENTS_SCHEMA.to_owned(),
+        started_at: OffsetDateTime::from(started_at)
+            .format(&Rfc3339)
+            .unwrap_or_default(),
+        mode: session.mode(),
+        host: HostInfo {
+            kernel: host.kernel.clone(),
+            arch: host.arch.clone(),
+            page_size: host.page_size,
+            cpus: host.online_cpus,
+        },
+        target: TargetInfo {
+            pid: target.pid,
+            comm: target.comm.clone(),
+            exe: target
+                .exe
+                .as_ref()
+                .map(|exe| exe.to_string_lossy().into_owned()),
+            cmdline: target.cmdline.clone(),
+            start_time: target.start_time,
+            runtime: beside.runtime(),
+        },
+        hooked: session
+            .hooks()
+            .iter()
+            .filter(|hook| hook.is_call() && hook.kind.is_some())
+            .map(|hook| hook.name.to_owned())
+            .collect(),
+        filter,
+    })
+}
+
+/// Events that nobody reads yet.
+pub struct Begun(Option<Reader>);
+
+impl Begun {
+    /// Starts the thread, with the privileges that memtrace has by now.
+    pub fn start(self) -> anyhow::Result<Running> {
+        let Some(reader) = self.0 else {
+            return Ok(Running(None));
+        };
+        let (name, stop_ns) = (reader.file.name(), Arc::clone(&reader.stop_ns));
+        let moved_ns = Arc::clone(&reader.moved_ns);
+        let waker = reader.events.waker();
+        let (sender, ended) = mpsc::channel();
+        thread::Builder::new()
+            .name("events".to_owned())
+            .spawn(move || {
+                let _ = sender.send(reader.run());
+            })
+            .context("cannot start the thread that reads single events")?;
+        Ok(Running(Some(Thread {
+            name,
+            stop_ns,
+            moved_ns,
+            waker,
+            ended,
+        })))
+    }
+}
+
+/// Events that are being written.
+pub struct Running(Option<Thread>);
+
+struct Thread {
+    name: String,
+    stop_ns: Arc<AtomicU64>,
+    moved_ns: Arc<AtomicU64>,
+    waker: Waker,
+    ended: Receiver<EventsTrailer>,
+}
+
+impl Running {
+    /// The capture has ended: writes what is left, and says what came of it. Whether the file is complete, where there is one.
+    pub fn finish(mut self) -> bool {
+        self.0.take().is_none_or(Thread::finish)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take() {
+            thread.finish();
+        }
+    }
+}
+
+impl Thread {
+    fn finish(self) -> bool {
+        self.stop_ns.store(monotonic_ns().max(1), Relaxed);
+        self.waker.wake();
+        let trailer = loop {
+            let before = self.moved_ns.load(Relaxed);
+            match self.ended.recv_timeout(PATIENCE * 2) {
+                Ok(trailer) => break Some(trailer),
+                // It is slow, and goes on.
+                Err(RecvTimeoutError::Timeout) if self.moved_ns.load(Relaxed) != before => {}
+                Err(_) => break None,
+            }
+        };
+        let Some(trailer) = trailer else {
+            output::say(&format!(
+                "memtrace: events: {} does not take what is to be written; it ends in the midst, without its last line",
+                self.name
+            ));
+            return false;
+        };
+        let EventsTrailer {
+            written,
+            filtered,
+            dropped,
+            complete,
+        } = trailer;
+        let more = if complete {
+            ""
+        } else {
+            "; the file is incomplete: for fewer events, give --events-min-bytes or --events-calls"
+        };
+        output::say(&format!(
+            "memtrace: events: {written} written to {}, {filtered} left out by the filter, {dropped} dropped{more}",
+            self.name
+        ));
+        complete
+    }
+}
+
+/// The thread's own.
+struct Reader {
+    events: CallEvents,
+    file: EventsFile,
+    batch: Batch,
+    page_size: u64,
+    /// When the capture ended, by `CLOCK_MONOTONIC`; 0 while it goes on.
+    stop_ns: Arc<AtomicU64>,
+    /// When lines were written last, by the same clock.
+    moved_ns: Arc<AtomicU64>,
+    trailer: EventsTrailer,
+    /// Calls that were read, and are in no file.
+    unwritten: u64,
+    has_header: bool,
+    error: Option<String>,
+}
+
+impl Reader {
+    fn run(mut self) -> EventsTrailer {
+        loop {
+            let stop_ns = self.stop_ns.load(Relaxed);
+            self.read(stop_ns);
+            self.flush();
+            if stop_ns != 0 {
+                return self.end();
+            }
+            self.events.wait();
+        }
+    }
+
+    /// Reads what waits. Of calls that ended after `stop_ns`, where that is not 0, the capture knows nothing.
+    fn read(&mut self, stop_ns: u64) {
+        // A target that goes on must not keep it for ever: not more than fits into the ring buffer.
+        let mut left = RING_BYTES / 128;
+        while let Some(event) = self.events.next() {
+            let line = event.and_then(|event| {
+                CallLine::of(&event, self.page_size, self.events.attached_ns())
+                    .map(|line| (event, line))
+            });
+            match line {
+                Some((event, _))
+                    if stop_ns != 0 && event.at_ns.saturating_add(event.duration_ns) > stop_ns => {}
+                Some((_, line)) if self.error.is_none() => self.batch.push(&line),
+                _ => self.unwritten += 1,
+            }
+            if self.batch.is_full() {
+                self.flush();
+            }
+            if stop_ns != 0 {
+                left -= 1;
+                if left == 0 {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.batch.count() == 0 {
+            return;
+        }
+        let (stop_ns, begun) = (&self.stop_ns, monotonic_ns());
+        let hopeless = || {
+            let stopped = stop_ns.load(Relaxed);
+            let patience = u64::try_from(PATIENCE.as_nanos()).unwrap_or(u64::MAX);
+            stopped != 0 && monotonic_ns() > stopped.max(begun).saturating_add(patience)
+        };
+        let done = self.file.write(self.batch.bytes(), hopeless);
+        self.moved_ns.store(monotonic_ns(), Relaxed);
+        let calls = |lines: u64, header: bool| lines - u64::from(header && lines > 0);
+        let is_first = !self.has_header;
+        let written = calls(done.lines, is_first);
+        self.trailer.written += written;
+        self.unwritten += calls(self.batch.count(), is_first) - written;
+        self.has_header = true;
+        self.batch.clear();
+        if let Some(error) = done.error {
+            output::say(&format!(
+                "memtrace: cannot write events to {}: {error}; {} were written, the capture goes on without",
+                self.file.name(),
+                self.trailer.written
+            ));
+            self.error = Some(error);
+        }
+    }
+
+    fn end(mut self) -> EventsTrailer {
+        let counts = self.events.counts();
+        if let Ok(counts) = &counts {
+            self.trailer.filtered = counts.filtered;
+            self.trailer.dropped = counts.dropped + self.unwritten;
+        }
+        self.trailer.complete = counts.is_ok() && self.error.is_none() && self.trailer.dropped == 0;
+        let trailer = self.trailer;
+        if counts.is_err() {
+            // What is not known is not said; a file without its last line is incomplete.
+            output::say("memtrace: events: it cannot be read how many were dropped");
+        } else if self.error.is_none() {
+            self.batch.push(&trailer);
+            self.flush();
+        }
+        EventsTrailer {
+            complete: trailer.complete && self.error.is_none(),
+            ..trailer
+        }
+    }
+}
