@@ -16,7 +16,7 @@ const CAPTURE: &str = "docs/captures/go1.15-service.json";
 /// Names of the browser.
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 /// Of the page, px.
-const WINDOW: (u32, u32) = (1200, 900);
+const WINDOW: (u32, u32) = (1200, 820);
 /// Most bytes of a picture in the repository.
 const MOST: u64 = 150_000;
 

@@ -14,13 +14,13 @@ Examples, by task:
   Look into a container, from its host (for Kubernetes: from the node), by the process id there:
       sudo memtrace --pid $(docker inspect --format '{{.State.Pid}}' web)
       sudo memtrace --pid $(crictl inspect --output go-template --template '{{.info.pid}}' web)
-  Send what was seen to a colleague, who needs neither root nor Linux 5.10:
-      sudo memtrace --pid 4242 --duration 5m --json capture.json
+  Send what was seen to a colleague, as a file for memtrace, which then needs no root, or as a page for a browser:
+      sudo memtrace --pid 4242 --duration 5m --json capture.json --html capture.html
       memtrace report capture.json
   Compare before and after a change:
       sudo memtrace --duration 5m --json before.json --pid 4242
       sudo memtrace --duration 5m --json after.json --pid 5151
-      memtrace report --answer before.json after.json
+      memtrace diff before.json after.json
   Put a picture into a ticket:
       sudo memtrace --pid 4242 --duration 5m --svg chart.svg
   Work without root from now on, by capabilities that root gives the file once:
@@ -74,7 +74,7 @@ Examples, by task:
       memtrace report capture.json
   Only the answer: is it a leak?
       memtrace report --answer capture.json
-  Compare before and after a change:
+  The answers of several, one after the other:
       memtrace report --answer before.json after.json
   See how far a memtrace came that was killed:
       memtrace report capture.json.partial
