@@ -111,6 +111,10 @@ impl Chromium {
         for domain in ["Page", "Runtime", "Log", "Network", "Audits"] {
             page.call(&format!("{domain}.enable"), &json!({}));
         }
+        // Tall, so that what the mouse is to reach is in sight.
+        let window =
+            json!({"width": 1280, "height": 1600, "deviceScaleFactor": 1, "mobile": false});
+        page.call("Emulation.setDeviceMetricsOverride", &window);
         Some(page)
     }
 
