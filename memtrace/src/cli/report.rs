@@ -156,13 +156,13 @@ enum Any {
     /// A capture or a journal, and whether it is being written.
     Capture(Box<Loaded<Trend>>, bool),
     /// A dump of pprofplus.
-    Dump(Dump),
+    Dump(Box<Dump>),
 }
 
 fn any(path: &Path) -> anyhow::Result<Any> {
     let mut head = Vec::new();
     if let Some(found) = dump(path, &mut head)? {
-        return Ok(Any::Dump(found));
+        return Ok(Any::Dump(Box::new(found)));
     }
     let (loaded, busy) = load_behind(path, head)?;
     Ok(Any::Capture(Box::new(loaded), busy))
