@@ -71,7 +71,7 @@ fn column(state: &Value, name: &str) -> Vec<Option<i64>> {
 fn the_columns_are_the_ticks() {
     for capture in [LAZY_FREE, EXEC, GO] {
         let whole = read(capture).unwrap();
-        let series = serde_json::to_value(&state(capture)).unwrap()["series"].clone();
+        let series = serde_json::to_value(state(capture)).unwrap()["series"].clone();
         let ticks: Vec<_> = epochs(&whole).flat_map(|epoch| &epoch.timeline).collect();
         let columns = &series["columns"];
         let rss: Vec<_> = ticks.iter().map(|tick| Some(tick.rss_bytes)).collect();
