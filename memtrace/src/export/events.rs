@@ -4,6 +4,7 @@
 //! asked again and again whether that is still worth it.
 
 use std::{
+    cell::Cell,
     fs::File,
     io::{self, Write as _},
     os::{fd::AsFd, unix::fs::FileExt},
@@ -17,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use super::file::{Beside, FileError, Place, by_invoker, failure, place, text};
-use crate::{target::Invoker, timeline::EventLine};
+use crate::{privilege::as_invoker, target::Invoker, timeline::EventLine};
 
 /// What a pipe takes without making anybody wait, once it takes anything: `PIPE_BUF`, a page.
 const PIPE_BYTES: usize = 4096;
@@ -34,6 +35,8 @@ pub struct EventsFile {
     /// `None` for standard output.
     path: Option<PathBuf>,
     out: Output,
+    /// Root has made it, since the user may not.
+    by_root: Cell<bool>,
 }
 
 enum Output {
@@ -73,11 +76,15 @@ impl EventsFile {
             Ok(Self {
                 path: Some(path.to_owned()),
                 out,
+                by_root: Cell::new(false),
             })
         };
-        by_invoker(path, invoker, open, |made, invoker| match &made.out {
-            Output::Regular(beside, _) => beside.give(path, invoker),
-            Output::Shared(_) | Output::Stream(_) => Ok(()),
+        by_invoker(path, invoker, open, |made, invoker| {
+            made.by_root.set(true);
+            match &made.out {
+                Output::Regular(beside, _) => beside.give(path, invoker),
+                Output::Shared(_) | Output::Stream(_) => Ok(()),
+            }
         })
     }
 
@@ -93,7 +100,11 @@ impl EventsFile {
         } else {
             Output::Stream(file)
         };
-        Ok(Self { path: None, out })
+        Ok(Self {
+            path: None,
+            out,
+            by_root: Cell::new(false),
+        })
     }
 
     /// Its name, as it is said to people.
@@ -114,11 +125,11 @@ impl EventsFile {
             return Ok(());
         };
         let name = path.file_name().unwrap_or_default();
-        // Who may not do it as the user has made the file as root.
-        let named = crate::privilege::as_invoker(invoker, || beside.rename(name));
-        let named = match named {
-            Ok(Ok(())) => Ok(()),
-            _ => beside.rename(name),
+        let named = if self.by_root.get() {
+            beside.rename(name)
+        } else {
+            as_invoker(invoker, || beside.rename(name))
+                .unwrap_or_else(|error| Err(error.to_string()))
         };
         named.map_err(|reason| FileError::Io {
             path: text(path),

@@ -26,7 +26,7 @@ pub enum EventLine {
     /// The first line.
     Header(Box<EventsHeader>),
     /// A call that has ended.
-    Call(CallLine),
+    Call(Box<CallLine>),
     /// The last line. Without it, memtrace did not come to its end, or could not write.
     Trailer(EventsTrailer),
 }
