@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+#[expect(dead_code, reason = "each test uses some of it")]
 mod common;
 
 use std::{fs, path::PathBuf};

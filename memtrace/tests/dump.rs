@@ -1,7 +1,12 @@
 //! Dumps of pprofplus, whole and broken. Needs neither root nor a kernel.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
+#[expect(dead_code, reason = "each test uses some of it")]
 mod common;
 
 use std::fs;

@@ -531,7 +531,6 @@ impl History {
     }
 
     /// What is to be marked, oldest first, and how many older ones are left out.
-    #[must_use]
     pub fn marks(&self) -> (impl Iterator<Item = &Mark>, u64) {
         (self.marks.iter(), self.marks_left_out)
     }

@@ -127,8 +127,8 @@ fn figures(pen: &mut Pen<'_>, shot: &Shot) {
     let total = shot.total.as_ref();
     let time_ns = last.t_ns.saturating_sub(last.from_ns).max(1);
     let mut parts: Vec<(&str, String)> = Vec::new();
-    let moved = last.causes.iter().map(|moved| moved.rss_delta_bytes);
-    let moved = moved.fold(Some(0_i64), |sum, moved| Some(sum?.saturating_add(moved?)));
+    let mut moved = last.causes.iter().map(|moved| moved.rss_delta_bytes);
+    let moved = moved.try_fold(0_i64, |sum, moved| Some(sum.saturating_add(moved?)));
     parts.push(("change", moved.map_or_else(|| "-".to_owned(), change)));
     let rate = last.faults.map(|faults| {
         let rate = u128::from(faults) * 1_000_000_000 / u128::from(time_ns);
