@@ -77,7 +77,7 @@ _memtrace() {
 
     case "${cmd}" in
         memtrace)
-            opts="-p -d -i -o -q -h -V --pid --duration --interval --json --html --svg --quiet --plain --web --no-smaps --smaps-limit --mode --no-syscalls --no-faults --no-runtime --fail-on --color --self-stats --bpf-log --help --version demo doctor report export diff explain completions __workload help"
+            opts="-p -d -i -o -q -h -V --pid --duration --interval --json --html --svg --events --events-min-bytes --events-calls --quiet --plain --web --no-smaps --smaps-limit --mode --no-syscalls --no-faults --no-runtime --fail-on --color --self-stats --bpf-log --help --version demo doctor report export diff explain completions __workload help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -165,6 +165,29 @@ _memtrace() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o filenames
                     fi
+                    return 0
+                    ;;
+                --events)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --events-min-bytes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --events-calls)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --web)
@@ -283,12 +306,27 @@ _memtrace() {
             return 0
             ;;
         memtrace__subcmd__diff)
-            opts="-h --json --color --help"
+            opts="-h --json --html --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --html)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
                 --color)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -344,11 +382,11 @@ _memtrace() {
             fi
             case "${prev}" in
                 --to)
-                    COMPREPLY=($(compgen -W "csv svg jsonl openmetrics" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "csv svg jsonl openmetrics perfetto" -- "${cur}"))
                     return 0
                     ;;
                 -t)
-                    COMPREPLY=($(compgen -W "csv svg jsonl openmetrics" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "csv svg jsonl openmetrics perfetto" -- "${cur}"))
                     return 0
                     ;;
                 --output)

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_memtrace_global_optspecs
-    string join \n p/pid= d/duration= i/interval= o/json= html= svg= q/quiet plain web= no-smaps smaps-limit= mode= no-syscalls no-faults no-runtime fail-on= color= self-stats bpf-log h/help V/version
+    string join \n p/pid= d/duration= i/interval= o/json= html= svg= events= events-min-bytes= events-calls= q/quiet plain web= no-smaps smaps-limit= mode= no-syscalls no-faults no-runtime fail-on= color= self-stats bpf-log h/help V/version
 end
 
 function __fish_memtrace_needs_command
@@ -30,6 +30,9 @@ complete -c memtrace -n "__fish_memtrace_needs_command" -s i -l interval -d 'Tim
 complete -c memtrace -n "__fish_memtrace_needs_command" -s o -l json -d 'Write the capture as JSON to FILE, or to standard output with -' -r -F
 complete -c memtrace -n "__fish_memtrace_needs_command" -l html -d 'Write the page to FILE at the end: chart, answer and tables in one file that loads nothing' -r -F
 complete -c memtrace -n "__fish_memtrace_needs_command" -l svg -d 'Write a chart to FILE at the end, as SVG, for a README or a ticket; it leaves the arguments of the command line out' -r -F
+complete -c memtrace -n "__fish_memtrace_needs_command" -l events -d 'Write each mmap, munmap, mremap, brk and madvise to FILE as a line of JSON, or to standard output with -' -r -F
+complete -c memtrace -n "__fish_memtrace_needs_command" -l events-min-bytes -d 'Only calls that ask for so many bytes or more, such as 64K' -r
+complete -c memtrace -n "__fish_memtrace_needs_command" -l events-calls -d 'Only these calls, such as munmap,madvise:FREE' -r
 complete -c memtrace -n "__fish_memtrace_needs_command" -l web -d 'Show the capture in a browser while it goes on, at ADDR:PORT' -r
 complete -c memtrace -n "__fish_memtrace_needs_command" -l smaps-limit -d 'Read smaps_rollup only where that is expected to take less than this; it holds locks of the target' -r
 complete -c memtrace -n "__fish_memtrace_needs_command" -l mode -d 'How exact: the best that this kernel allows, or only exact, or approximate (RSS is sampled)' -r -f -a "best\t'Exact where this kernel allows it, else approximate'
@@ -110,10 +113,12 @@ complete -c memtrace -n "__fish_memtrace_using_subcommand report" -s h -l help -
 complete -c memtrace -n "__fish_memtrace_using_subcommand export" -s t -l to -d 'The format [default: by the name of OUT]' -r -f -a "csv\t'A table: a row per tick, a column per figure and cause (.csv)'
 svg\t'A chart, as SVG (.svg)'
 jsonl\t'JSON Lines: an object per tick, then the summary and the answer (.jsonl)'
-openmetrics\t'Metrics for Prometheus: the state at the end, or with --timeline every tick (.om, .prom)'"
+openmetrics\t'Metrics for Prometheus: the state at the end, or with --timeline every tick (.om, .prom)'
+perfetto\t'A trace for ui.perfetto.dev: a track per figure and cause (.pftrace, .perfetto-trace)'"
 complete -c memtrace -n "__fish_memtrace_using_subcommand export" -s o -l output -d 'Write to OUT instead of standard output' -r -F
 complete -c memtrace -n "__fish_memtrace_using_subcommand export" -l timeline -d 'Of openmetrics: every tick with its timestamp, for a backfill, instead of the state at the end'
 complete -c memtrace -n "__fish_memtrace_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c memtrace -n "__fish_memtrace_using_subcommand diff" -l html -d 'Also write a page to FILE, to be sent: one file, without script' -r -F
 complete -c memtrace -n "__fish_memtrace_using_subcommand diff" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, and not where NO_COLOR is set'
 always\t'Always'
 never\t'Never'"

@@ -140,11 +140,12 @@ pub fn tell<A: Arguments>(call: &Call, args: A, who: Who) {
         length
     };
     if !wanted(call.slot, size) {
-        // SAFETY: a field of this CPU's counts, here and below.
+        // SAFETY: a field of this CPU's counts.
         count(|counts| unsafe { &raw mut (*counts).filtered });
         return;
     }
     let Some(mut entry) = CALL_EVENTS.reserve::<CallEvent>(0) else {
+        // SAFETY: likewise.
         count(|counts| unsafe { &raw mut (*counts).dropped });
         return;
     };
