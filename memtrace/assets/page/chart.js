@@ -128,7 +128,7 @@ const Chart = (() => {
             show: false,
             stroke: () => lineColour(line.key),
             width: line.key === "rss" ? 2 : 1.5,
-            dash: line.scale ? [6, 4] : undefined,
+            dash: line.rare ? [2, 5] : line.scale ? [6, 4] : undefined,
             points: { show: line.rare ? (u, s, i0, i1) => readings(line.key, i0, i1) : false, size: 5, filter: undefined },
             gaps,
           })),
