@@ -168,6 +168,19 @@ pub fn cmdline(bytes: &[u8]) {
     }
 }
 
+/// A dump of pprofplus.
+pub fn dump(bytes: &[u8]) {
+    let Ok(dump) = memtrace::dump::read(bytes) else {
+        return;
+    };
+    assert!(dump.lines > 0 && dump.cut_bytes <= bytes.len() as u64);
+    assert!(dump.history.len() <= memtrace::dump::POINTS);
+    assert!(dump.highest.rss >= dump.first.rss && dump.highest.rss >= dump.last.rss);
+    for width in [80, 120] {
+        assert!(!memtrace::view::dump(&dump, width, false).is_empty());
+    }
+}
+
 /// An executable, which is all of its libraries as well: every question about what the process is.
 pub fn elf(bytes: &[u8]) {
     let _ = program(bytes);

@@ -29,13 +29,14 @@ struct Target {
     cases: u32,
 }
 
-const TARGETS: [Target; 17] = [
+const TARGETS: [Target; 18] = [
     target("auxv", fuzz::auxv, 2000),
     target("btf", fuzz::btf, 2000),
     // A capture is some KiB of JSON, and its table is printed in two widths.
     target("capture", fuzz::capture, 500),
     target("cgroup", fuzz::cgroup, 2000),
     target("cmdline", fuzz::cmdline, 2000),
+    target("dump", fuzz::dump, 1000),
     // Eight files are looked at, twice.
     target("elf", fuzz::elf, 500),
     target("environ", fuzz::environ, 2000),
@@ -197,6 +198,9 @@ fn seeds_are_what_the_parsers_know() {
     }
     for (name, bytes) in seeds("smaps_rollup") {
         assert!(proc::smaps_rollup(&bytes).is_some(), "{name}");
+    }
+    for (name, bytes) in seeds("dump") {
+        assert!(memtrace::dump::read(&*bytes).is_ok(), "{name}");
     }
     for (name, bytes) in seeds("elf") {
         assert!(fuzz::program(&bytes).allocator.is_some(), "{name}");

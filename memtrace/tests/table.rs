@@ -47,7 +47,7 @@ fn capture() -> Value {
             "hooks": [{"name": "rss", "kind": "tp_btf"}, {"name": "madvise", "kind": "fentry"},
                       {"name": "mmap", "kind": null, "error": "tracefs is not mounted"}],
             "lost_events": 0,
-            "losses": {"ring_buffer": 0, "calls": 0, "errnos": 0, "counter_reads": 0, "epochs": 0, "skipped_runs": 0},
+            "losses": {"ring_buffer": 0, "calls": 0, "errnos": 0, "counter_reads": 0, "epochs": 0, "single_events": null, "skipped_runs": 0},
             "self_stats": null,
             "children": {"forked": 2, "last_pid": 4250},
             "end": "duration",

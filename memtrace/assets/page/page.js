@@ -385,7 +385,9 @@
     byId("causes").replaceChildren(make("p", "", when + none), ...(moved.length ? [table] : []));
   }
 
-  function about(trouble) {
+  // Stays until the connection tells something again, whatever is drawn meanwhile.
+  let trouble = "";
+  function about() {
     const parts = [];
     if (trouble) parts.push(trouble);
     if (paused) parts.push("paused");
@@ -449,6 +451,7 @@
     const source = new EventSource(`events${location.search}`);
     source.addEventListener("state", (event) => {
       const told = JSON.parse(event.data);
+      trouble = "";
       Object.assign(timeline, new Data.Timeline());
       take(told);
       waiting = told.epochs[told.epochs.length - 1] ?? null;
@@ -462,21 +465,28 @@
     });
     source.addEventListener("update", (event) => {
       const told = JSON.parse(event.data);
+      trouble = "";
       take(told);
       waiting = told.epoch ?? waiting;
       soon();
     });
     source.addEventListener("end", () => {
       source.close();
-      about(head?.ended ? "" : "the capture has ended");
+      trouble = head?.ended ? "" : "the capture has ended";
+      about();
     });
-    source.addEventListener("error", () => about(source.readyState === 2 ? "memtrace has gone, or lets nobody in any more" : "the connection is lost; trying again"));
+    source.addEventListener("error", () => {
+      const closed = source.readyState === EventSource.CLOSED;
+      trouble = closed ? "memtrace has gone, or lets nobody in any more" : "the connection is lost; trying again";
+      about();
+    });
   }
 
   controls();
   theme(url().get("theme"));
   if (live) {
-    about("connecting");
+    trouble = "connecting";
+    about();
     connect();
   } else {
     const told = JSON.parse(byId("state").textContent);

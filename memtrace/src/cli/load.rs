@@ -86,24 +86,73 @@ const DUMP_HEAD: u64 = 256;
 ///
 /// Where it cannot be read, in words that say what to do.
 pub fn load<D: Digest>(path: &Path) -> anyhow::Result<(Loaded<D>, bool)> {
-    load_behind(path, Vec::new())
+    Opened::open(path)?.capture()
 }
 
-/// As [`load`], where `head` is what was read of standard input already.
-///
-/// # Errors
-///
-/// As [`load`].
-pub fn load_behind<D: Digest>(path: &Path, head: Vec<u8>) -> anyhow::Result<(Loaded<D>, bool)> {
-    if path == Path::new("-") {
-        return Ok((read(Cursor::new(head).chain(io::stdin().lock()))?, false));
+/// A file, and its first bytes, by which it is told what it is. It is opened once, and read once: it may be a pipe.
+pub struct Opened {
+    head: Vec<u8>,
+    /// `None`: standard input.
+    file: Option<File>,
+}
+
+impl Opened {
+    /// Opens it, `-` being standard input.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read, in words that say what to do.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let failed = |error| unreadable(ReadError::Io(error));
+        let file = if path == Path::new("-") {
+            None
+        } else {
+            Some(File::open(path).map_err(failed)?)
+        };
+        let mut head = Vec::new();
+        match &file {
+            Some(file) => file.take(DUMP_HEAD).read_to_end(&mut head),
+            None => io::stdin().lock().take(DUMP_HEAD).read_to_end(&mut head),
+        }
+        .map_err(failed)?;
+        Ok(Self { head, file })
     }
-    let loaded = File::open(path).map_err(ReadError::Io).and_then(|file| {
-        let loaded = read(&file)?;
+
+    /// Whether it is a dump of pprofplus.
+    pub fn is_dump(&self) -> bool {
+        is_dump(&self.head)
+    }
+
+    /// Reads it as one.
+    ///
+    /// # Errors
+    ///
+    /// Where it is broken.
+    pub fn dump(self) -> anyhow::Result<Dump> {
+        let Self { head, file } = self;
+        let begin = Cursor::new(head);
+        Ok(match file {
+            Some(file) => read_dump(BufReader::new(begin.chain(file)))?,
+            None => read_dump(BufReader::new(begin.chain(io::stdin().lock())))?,
+        })
+    }
+
+    /// Reads it as a capture or a journal, as [`load`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`].
+    pub fn capture<D: Digest>(self) -> anyhow::Result<(Loaded<D>, bool)> {
+        let Self { head, file } = self;
+        let begin = Cursor::new(head);
+        let Some(file) = file else {
+            let loaded = read(begin.chain(io::stdin().lock())).map_err(unreadable)?;
+            return Ok((loaded, false));
+        };
+        let loaded = read(begin.chain(&file)).map_err(unreadable)?;
         let busy = loaded.journal.is_some() && is_being_written(&file);
         Ok((loaded, busy))
-    });
-    loaded.map_err(unreadable)
+    }
 }
 
 /// The reader's error, in words that say what to do.
@@ -117,31 +166,6 @@ pub fn unreadable(error: ReadError) -> anyhow::Error {
         }
         error => error.into(),
     }
-}
-
-/// The dump of pprofplus that this file is, or `None`. Of standard input, which can be read once only, `head` gets what was read.
-///
-/// # Errors
-///
-/// Where it is one, and is broken.
-pub fn dump(path: &Path, head: &mut Vec<u8>) -> anyhow::Result<Option<Dump>> {
-    let source: Box<dyn Read> = if path == Path::new("-") {
-        Box::new(io::stdin().lock())
-    } else {
-        // What cannot be opened is said where captures are read.
-        match File::open(path) {
-            Ok(file) if file.metadata().is_ok_and(|found| found.is_file()) => Box::new(file),
-            _ => return Ok(None),
-        }
-    };
-    let mut source = source.take(DUMP_HEAD);
-    if source.read_to_end(head).is_err() || !is_dump(head) {
-        return Ok(None);
-    }
-    let begin = Cursor::new(std::mem::take(head));
-    Ok(Some(read_dump(BufReader::new(
-        begin.chain(source.into_inner()),
-    ))?))
 }
 
 /// Answers for the epochs of which the file has no answer: of a capture that memtrace did not end, or that a version wrote

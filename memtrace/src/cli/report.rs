@@ -13,7 +13,7 @@ use super::{
     args::ReportArgs,
     exit,
     extra::{Digested, Extra, Format},
-    load::{about, dump, judge_unjudged, load, load_behind},
+    load::{Opened, about, judge_unjudged, load},
     output::{self, Out},
 };
 use crate::{
@@ -160,11 +160,11 @@ enum Any {
 }
 
 fn any(path: &Path) -> anyhow::Result<Any> {
-    let mut head = Vec::new();
-    if let Some(found) = dump(path, &mut head)? {
-        return Ok(Any::Dump(Box::new(found)));
+    let opened = Opened::open(path)?;
+    if opened.is_dump() {
+        return Ok(Any::Dump(Box::new(opened.dump()?)));
     }
-    let (loaded, busy) = load_behind(path, head)?;
+    let (loaded, busy) = opened.capture()?;
     Ok(Any::Capture(Box::new(loaded), busy))
 }
 

@@ -167,13 +167,19 @@ impl<'a> Matter<'a> {
             })
     }
 
-    /// `LazyFree`: at the end, or where that was not read, at the last tick that read it.
+    /// `LazyFree`: at the end, or where that was not read, at the last tick that read it; `None` where much was freed lazily since.
     #[must_use]
     pub fn lazyfree(&self) -> Option<Figure> {
         if let Some(bytes) = self.case.summary.lazyfree_bytes.filter(|_| self.is_alive()) {
             return Figure::unsigned("/summary/lazyfree_bytes", bytes);
         }
-        let last = self.case.trend.lazyfree()?.last;
+        let trend = self.case.trend;
+        // What was freed since may be as much as everything.
+        let freed = i64::try_from(trend.freed_since_lazyfree()).unwrap_or(i64::MAX);
+        if freed >= self.noise() {
+            return None;
+        }
+        let last = trend.lazyfree()?.last;
         Figure::unsigned(
             format!("/timeline/{}/lazyfree_bytes", last.index),
             last.value,

@@ -76,6 +76,7 @@ pub struct Trend {
     /// Each so many-th living tick is in the history, less one; so that `Default` is 1.
     stride_less_one: u64,
     lazyfree: Option<Readings<u64>>,
+    freed_since: u64,
     anon_huge: Option<Readings<u64>>,
     go_first: Option<Read<GoFigures>>,
     go_last: Option<Read<GoFigures>>,
@@ -139,6 +140,11 @@ impl Trend {
     fn read(&mut self, index: u64, tick: &Tick) {
         let t_ns = tick.t_ns;
         let read = |value| Read { index, t_ns, value };
+        // A tick reads LazyFree behind its calls.
+        self.freed_since = match tick.lazyfree_bytes {
+            Some(_) => 0,
+            None => self.freed_since.saturating_add(lazily_freed(tick)),
+        };
         note_reading(&mut self.lazyfree, tick.lazyfree_bytes.map(read));
         note_reading(&mut self.anon_huge, tick.anon_huge_bytes.map(read));
         if let Some(value) = tick.go {
@@ -213,6 +219,12 @@ impl Trend {
         self.lazyfree
     }
 
+    /// Bytes given to `MADV_FREE` since `LazyFree` was read last: by so much it may have grown.
+    #[must_use]
+    pub const fn freed_since_lazyfree(&self) -> u64 {
+        self.freed_since
+    }
+
     /// `AnonHugePages`, bytes.
     #[must_use]
     pub const fn anon_huge(&self) -> Option<Readings<u64>> {
@@ -268,6 +280,16 @@ impl Asked {
             }
         }
     }
+}
+
+fn lazily_freed(tick: &Tick) -> u64 {
+    let freed = tick.causes.iter().filter(|cause| {
+        matches!(cause.cause, Cause::Madvise | Cause::ProcessMadvise)
+            && cause.advice.as_deref() == Some("MADV_FREE")
+    });
+    freed.fold(0, |sum: u64, cause| {
+        sum.saturating_add(cause.requested_bytes.unwrap_or(0))
+    })
 }
 
 /// The last tick of a process that ends, or is replaced, shows its memory gone.

@@ -8,7 +8,10 @@ pub use page::page;
 
 use super::{
     doctor::wrapped,
-    format::{BAD, BOLD, DIM, GOOD, WARN, change, count, paint, signed_size, span, untrusted},
+    format::{
+        BAD, BOLD, DIM, GOOD, WARN, change, count, paint, signed_size, span, tail, untrusted,
+    },
+    holdings::headline,
     table::{NAME, label},
     verdict::{item, paragraph},
 };
@@ -66,21 +69,6 @@ fn of_side(side: &Side, width: usize) -> String {
         let _ = write!(line, "  {}", paint(BAD, "incomplete"));
     }
     line
-}
-
-/// The end of a path says more than its beginning.
-fn tail(path: &str, room: usize) -> String {
-    let shown = untrusted(path, 4096);
-    let length = shown.chars().count();
-    if length <= room {
-        return shown;
-    }
-    let skipped = shown.chars().skip(length - room.saturating_sub(1));
-    std::iter::once('…').chain(skipped).collect()
-}
-
-fn headline(text: &mut String, title: &str) {
-    let _ = writeln!(text, "\n{}", paint(BOLD, title));
 }
 
 fn conditions(text: &mut String, diff: &Diff, width: usize) {

@@ -15,6 +15,8 @@ pub const WARN: Style = AnsiColor::Yellow.on_default();
 /// What is not.
 pub const BAD: Style = AnsiColor::Red.on_default().bold();
 
+/// `PATH_MAX`, `include/uapi/linux/limits.h`: no path is longer.
+const PATH_MAX: usize = 4096;
 const UNITS: [&str; 6] = ["K", "M", "G", "T", "P", "E"];
 
 /// A size in at most six characters: `0`, `512`, `4K`, `9876K`, `12.34M`, `200.0M`. Units are powers of 1024.
@@ -149,6 +151,18 @@ pub fn untrusted(text: &str, width: usize) -> String {
         return cut;
     }
     safe
+}
+
+/// The end of a path or a name, as [`untrusted`], in at most `room` characters: it says more than the beginning.
+#[must_use]
+pub fn tail(text: &str, room: usize) -> String {
+    let shown = untrusted(text, PATH_MAX);
+    let length = shown.chars().count();
+    if length <= room {
+        return shown;
+    }
+    let skipped = shown.chars().skip(length - room.saturating_sub(1));
+    std::iter::once('…').chain(skipped).collect()
 }
 
 /// Invisible characters that change how others are shown.

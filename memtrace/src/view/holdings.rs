@@ -2,15 +2,13 @@
 
 use std::fmt::Write as _;
 
-use super::format::{BOLD, DIM, change, count, paint, signed_size, size, untrusted};
+use super::format::{BOLD, DIM, change, count, paint, signed_size, size, tail, untrusted};
 use crate::timeline::{BridgePart, CgroupInfo, End, Epoch, MappingGroup, MappingKind};
 
 const NAME: usize = 22;
 const VALUE: usize = 9;
 /// Most characters of a name that the process chose.
 const TEXT: usize = 46;
-/// Characters of a name that are looked at.
-const MOST_NAME: usize = 4096;
 /// Groups of mappings that are shown.
 const GROUPS: usize = 5;
 
@@ -70,18 +68,7 @@ fn line(text: &mut String, name: &str, value: &str, note: &str) {
     };
 }
 
-/// The end of a path says more than its beginning.
-fn tail(name: &str, room: usize) -> String {
-    let shown = untrusted(name, MOST_NAME);
-    let length = shown.chars().count();
-    if length <= room {
-        return shown;
-    }
-    let skipped = shown.chars().skip(length - room.saturating_sub(1));
-    std::iter::once('…').chain(skipped).collect()
-}
-
-fn headline(text: &mut String, title: &str) {
+pub(super) fn headline(text: &mut String, title: &str) {
     let _ = writeln!(text, "\n{}", paint(BOLD, title));
 }
 

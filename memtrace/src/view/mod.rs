@@ -8,6 +8,7 @@ pub mod explain;
 pub mod format;
 mod holdings;
 mod live;
+pub mod markup;
 pub mod page;
 pub mod screen;
 mod self_stats;

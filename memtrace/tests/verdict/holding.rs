@@ -105,6 +105,33 @@ fn an_earlier_reading_stands_in_for_the_end_and_says_so() {
 }
 
 #[test]
+fn a_reading_before_much_was_freed_does_not_say_that_nothing_happened() {
+    let freed_at = |tick: usize| {
+        Scene::flat(60, 1200)
+            .called(Cause::Madvise, Some("MADV_FREE"), 10, 900, 0)
+            .at(tick, Cause::Madvise, Some("MADV_FREE"), 10, 0)
+            .no_smaps()
+            .with(|epoch| {
+                epoch.timeline[tick].causes[0].requested_bytes = Some(900 << 20);
+                epoch.timeline[40].lazyfree_bytes = Some(0);
+            })
+    };
+    let verdict = freed_at(50).judge();
+    assert_eq!(
+        (verdict.id.as_str(), verdict.confidence.level),
+        ("lazy-free", Level::Low)
+    );
+    assert!(
+        verdict
+            .missing
+            .iter()
+            .any(|missing| missing.what == "LazyFree")
+    );
+    // What was freed before it was read is in it, also at the same tick.
+    assert_eq!(freed_at(40).judge().id, "idle");
+}
+
+#[test]
 fn the_approximate_mode_knows_lazyfree_too() {
     let verdict = article().approximate().judge();
     assert_eq!(verdict.id, "lazy-free");

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::view::format::untrusted;
+use crate::view::{format::untrusted, markup};
 
 /// About how wide a character of 12 px is, in px. Fonts differ; nothing depends on it but where things are put.
 const LETTER: f64 = 6.6;
@@ -102,17 +102,5 @@ pub(super) fn width(text: &str) -> f64 {
 
 /// Harmless, and what XML 1.0 allows.
 pub(super) fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for letter in untrusted(text, usize::MAX).chars() {
-        match letter {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            '\u{fffe}' | '\u{ffff}' => safe.push('\u{fffd}'),
-            letter => safe.push(letter),
-        }
-    }
-    safe
+    markup::escaped(&untrusted(text, usize::MAX))
 }

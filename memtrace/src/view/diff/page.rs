@@ -4,14 +4,12 @@
 
 use std::fmt::Write as _;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use sha2::{Digest as _, Sha256};
-
 use super::{both, changed_text, group_title};
 use crate::{
     diff::{CauseDiff, Diff, Figure, Judged, Quantity, RssPoint, Side, Unit},
     view::{
         format::{size, span, untrusted},
+        markup,
         table::label,
     },
 };
@@ -33,8 +31,8 @@ pub fn page(diff: &Diff) -> String {
     // The style is this file's own, by its hash; nothing is fetched, and no script runs.
     let _ = writeln!(
         page,
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'\">",
-        STANDARD.encode(Sha256::digest(STYLE))
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src '{}'; base-uri 'none'; form-action 'none'\">",
+        markup::csp_hash(STYLE)
     );
     page.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
     page.push_str("<meta name=\"referrer\" content=\"no-referrer\">\n");
@@ -59,18 +57,7 @@ pub fn page(diff: &Diff) -> String {
 
 /// A text that may be hostile, as text: control characters are shown, and nothing in it is markup.
 fn escaped(text: &str) -> String {
-    let mut safe = String::new();
-    for letter in untrusted(text, TEXT).chars() {
-        match letter {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            letter => safe.push(letter),
-        }
-    }
-    safe
+    markup::escaped(&untrusted(text, TEXT))
 }
 
 fn sides(page: &mut String, diff: &Diff) {

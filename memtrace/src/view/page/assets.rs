@@ -1,7 +1,6 @@
 //! The page's own files, and what says that nothing else may run on it.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use sha2::{Digest as _, Sha256};
+use crate::view::markup::csp_hash;
 
 /// The chart: <https://github.com/leeoniya/uPlot>, MIT.
 pub const UPLOT: &str = include_str!("../../../assets/uplot/uPlot.iife.min.js");
@@ -40,10 +39,6 @@ pub fn policy(live: bool) -> String {
 }
 
 fn hashes(texts: &[&str]) -> String {
-    let quoted = texts.iter().map(|text| format!("'{}'", hash(text)));
+    let quoted = texts.iter().map(|text| format!("'{}'", csp_hash(text)));
     quoted.collect::<Vec<_>>().join(" ")
-}
-
-fn hash(text: &str) -> String {
-    format!("sha256-{}", STANDARD.encode(Sha256::digest(text)))
 }

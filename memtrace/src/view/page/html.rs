@@ -8,6 +8,7 @@ use super::{
     Block, Cell, EpochPart, ExecMark, Head, Item, Panel, Series, State,
     assets::{SCRIPTS, STYLES, UPLOT_LICENCE, policy},
 };
+use crate::view::markup::escaped;
 
 /// Panels that stand above the timeline; all others stand below it.
 const ABOVE: &[&str] = &["answer"];
@@ -27,8 +28,8 @@ pub fn document(state: Option<&State>) -> String {
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <meta name=\"referrer\" content=\"no-referrer\">\n\
          <title>{} - memtrace</title>\n",
-        escape(&policy(state.is_none())),
-        escape(&title)
+        escaped(&policy(state.is_none())),
+        escaped(&title)
     );
     for style in STYLES {
         let _ = writeln!(page, "<style>{style}</style>");
@@ -79,8 +80,8 @@ fn body(page: &mut String, state: Option<&State>) {
     let _ = write!(
         page,
         "<body data-live=\"{live}\">\n<header>\n<h1 id=\"name\">{}</h1>\n<p id=\"about\">{}</p>\n<div id=\"controls\"></div>\n</header>\n<main>\n",
-        escape(process),
-        state.map_or_else(String::new, |state| escape(&state.head.about())),
+        escaped(process),
+        state.map_or_else(String::new, |state| escaped(&state.head.about())),
     );
     page.push_str("<div id=\"above\">\n");
     let epochs = state.map_or(&[][..], |state| &state.epochs);
@@ -107,13 +108,13 @@ fn programs(page: &mut String, epoch: &EpochPart, of: usize, above: bool) {
         page,
         "<div class=\"epoch\" data-epoch=\"{}\" data-title=\"{}\">",
         epoch.number,
-        escape(&epoch.title)
+        escaped(&epoch.title)
     );
     if of > 1 {
         let _ = writeln!(
             page,
             "<p class=\"program\">program {}</p>",
-            escape(&epoch.title)
+            escaped(&epoch.title)
         );
     }
     for part in &epoch.panels {
@@ -129,7 +130,7 @@ fn panel(page: &mut String, panel: &Panel) {
         page,
         "<section class=\"panel\" data-panel=\"{}\">\n<h2>{}</h2>",
         panel.id,
-        escape(&panel.title)
+        escaped(&panel.title)
     );
     for part in &panel.blocks {
         block(page, part);
@@ -140,19 +141,19 @@ fn panel(page: &mut String, panel: &Panel) {
 fn block(page: &mut String, block: &Block) {
     match block {
         Block::Text { text, look } => {
-            let _ = writeln!(page, "<p{}>{}</p>", class(look), escape(text));
+            let _ = writeln!(page, "<p{}>{}</p>", class(look), escaped(text));
         }
         Block::Heading { text } => {
-            let _ = writeln!(page, "<h3>{}</h3>", escape(text));
+            let _ = writeln!(page, "<h3>{}</h3>", escaped(text));
         }
         Block::List { items } => {
             page.push_str("<ul>\n");
             for Item { head, text } in items {
                 page.push_str("<li>");
                 if !head.is_empty() {
-                    let _ = write!(page, "<code>{}</code> ", escape(head));
+                    let _ = write!(page, "<code>{}</code> ", escaped(head));
                 }
-                let _ = writeln!(page, "{}</li>", escape(text));
+                let _ = writeln!(page, "{}</li>", escaped(text));
             }
             page.push_str("</ul>\n");
         }
@@ -170,7 +171,7 @@ fn table(page: &mut String, block: &Block) {
     else {
         return;
     };
-    let caption = escape(caption);
+    let caption = escaped(caption);
     let _ = writeln!(
         page,
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\">\n<table{}><caption>{caption}</caption>",
@@ -183,7 +184,7 @@ fn table(page: &mut String, block: &Block) {
                 page,
                 "<th scope=\"col\"{}>{}</th>",
                 class(if column.numeric { "n" } else { "" }),
-                escape(column.name)
+                escaped(column.name)
             );
         }
         page.push_str("</tr></thead>\n");
@@ -212,9 +213,9 @@ fn cell(page: &mut String, cell: &Cell, first: bool, numeric: bool) {
         let _ = write!(page, " data-value=\"{value}\"");
     }
     if !hint.is_empty() {
-        let _ = write!(page, " title=\"{}\"", escape(hint));
+        let _ = write!(page, " title=\"{}\"", escaped(hint));
     }
-    let _ = write!(page, ">{}</{name}>", escape(text));
+    let _ = write!(page, ">{}</{name}>", escaped(text));
 }
 
 fn class(look: &str) -> String {
@@ -223,24 +224,6 @@ fn class(look: &str) -> String {
     } else {
         format!(" class=\"{look}\"")
     }
-}
-
-/// A text as the contents of an element, or as an attribute's value in quotes.
-fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            // Readers of HTML turn it into something else.
-            '\0' => safe.push('\u{fffd}'),
-            letter => safe.push(letter),
-        }
-    }
-    safe
 }
 
 /// JSON as the contents of a script element: nothing in it can end that, or begin a comment there.
