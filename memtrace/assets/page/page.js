@@ -217,7 +217,7 @@
       text.id = id;
       texts.append(text);
     }
-    const rare = make("p", "note", "LazyFree, AnonHugePages and the cgroup are read at some ticks only: those have points, with lines from one to the next. Where memtrace did not run, there is no line.");
+    const rare = make("p", "note", "LazyFree, AnonHugePages and the cgroup are read at some ticks only: those have points; dots lead from one to the next, and nothing is known in between. Where memtrace did not run, there is no line.");
     place.replaceChildren(make("h2", "unseen", "Timeline"), legend(), buttons, box, texts, rare);
     chart = Chart.create({ lines, bars, box }, timeline, {
       moved(row) {

@@ -19,9 +19,8 @@ use rustix::event::{
 
 use super::{ProbeError, session::map_error};
 
-/// Bytes of the ring buffer: a record takes 128 of them, so 65,536 calls wait in it. It is as large as it is so that 0.25 s may go by
-/// without its reader (a write that takes its time, a host that is busy) at 260,000 calls a second, which is more than what two
-/// threads of `mmap` and `munmap` made on two CPUs. Only where `--events` is given.
+/// Bytes of the ring buffer: a record takes 128 of them, so that 65,535 calls can wait in it, for 0.25 s at 260,000 calls a second,
+/// while its reader does not come to it (a write that takes its time, a host that is busy). Only where `--events` is given.
 pub const RING_BYTES: u32 = 8 << 20;
 /// The reader is woken once the ring buffer is a quarter full; else it looks every [`LOOK_EVERY`].
 const WAKE_AT: u32 = RING_BYTES / 4;
