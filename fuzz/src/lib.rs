@@ -177,7 +177,7 @@ pub fn dump(bytes: &[u8]) {
     assert!(dump.history.len() <= memtrace::dump::POINTS);
     assert!(dump.highest.rss >= dump.first.rss && dump.highest.rss >= dump.last.rss);
     for width in [80, 120] {
-        assert!(!memtrace::view::dump(&dump, width, false).is_empty());
+        assert!(!view::dump(&dump, width, false).is_empty());
     }
 }
 

@@ -45,6 +45,17 @@ impl Watched {
     }
 }
 
+/// A capture that memtrace could not bring to its end has ended for who looks on, too.
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.feed.write(|live| {
+            if live.ended.is_none() {
+                live.end(Finished::With("its own messages say why".to_owned()));
+            }
+        });
+    }
+}
+
 impl Capturing<'_> {
     /// From now on, what happens is told to views.
     pub fn watched(&mut self) -> Result<(Viewer, mpsc::UnboundedReceiver<Command>), ProbeError> {
