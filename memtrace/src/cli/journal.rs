@@ -97,4 +97,9 @@ impl Failed {
         self.calls = calls;
         Ok(&self.errnos)
     }
+
+    /// What was found last.
+    pub fn last(&self) -> &[Errno] {
+        &self.errnos
+    }
 }

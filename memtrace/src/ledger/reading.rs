@@ -75,6 +75,14 @@ impl Default for Reading {
 }
 
 impl Reading {
+    /// How many calls have failed, of all kinds.
+    #[must_use]
+    pub fn failed_calls(&self) -> u64 {
+        self.calls
+            .iter()
+            .fold(0, |sum: u64, call| sum.wrapping_add(call.failed))
+    }
+
     /// Pages by member that all causes together moved.
     #[must_use]
     pub fn moved(&self) -> Pages {

@@ -421,10 +421,7 @@ impl<'a> Capturing<'a> {
             return Ok(None);
         };
         journal.blind = blind;
-        let failed = reading
-            .calls
-            .iter()
-            .fold(0, |sum: u64, call| sum.wrapping_add(call.failed));
+        let failed = reading.failed_calls();
         let errnos = self
             .failed
             .errnos(failed, || self.session.errnos(self.number))?;

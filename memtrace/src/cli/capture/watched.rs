@@ -97,13 +97,13 @@ impl Capturing<'_> {
         if !is_time {
             return Ok(());
         }
-        let number = self.number;
-        let failed = reading
-            .calls
-            .iter()
-            .fold(0, |sum: u64, call| sum.wrapping_add(call.failed));
-        let errnos = self.failed.errnos(failed, || self.session.errnos(number))?;
-        let errnos = errnos.to_vec();
+        // Where there is a journal, they were looked for on its behalf at this very tick.
+        if self.journal.is_none() {
+            let failed = reading.failed_calls();
+            self.failed
+                .errnos(failed, || self.session.errnos(self.number))?;
+        }
+        let errnos = self.failed.last().to_vec();
         let names = Names {
             errnos: &errnos,
             ..*names
@@ -178,7 +178,9 @@ impl Capturing<'_> {
 
     /// Tells views of the program that has just begun.
     pub(super) fn tell_exec(&mut self, first: &Reading) {
-        let opening = self.opening(first);
+        let Some(opening) = self.watched.as_ref().map(|_| self.opening(first)) else {
+            return;
+        };
         if let Some(watched) = &mut self.watched {
             let since = self.recorder.begin_ns().saturating_sub(watched.begin_ns);
             watched.told_ns = 0;
@@ -242,8 +244,8 @@ impl Capturing<'_> {
 }
 
 fn written(path: &Path, journal: impl io::Read + io::Seek, account: &Account) -> io::Result<()> {
-    let (pending, _) = Pending::create(path, invoker()).map_err(io::Error::other)?;
-    pending
+    Pending::alone(path, invoker())
+        .map_err(io::Error::other)?
         .write(|file| assemble(journal, account, file))
         .map_err(io::Error::other)
 }
