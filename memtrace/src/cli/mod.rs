@@ -13,6 +13,7 @@ mod fail_on;
 mod feed;
 mod journal;
 mod load;
+mod memory;
 mod output;
 mod privileges;
 mod report;
@@ -45,6 +46,7 @@ pub mod exit {
 /// Runs memtrace with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    memory::hold_little();
     let cli = Cli::parse();
     let result = match cli.command {
         None => trace::run(cli.trace),

@@ -28,6 +28,7 @@ use super::{
     exit,
     extra::Extras,
     feed::Command,
+    memory,
     output::{self, Out},
     privileges,
     views::{Shown, Views},
@@ -366,15 +367,6 @@ fn watched<T: AsFd + AsRawFd>(value: T) -> anyhow::Result<AsyncFd<T>> {
     })
 }
 
-/// Attaching reads all of the kernel's type information. What was freed of it is given back now, since memtrace may stay for long.
-fn give_memory_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: takes a number of bytes to keep, and touches nothing that is in use.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 /// Runs until something ends the capture; also says which signal it was.
 async fn capture(
     session: &mut Session,
@@ -385,7 +377,7 @@ async fn capture(
     views: Views,
     until: &mut Until,
 ) -> anyhow::Result<(Ended, Option<i32>)> {
-    give_memory_back();
+    memory::give_back();
     let watch = "cannot watch a file descriptor";
     let events = watched(session.events_fd().context(watch)?)?;
     let pidfd: OwnedFd = subject.target.as_fd().try_clone_to_owned().context(watch)?;

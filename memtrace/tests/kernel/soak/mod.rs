@@ -169,6 +169,7 @@ fn soak(
             stage.nothing_stays_loaded();
             give_memory_back();
         }
+        watch.all_seen();
     }
     place.lock().unwrap().scene = "the end";
     let verdicts = watch.stop();

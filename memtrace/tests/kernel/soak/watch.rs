@@ -1,9 +1,9 @@
 //! Watching memory, descriptors and threads of memtrace, and of this process, which holds its library; and saying how far the
 //! soak is.
 //!
-//! The rule: memory is what it needs at the least, so of each quarter of the time the lowest figure counts. The first quarter is
-//! for warming up; the last one must not be above the second by more than a bound. What leaks a little at each tick, exec or
-//! attach is above it in minutes.
+//! The rule: memory is what it needs at the least, so of a stretch of time the lowest figure counts. Warming up takes a quarter of the
+//! time, and until everything has happened once, since what is done first may need memory that stays; the last quarter must not be
+//! above what comes next by more than a bound. What leaks a little at each tick, exec or attach is above it in minutes.
 
 use std::{
     fmt, fs,
@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Between two lines of progress.
 const LINE: Duration = Duration::from_secs(5);
 /// What memtrace's anonymous memory may grow by, KiB. Its ticks come each 10 ms, so that a tick that was kept would need 100 times
-/// its own size in each second.
+/// its own size in each first.
 const TOOL_KIB: u64 = 128;
 /// The same of this process, which keeps the soak's own books.
 const OWN_KIB: u64 = 512;
@@ -64,43 +64,59 @@ impl Sample {
     }
 }
 
-/// The least of each quarter of the time.
+/// The least of two stretches of the time.
 #[derive(Clone, Copy, Default)]
-struct Quarters([Option<Sample>; 4]);
+struct Stretches {
+    /// Where the first one begins, as a share of the time.
+    warm_at: Option<f64>,
+    first: Option<Sample>,
+    last: Option<Sample>,
+}
 
-impl Quarters {
-    fn note(&mut self, share: f64, sample: Sample) {
-        let quarter = &mut self.0[((share * 4.0) as usize).min(3)];
-        *quarter = Some(quarter.map_or(sample, |least| least.least(sample)));
+impl Stretches {
+    /// Notes what a process holds at a share of the time; `all_seen`: each scene has been played.
+    fn note(&mut self, share: f64, all_seen: bool, sample: Sample) {
+        if !all_seen || share < 0.25 {
+            return;
+        }
+        let warm_at = *self.warm_at.get_or_insert(share);
+        let stretch = if share >= 0.75 {
+            &mut self.last
+        } else if share < (warm_at + 0.1).max(0.5) {
+            &mut self.first
+        } else {
+            return;
+        };
+        *stretch = Some(stretch.map_or(sample, |least| least.least(sample)));
     }
 }
 
 /// Whether a process has grown.
 pub struct Verdict {
     name: &'static str,
-    second: Option<Sample>,
+    first: Option<Sample>,
     last: Option<Sample>,
     bound_kib: u64,
 }
 
 impl Verdict {
-    const fn of(name: &'static str, quarters: &Quarters, bound_kib: u64) -> Self {
+    const fn of(name: &'static str, stretches: &Stretches, bound_kib: u64) -> Self {
         Self {
             name,
-            second: quarters.0[1],
-            last: quarters.0[3],
+            first: stretches.first,
+            last: stretches.last,
             bound_kib,
         }
     }
 
     pub fn is_sound(&self) -> bool {
-        let (Some(second), Some(last)) = (self.second, self.last) else {
-            // Ended by hand, so nothing is claimed.
+        let (Some(first), Some(last)) = (self.first, self.last) else {
+            // Too short, or ended by hand: nothing is claimed, and it says so.
             return true;
         };
-        last.anon_kib <= second.anon_kib + self.bound_kib
-            && last.descriptors <= second.descriptors
-            && last.threads <= second.threads
+        last.anon_kib <= first.anon_kib + self.bound_kib
+            && last.descriptors <= first.descriptors
+            && last.threads <= first.threads
     }
 }
 
@@ -108,25 +124,28 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             name,
-            second,
+            first,
             last,
             bound_kib,
         } = self;
-        let (Some(second), Some(last)) = (second, last) else {
-            return write!(f, "{name:<36}not known: stopped too early");
+        let (Some(first), Some(last)) = (first, last) else {
+            return write!(
+                f,
+                "{name:<36}not known: it ended before everything had happened once"
+            );
         };
         write!(
             f,
-            "{name:<36}{} KiB anonymous in the second quarter, {} KiB in the last one ({bound_kib} more are allowed); \
+            "{name:<36}{} KiB anonymous once warm, {} KiB in the last quarter ({bound_kib} more are allowed); \
              RSS {} and {} KiB, at most {} KiB; descriptors {} and {}; threads {} and {}{}",
-            second.anon_kib,
+            first.anon_kib,
             last.anon_kib,
-            second.rss_kib,
+            first.rss_kib,
             last.rss_kib,
             last.highest_kib,
-            second.descriptors,
+            first.descriptors,
             last.descriptors,
-            second.threads,
+            first.threads,
             last.threads,
             if self.is_sound() { "" } else { ": IT GROWS" }
         )
@@ -136,7 +155,8 @@ impl fmt::Display for Verdict {
 /// The thread that looks.
 pub struct Watch {
     over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<[Quarters; 2]>>,
+    all_seen: Arc<AtomicBool>,
+    thread: Option<JoinHandle<[Stretches; 2]>>,
 }
 
 impl Watch {
@@ -144,15 +164,18 @@ impl Watch {
     pub fn start(begun: Instant, time: Duration, tool: u32, figures: Arc<Mutex<Figures>>) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&over);
+        let all_seen = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&all_seen);
         let thread = thread::spawn(move || {
-            let mut all = [Quarters::default(); 2];
+            let mut all = [Stretches::default(); 2];
             let mut next_line = begun + LINE;
             while !told.load(Relaxed) {
                 let share = begun.elapsed().as_secs_f64() / time.as_secs_f64();
                 let samples = [tool, std::process::id()].map(Sample::of);
-                for (quarters, sample) in all.iter_mut().zip(samples) {
+                let seen = seen.load(Relaxed);
+                for (stretches, sample) in all.iter_mut().zip(samples) {
                     if let Some(sample) = sample {
-                        quarters.note(share, sample);
+                        stretches.note(share, seen, sample);
                     }
                 }
                 if Instant::now() >= next_line {
@@ -167,8 +190,14 @@ impl Watch {
         });
         Self {
             over,
+            all_seen,
             thread: Some(thread),
         }
+    }
+
+    /// Each scene has been played once.
+    pub fn all_seen(&self) {
+        self.all_seen.store(true, Relaxed);
     }
 
     /// Ends it, and says what it has seen.
