@@ -19,6 +19,7 @@ mod report;
 mod screen;
 mod tasks;
 mod trace;
+mod usage;
 mod views;
 mod web;
 
@@ -45,7 +46,7 @@ pub mod exit {
 /// Runs memtrace with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| usage::unknown(error).exit());
     let result = match cli.command {
         None => trace::run(cli.trace),
         Some(Command::Demo(demo)) => demo::run(demo),
