@@ -143,7 +143,7 @@ fn a_demo_writes_its_page_and_its_chart() {
         .unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let html = fs::read_to_string(html).unwrap();
-    assert!(html.starts_with("<!doctype html>") && html.contains("MADV_POPULATE_WRITE"));
+    assert!(html.starts_with("<!doctype html>") && html.contains("POPULATE_WRITE"));
     assert!(fs::read_to_string(svg).unwrap().starts_with("<svg"));
 }
 
