@@ -77,7 +77,7 @@ _memtrace() {
 
     case "${cmd}" in
         memtrace)
-            opts="-p -d -i -o -q -h -V --pid --duration --interval --json --html --svg --events --events-min-bytes --events-calls --quiet --plain --web --no-smaps --smaps-limit --mode --no-syscalls --no-faults --no-runtime --fail-on --color --self-stats --bpf-log --help --version demo doctor report export diff explain completions __workload help"
+            opts="-p -d -o -q -i -h -V --pid --duration --json --html --svg --events --events-min-bytes --events-calls --quiet --plain --web --color --interval --mode --no-smaps --smaps-limit --no-syscalls --no-faults --no-runtime --fail-on --self-stats --bpf-log --help --version demo doctor report export diff explain completions __workload help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -96,14 +96,6 @@ _memtrace() {
                     return 0
                     ;;
                 -d)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --interval)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -i)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -194,7 +186,15 @@ _memtrace() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --smaps-limit)
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -202,12 +202,12 @@ _memtrace() {
                     COMPREPLY=($(compgen -W "best exact approximate" -- "${cur}"))
                     return 0
                     ;;
-                --fail-on)
-                    COMPREPLY=($(compgen -W "lazy-free thp-inflation swapped reclaimed-under-pressure file-mapped shmem growing churn allocator-holds released startup idle inconclusive cgroup-limit cgroup-scaling" -- "${cur}"))
+                --smaps-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --color)
-                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                --fail-on)
+                    COMPREPLY=($(compgen -W "lazy-free thp-inflation swapped reclaimed-under-pressure file-mapped shmem growing churn allocator-holds released startup idle inconclusive cgroup-limit cgroup-scaling" -- "${cur}"))
                     return 0
                     ;;
                 *)
@@ -246,7 +246,7 @@ _memtrace() {
             return 0
             ;;
         memtrace__subcmd__demo)
-            opts="-i -o -h --interval --json --plain --web --color --help lazy-free dontneed leak populate all"
+            opts="-i -o -h --interval --json --html --svg --plain --web --color --help lazy-free dontneed leak populate all"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -276,6 +276,36 @@ _memtrace() {
                     return 0
                     ;;
                 -o)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --html)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --svg)
                     local oldifs
                     if [ -n "${IFS+x}" ]; then
                         oldifs="$IFS"

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_memtrace_global_optspecs
-    string join \n p/pid= d/duration= i/interval= o/json= html= svg= events= events-min-bytes= events-calls= q/quiet plain web= no-smaps smaps-limit= mode= no-syscalls no-faults no-runtime fail-on= color= self-stats bpf-log h/help V/version
+    string join \n p/pid= d/duration= o/json= html= svg= events= events-min-bytes= events-calls= q/quiet plain web= color= i/interval= mode= no-smaps smaps-limit= no-syscalls no-faults no-runtime fail-on= self-stats bpf-log h/help V/version
 end
 
 function __fish_memtrace_needs_command
@@ -26,7 +26,6 @@ end
 
 complete -c memtrace -n "__fish_memtrace_needs_command" -s p -l pid -d 'Trace this running process' -r
 complete -c memtrace -n "__fish_memtrace_needs_command" -s d -l duration -d 'End after this time, such as 30s, 5m, 1h [default: until Ctrl-C]' -r
-complete -c memtrace -n "__fish_memtrace_needs_command" -s i -l interval -d 'Time between lines, from 10ms to 1h' -r
 complete -c memtrace -n "__fish_memtrace_needs_command" -s o -l json -d 'Write the capture as JSON to FILE, or to standard output with -' -r -F
 complete -c memtrace -n "__fish_memtrace_needs_command" -l html -d 'Write the page to FILE at the end: chart, answer and tables in one file that loads nothing' -r -F
 complete -c memtrace -n "__fish_memtrace_needs_command" -l svg -d 'Write a chart to FILE at the end, as SVG, for a README or a ticket; it leaves the arguments of the command line out' -r -F
@@ -34,10 +33,14 @@ complete -c memtrace -n "__fish_memtrace_needs_command" -l events -d 'Write each
 complete -c memtrace -n "__fish_memtrace_needs_command" -l events-min-bytes -d 'Only calls that ask for so many bytes or more, such as 64K' -r
 complete -c memtrace -n "__fish_memtrace_needs_command" -l events-calls -d 'Only these calls, such as munmap,madvise:FREE' -r
 complete -c memtrace -n "__fish_memtrace_needs_command" -l web -d 'Show the capture in a browser while it goes on, at ADDR:PORT' -r
-complete -c memtrace -n "__fish_memtrace_needs_command" -l smaps-limit -d 'Read smaps_rollup only where that is expected to take less than this; it holds locks of the target' -r
+complete -c memtrace -n "__fish_memtrace_needs_command" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, and not where NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c memtrace -n "__fish_memtrace_needs_command" -s i -l interval -d 'Time between lines, from 10ms to 1h' -r
 complete -c memtrace -n "__fish_memtrace_needs_command" -l mode -d 'How exact: the best that this kernel allows, or only exact, or approximate (RSS is sampled)' -r -f -a "best\t'Exact where this kernel allows it, else approximate'
 exact\t'Exact, or an error'
 approximate\t'RSS is sampled, and there is no ledger'"
+complete -c memtrace -n "__fish_memtrace_needs_command" -l smaps-limit -d 'Read smaps_rollup only where that is expected to take less than this; it holds locks of the target' -r
 complete -c memtrace -n "__fish_memtrace_needs_command" -l fail-on -d 'End with exit code 4 where the answer is one of these, or where one of these is said beside it, such as growing,cgroup-limit' -r -f -a "lazy-free\t''
 thp-inflation\t''
 swapped\t''
@@ -53,9 +56,6 @@ idle\t''
 inconclusive\t''
 cgroup-limit\t''
 cgroup-scaling\t''"
-complete -c memtrace -n "__fish_memtrace_needs_command" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, and not where NO_COLOR is set'
-always\t'Always'
-never\t'Never'"
 complete -c memtrace -n "__fish_memtrace_needs_command" -s q -l quiet -d 'Print no line per interval, only the table at the end'
 complete -c memtrace -n "__fish_memtrace_needs_command" -l plain -d 'Print lines, also on a terminal: no screen with a chart and keys'
 complete -c memtrace -n "__fish_memtrace_needs_command" -l no-smaps -d 'Do not read smaps_rollup: LazyFree is then not known'
@@ -77,6 +77,8 @@ complete -c memtrace -n "__fish_memtrace_needs_command" -a "__workload" -d 'The 
 complete -c memtrace -n "__fish_memtrace_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c memtrace -n "__fish_memtrace_using_subcommand demo" -s i -l interval -d 'Time between lines, from 10ms to 1h' -r
 complete -c memtrace -n "__fish_memtrace_using_subcommand demo" -s o -l json -d 'Write the capture as JSON to FILE, or to standard output with -' -r -F
+complete -c memtrace -n "__fish_memtrace_using_subcommand demo" -l html -d 'Write the page to FILE at the end: chart, answer and tables in one file that loads nothing' -r -F
+complete -c memtrace -n "__fish_memtrace_using_subcommand demo" -l svg -d 'Write a chart to FILE at the end, as SVG, for a README or a ticket' -r -F
 complete -c memtrace -n "__fish_memtrace_using_subcommand demo" -l web -d 'Show the capture in a browser while it goes on, at ADDR:PORT' -r
 complete -c memtrace -n "__fish_memtrace_using_subcommand demo" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, and not where NO_COLOR is set'
 always\t'Always'
@@ -118,7 +120,7 @@ perfetto\t'A trace for ui.perfetto.dev: a track per figure and cause (.pftrace, 
 complete -c memtrace -n "__fish_memtrace_using_subcommand export" -s o -l output -d 'Write to OUT instead of standard output' -r -F
 complete -c memtrace -n "__fish_memtrace_using_subcommand export" -l timeline -d 'Of openmetrics: every tick with its timestamp, for a backfill, instead of the state at the end'
 complete -c memtrace -n "__fish_memtrace_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c memtrace -n "__fish_memtrace_using_subcommand diff" -l html -d 'Also write a page to FILE, to be sent: one file, without script' -r -F
+complete -c memtrace -n "__fish_memtrace_using_subcommand diff" -l html -d 'Also write a page to FILE, to be sent: one file, without script; to standard output with -, in place of the text' -r -F
 complete -c memtrace -n "__fish_memtrace_using_subcommand diff" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, and not where NO_COLOR is set'
 always\t'Always'
 never\t'Never'"

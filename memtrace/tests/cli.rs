@@ -68,6 +68,86 @@ fn times_out_of_range_are_usage_errors() {
 }
 
 #[test]
+fn outputs_that_are_in_each_others_way_are_usage_errors() {
+    let both = "both want standard output";
+    misuse(&["-p", "1", "--events", "-", "--json", "-"], &[both]);
+    misuse(&["-p", "1", "--json", "-", "--html", "-"], &[both]);
+    misuse(
+        &["-p", "1", "--svg", "-"],
+        &["has the table", "report FILE --svg -"],
+    );
+    misuse(
+        &["-p", "1", "-o", "no/x", "--html", "no/./x"],
+        &["both name"],
+    );
+    misuse(
+        &["demo", "--json", "no/x", "--svg", "no/x"],
+        &["both name", "Usage: memtrace demo "],
+    );
+}
+
+#[test]
+fn a_name_alone_is_answered_with_what_was_meant() {
+    misuse(&["4242"], &["memtrace --pid 4242"]);
+    misuse(&["Cargo.toml"], &["memtrace report Cargo.toml"]);
+    misuse(&["no-such-thing"], &["memtrace -- no-such-thing"]);
+    misuse(&["-p", "one"], &["a PID is a number", "pgrep"]);
+    misuse(&["-p", "-5"], &["invalid value '-5'", "a PID is a number"]);
+}
+
+#[test]
+fn a_capture_is_not_replaced_by_what_is_made_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("capture.json");
+    fs::copy("../docs/captures/go1.15-service.json", &file).unwrap();
+    let name = file.to_str().unwrap();
+    let before = fs::read(&file).unwrap();
+    let itself = ["is the capture itself", "another name"];
+    fails_with(&run(&["report", name, "--html", name]), 1, &itself);
+    let itself = ["is one of the captures", "another name"];
+    fails_with(&run(&["diff", name, name, "--html", name]), 1, &itself);
+    assert_eq!(fs::read(&file).unwrap(), before);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let capture = "../docs/captures/go1.15-service.json";
+    for arguments in [
+        &["report", capture, "--html", "-"][..],
+        &["report", capture, "--svg", "-"],
+        &["diff", capture, capture, "--json"],
+        &["diff", capture, capture, "--html", "-"],
+        &["completions", "bash"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let child = memtrace().args(arguments).stdout(writer).output().unwrap();
+        assert_eq!(text(&child.stderr), "", "{arguments:?}");
+        assert_eq!(child.status.code(), Some(0), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_demo_writes_its_page_and_its_chart() {
+    if needs_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (html, svg) = (dir.path().join("d.html"), dir.path().join("d.svg"));
+    let output = memtrace()
+        .args(["demo", "populate", "--plain", "--html"])
+        .arg(&html)
+        .arg("--svg")
+        .arg(&svg)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let html = fs::read_to_string(html).unwrap();
+    assert!(html.starts_with("<!doctype html>") && html.contains("POPULATE_WRITE"));
+    assert!(fs::read_to_string(svg).unwrap().starts_with("<svg"));
+}
+
+#[test]
 fn a_pid_that_no_process_has() {
     fails_with(
         &run(&["-p", "4194999"]),

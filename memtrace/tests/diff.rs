@@ -406,12 +406,18 @@ fn a_file_that_is_no_capture_is_one_error_and_nothing_is_printed() {
             [capture.as_str(), "/nowhere.json"],
             ["/nowhere.json", "there is no such file"],
         ),
-        (["-", "-"], ["both captures", "standard input"]),
     ] {
         let output = run(&["diff", arguments[0], arguments[1]]);
         fails_with(&output, 1, &parts);
         assert_eq!(text(&output.stdout), "");
     }
+    let output = run(&["diff", "-", "-"]);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(
+        error.contains("both captures cannot come from standard input"),
+        "{error}"
+    );
     let dump = path("fuzz/seeds/dump/service.dump");
     let output = run(&["diff", &dump, &capture]);
     fails_with(

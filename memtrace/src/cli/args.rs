@@ -30,6 +30,14 @@ Sizes are in bytes; K, M and G are powers of 1024.
 Exit codes: 0; 1 an error; 2 wrong usage; 3 the capture is incomplete; 4 found by --fail-on;
 after --, the command's own, where that is not 0.";
 
+/// The headings of the options of a trace, in the order of the help.
+const WHAT: &str = "What to trace";
+pub(super) const WRITE: &str = "What to write";
+const SHOW: &str = "What to show";
+const HOW: &str = "How to trace";
+pub(super) const CI: &str = "For continuous integration";
+const ITSELF: &str = "About memtrace itself";
+
 const REPORT_CODES: &str = "\
 Exit codes: 0; 1 a file could not be read; 2 wrong usage; 3 a capture is incomplete; 4 found by --fail-on.";
 const EXPORT_EXAMPLES: &str = "\
@@ -96,10 +104,10 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct TraceArgs {
     /// Trace this running process
-    #[arg(short, long, value_name = "PID", conflicts_with = "run")]
+    #[arg(help_heading = WHAT, short, long, value_name = "PID", conflicts_with = "run", allow_negative_numbers = true, value_parser = pid)]
     pub pid: Option<u32>,
-    /// Start this program, and trace it from its first instruction
-    #[arg(last = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
+    /// After --: start this program, and trace it from its first instruction
+    #[arg(help_heading = WHAT, last = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
     pub run: Vec<OsString>,
     /// How to trace and report.
     #[command(flatten)]
@@ -110,73 +118,73 @@ pub struct TraceArgs {
 #[derive(Clone, Debug, Args)]
 pub struct Options {
     /// End after this time, such as 30s, 5m, 1h [default: until Ctrl-C]
-    #[arg(short, long, value_name = "TIME", value_parser = duration)]
+    #[arg(help_heading = WHAT, short, long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
-    /// Time between lines, from 10ms to 1h
-    #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = interval)]
-    pub interval: Duration,
     /// Write the capture as JSON to FILE, or to standard output with -
     ///
     /// While it lasts, the capture is in FILE.partial, which stays should memtrace be killed: `memtrace report FILE.partial`
     /// prints it. With -, it is in a file without a name, in TMPDIR, /var/tmp or /tmp.
-    #[arg(short = 'o', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(help_heading = WRITE, short = 'o', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub json: Option<PathBuf>,
     /// Write the page to FILE at the end: chart, answer and tables in one file that loads nothing
     ///
     /// While it lasts, the capture is in a file without a name, in TMPDIR, /var/tmp or /tmp, or with --json in FILE.partial.
     /// `memtrace report FILE --html OUT` makes the same page of a capture file.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(help_heading = WRITE, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub html: Option<PathBuf>,
     /// Write a chart to FILE at the end, as SVG, for a README or a ticket; it leaves the arguments of the command line out
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(help_heading = WRITE, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub svg: Option<PathBuf>,
     /// Single calls.
     #[command(flatten)]
     pub events: EventOptions,
     /// Print no line per interval, only the table at the end
-    #[arg(short, long)]
+    #[arg(help_heading = SHOW, short, long)]
     pub quiet: bool,
     /// Print lines, also on a terminal: no screen with a chart and keys
-    #[arg(long)]
+    #[arg(help_heading = SHOW, long)]
     pub plain: bool,
     /// Show the capture in a browser while it goes on, at ADDR:PORT
     ///
     /// At 127.0.0.1:6680 where nothing is given: for this host alone, and for another by `ssh -L 6680:127.0.0.1:6680 HOST`. Port 0 is any
     /// free one. The URL is printed, with a token that is needed to see anything.
-    #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = web::DEFAULT, value_parser = web::address)]
+    #[arg(help_heading = SHOW, long, value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = web::DEFAULT, value_parser = web::address)]
     pub web: Option<SocketAddr>,
+    /// Use colours
+    #[arg(help_heading = SHOW, long, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+    /// Time between lines, from 10ms to 1h
+    #[arg(help_heading = HOW, short, long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    pub interval: Duration,
+    /// How exact: the best that this kernel allows, or only exact, or approximate (RSS is sampled)
+    #[arg(help_heading = HOW, long, value_name = "MODE", default_value = "best")]
+    pub mode: WantedMode,
     /// Do not read smaps_rollup: LazyFree is then not known
-    #[arg(long)]
+    #[arg(help_heading = HOW, long)]
     pub no_smaps: bool,
     /// Read smaps_rollup only where that is expected to take less than this; it holds locks of the target
-    #[arg(long, value_name = "TIME", default_value = "250ms", value_parser = duration)]
+    #[arg(help_heading = HOW, long, value_name = "TIME", default_value = "250ms", value_parser = duration)]
     pub smaps_limit: Duration,
-    /// How exact: the best that this kernel allows, or only exact, or approximate (RSS is sampled)
-    #[arg(long, value_name = "MODE", default_value = "best")]
-    pub mode: WantedMode,
     /// Do not hook system calls: no calls and requested bytes
-    #[arg(long)]
+    #[arg(help_heading = HOW, long)]
     pub no_syscalls: bool,
     /// Do not count page faults
-    #[arg(long)]
+    #[arg(help_heading = HOW, long)]
     pub no_faults: bool,
     /// Do not look at what runs in the process: no runtime, no figures of Go's heap, less of an answer
-    #[arg(long)]
+    #[arg(help_heading = HOW, long)]
     pub no_runtime: bool,
     /// An exit code for continuous integration.
     #[command(flatten)]
     pub fail_on: FailOn,
-    /// Use colours
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
-    pub color: Color,
     /// Report what memtrace itself takes: runs and ns of its programs, CPU time, RSS
     ///
     /// Turns the kernel's eBPF statistics on for the time of the capture: each run of each eBPF program on the host, not
     /// only memtrace's, then takes some tens of ns longer. Needs CAP_SYS_ADMIN.
-    #[arg(long)]
+    #[arg(help_heading = ITSELF, long)]
     pub self_stats: bool,
     /// Let the kernel side log to standard error, to find faults in memtrace itself
-    #[arg(long)]
+    #[arg(help_heading = ITSELF, long)]
     pub bpf_log: bool,
 }
 
@@ -259,6 +267,12 @@ pub struct DemoArgs {
     /// Write the capture as JSON to FILE, or to standard output with -
     #[arg(short = 'o', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub json: Option<PathBuf>,
+    /// Write the page to FILE at the end: chart, answer and tables in one file that loads nothing
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub html: Option<PathBuf>,
+    /// Write a chart to FILE at the end, as SVG, for a README or a ticket
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub svg: Option<PathBuf>,
     /// Print lines, also on a terminal: no screen with a chart and keys
     #[arg(long)]
     pub plain: bool,
@@ -379,7 +393,7 @@ pub struct DiffArgs {
     /// Print JSON, as docs/schema.md documents it
     #[arg(long)]
     pub json: bool,
-    /// Also write a page to FILE, to be sent: one file, without script
+    /// Also write a page to FILE, to be sent: one file, without script; to standard output with -, in place of the text
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub html: Option<PathBuf>,
     /// Use colours
@@ -425,6 +439,11 @@ impl Scenario {
             Self::All => "all",
         }
     }
+}
+
+fn pid(text: &str) -> Result<u32, String> {
+    text.parse()
+        .map_err(|_| "a PID is a number, as `pgrep -f NAME` prints it".to_owned())
 }
 
 /// Shortest and longest interval.

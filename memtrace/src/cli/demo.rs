@@ -14,7 +14,7 @@ use super::{
     FailOn,
     args::{DemoArgs, Options, Scenario, WantedMode},
     events::EventOptions,
-    output, privileges, trace,
+    output, privileges, trace, usage,
 };
 
 const MIB: usize = 1 << 20;
@@ -29,6 +29,8 @@ pub fn run(demo: DemoArgs) -> anyhow::Result<ExitCode> {
         scenario,
         interval,
         json,
+        html,
+        svg,
         plain,
         web,
         color,
@@ -37,8 +39,8 @@ pub fn run(demo: DemoArgs) -> anyhow::Result<ExitCode> {
         duration: None,
         interval,
         json,
-        html: None,
-        svg: None,
+        html,
+        svg,
         events: EventOptions::default(),
         quiet: false,
         plain,
@@ -55,6 +57,7 @@ pub fn run(demo: DemoArgs) -> anyhow::Result<ExitCode> {
         bpf_log: false,
         self_stats: false,
     };
+    usage::outputs(Some("demo"), &options);
     privileges::check(&format!("memtrace demo {}", scenario.name()))?;
     output::say(story(scenario));
     let command: [OsString; 3] = [

@@ -3,12 +3,14 @@
 use std::{io, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, bail};
+use clap::error::ErrorKind;
 
 use super::{
     args::DiffArgs,
     exit,
-    load::{about, judge_unjudged, load},
-    output::Out,
+    load::{about, is_itself, judge_unjudged, load},
+    output::{Out, plain, written},
+    usage::{is_stdout, wrong},
 };
 use crate::{
     diff::{Subject, compare},
@@ -25,18 +27,41 @@ pub fn run(args: &DiffArgs) -> anyhow::Result<ExitCode> {
         .iter()
         .all(|path| *path == Path::new("-"))
     {
-        bail!(
-            "both captures cannot come from standard input; give the name of a file for one of them"
+        wrong(
+            Some("diff"),
+            ErrorKind::ArgumentConflict,
+            "both captures cannot come from standard input; give the name of a file for one of them",
         );
+    }
+    let page = args.html.as_deref();
+    if args.json && page.is_some_and(is_stdout) {
+        wrong(
+            Some("diff"),
+            ErrorKind::ArgumentConflict,
+            "--json and --html - both want standard output: give --html a FILE",
+        );
+    }
+    for (path, html) in [&args.a, &args.b]
+        .into_iter()
+        .filter_map(|path| Some((path, page?)))
+    {
+        if is_itself(path, html) {
+            bail!(
+                "{} is one of the captures: give --html another name",
+                path.display()
+            );
+        }
     }
     let (a, b) = (Side::load(&args.a)?, Side::load(&args.b)?);
     let found = compare(&a.subject()?, &b.subject()?);
-    if let Some(path) = &args.html {
-        let (pending, _) = Pending::create(path, invoker())?;
+    if let Some(path) = page.filter(|path| !is_stdout(path)) {
+        let pending = Pending::alone(path, invoker())?;
         pending.write(|file| file.write_all(view::diff_page(&found).as_bytes()))?;
     }
-    if args.json {
-        json::write_diff(&found, io::stdout().lock()).context("cannot write to standard output")?;
+    if page.is_some_and(is_stdout) {
+        plain(view::diff_page(&found).as_bytes())?;
+    } else if args.json {
+        written(json::write_diff(&found, io::stdout().lock()))?;
     } else {
         let mut out = Out::new(args.color, false);
         let text = view::diff(&found, out.width());

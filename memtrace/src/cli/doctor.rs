@@ -2,9 +2,12 @@
 
 use std::{io, process::ExitCode};
 
-use anyhow::{Context as _, bail};
-
-use super::{args::DoctorArgs, exit, output::Out, privileges};
+use super::{
+    args::DoctorArgs,
+    exit,
+    output::{Out, written},
+    privileges,
+};
 use crate::{
     doctor::{Facts, Trials, examine},
     export::json,
@@ -22,17 +25,11 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     };
     let report = examine(&facts, &trials);
     if args.json {
-        json::write_doctor(&report, io::stdout().lock())
-            .context("cannot write to standard output")?;
+        written(json::write_doctor(&report, io::stdout().lock()))?;
     } else {
         let mut out = Out::new(args.color, false);
         let text = view::doctor(&report, out.width());
-        for line in text.lines() {
-            out.line(line);
-        }
-        if out.closed() {
-            bail!("standard output was closed");
-        }
+        written(out.print(&text))?;
     }
     Ok(if report.can_trace() {
         ExitCode::SUCCESS

@@ -24,7 +24,11 @@ use memtrace_common::{
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{args::Options, capture::Beside, output};
+use super::{
+    args::{Options, WRITE},
+    capture::Beside,
+    output,
+};
 use crate::{
     export::events::{Batch, EventsFile},
     probe::{
@@ -48,13 +52,14 @@ pub struct EventOptions {
     ///
     /// Each with its thread, address, length, result, duration, and the RSS change of that very call. What does not fit into the
     /// ring buffer is dropped and counted, and the exit code is then 3. FILE may be followed with tail -f.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "no_syscalls")]
+    #[arg(help_heading = WRITE, long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "no_syscalls")]
     pub events: Option<PathBuf>,
     /// Only calls that ask for so many bytes or more, such as 64K
-    #[arg(long, value_name = "SIZE", requires = "events", value_parser = size)]
+    #[arg(help_heading = WRITE, long, value_name = "SIZE", requires = "events", value_parser = size)]
     pub events_min_bytes: Option<u64>,
     /// Only these calls, such as munmap,madvise:FREE
     #[arg(
+        help_heading = WRITE,
         long,
         value_name = "CALL,…",
         requires = "events",

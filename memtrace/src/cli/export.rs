@@ -7,13 +7,14 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
-use clap::{CommandFactory as _, error::ErrorKind as Usage};
+use clap::error::ErrorKind as Usage;
 
 use super::{
-    args::{Cli, ExportArgs, Format},
+    args::{ExportArgs, Format},
     exit,
     load::{Again, about, load_again, place},
     output,
+    usage::wrong,
 };
 use crate::{
     export::{ExportError, csv, file::Pending, jsonl, openmetrics, perfetto, svg::svg},
@@ -134,7 +135,5 @@ fn write(
 }
 
 fn wrong_usage(text: &str) -> ! {
-    Cli::command()
-        .error(Usage::MissingRequiredArgument, text)
-        .exit()
+    wrong(Some("export"), Usage::MissingRequiredArgument, text)
 }

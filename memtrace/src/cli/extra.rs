@@ -2,12 +2,12 @@
 
 use std::{
     io::{self, Read, Seek, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
-use super::args::Options;
+use super::{args::Options, output::written};
 use crate::{
     export::{
         file::Pending,
@@ -46,7 +46,6 @@ impl Format {
 pub struct Extra {
     /// `None`: standard output.
     pending: Option<Pending>,
-    path: PathBuf,
     format: Format,
 }
 
@@ -62,11 +61,7 @@ impl Extra {
         } else {
             Some(Pending::alone(path, invoker())?)
         };
-        Ok(Self {
-            pending,
-            path: path.to_owned(),
-            format,
-        })
+        Ok(Self { pending, format })
     }
 
     /// Writes it.
@@ -89,9 +84,7 @@ impl Extra {
         };
         match self.pending {
             Some(pending) => pending.write(contents)?,
-            None => {
-                contents(&mut io::stdout().lock()).context("cannot write to standard output")?
-            }
+            None => written(contents(&mut io::stdout().lock()))?,
         }
         Ok(())
     }
@@ -101,7 +94,8 @@ impl Extra {
 pub struct Extras(Vec<Extra>);
 
 impl Extras {
-    /// Makes sure that they can be written, before anything is traced.
+    /// Makes sure that they can be written, before anything is traced. [`usage::outputs`](super::usage::outputs) has seen to it
+    /// that none goes to standard output, which has the table.
     ///
     /// # Errors
     ///
@@ -111,15 +105,6 @@ impl Extras {
             (options.html.as_deref(), Format::Html),
             (options.svg.as_deref(), Format::Svg),
         ];
-        if let Some((_, format)) = wanted
-            .iter()
-            .find(|(path, _)| *path == Some(Path::new("-")))
-        {
-            let option = format.option();
-            bail!(
-                "standard output has the table; give a FILE, or make it of a capture file: memtrace report FILE {option} -"
-            );
-        }
         let wanted = wanted
             .into_iter()
             .filter_map(|(path, format)| Some((path?, format)));
@@ -157,11 +142,7 @@ impl Extras {
         let mut loaded = load(journal).context("cannot read the capture's journal")?;
         let mut failed = Ok(());
         for extra in extras {
-            let path = extra.path.display().to_string();
-            let written = extra
-                .write(&mut loaded)
-                .with_context(|| format!("cannot write {path}"));
-            failed = failed.and(written);
+            failed = failed.and(extra.write(&mut loaded));
         }
         failed
     }

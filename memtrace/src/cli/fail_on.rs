@@ -2,6 +2,7 @@
 
 use clap::{Args, builder::PossibleValuesParser};
 
+use super::args::CI;
 use crate::{timeline::Verdict, verdict::rules};
 
 /// Rules whose finding ends memtrace with an exit code of its own.
@@ -14,6 +15,7 @@ pub struct FailOn {
     /// incomplete too, or anything else went wrong, that exit code comes first. `memtrace explain` lists the rules.
     #[arg(
         id = "fail_on",
+        help_heading = CI,
         long = "fail-on",
         value_name = "ID,…",
         value_delimiter = ',',

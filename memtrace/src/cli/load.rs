@@ -34,6 +34,12 @@ pub struct Again {
 /// A file by its device and its inode.
 pub type Place = (u64, u64);
 
+/// Whether `output` is the file that `input` is read from: to write it would replace it.
+pub fn is_itself(input: &Path, output: &Path) -> bool {
+    let read = fs::metadata(input).ok().and_then(|found| placed(&found));
+    read.is_some() && read == place(output)
+}
+
 /// Which file this is, if it is one.
 pub fn place(path: &Path) -> Option<Place> {
     fs::symlink_metadata(path)

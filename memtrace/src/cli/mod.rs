@@ -20,6 +20,7 @@ mod report;
 mod screen;
 mod tasks;
 mod trace;
+mod usage;
 mod views;
 mod web;
 
@@ -47,7 +48,7 @@ pub mod exit {
 #[must_use]
 pub fn main() -> ExitCode {
     memory::hold_little();
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| usage::unknown(error).exit());
     let result = match cli.command {
         None => trace::run(cli.trace),
         Some(Command::Demo(demo)) => demo::run(demo),

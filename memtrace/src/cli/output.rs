@@ -150,7 +150,19 @@ pub fn say(text: &str) {
 /// Where it cannot be written to.
 pub fn plain(bytes: &[u8]) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(bytes)
-        .and_then(|()| out.flush())
-        .map_err(|error| anyhow::anyhow!("cannot write to standard output: {error}"))
+    written(out.write_all(bytes).and_then(|()| out.flush()))
+}
+
+/// What became of writing to standard output. A reader that has gone, such as `head`, has seen what it wanted.
+///
+/// # Errors
+///
+/// Where it could not be written to for any other reason.
+pub fn written(result: io::Result<()>) -> anyhow::Result<()> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(anyhow::anyhow!("cannot write to standard output: {error}"))
+        }
+        _ => Ok(()),
+    }
 }

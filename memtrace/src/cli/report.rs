@@ -7,14 +7,16 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use clap::error::ErrorKind;
 
 use super::{
     FailOn,
     args::ReportArgs,
     exit,
     extra::{Digested, Extra, Format},
-    load::{Opened, about, judge_unjudged, load},
+    load::{Opened, about, is_itself, judge_unjudged, load},
     output::{self, Out},
+    usage::wrong,
 };
 use crate::{
     dump::Dump,
@@ -119,12 +121,20 @@ fn draw(
     fail_on: &FailOn,
 ) -> anyhow::Result<ExitCode> {
     let [path] = files else {
-        bail!(
+        let text = format!(
             "{} draws one capture, and {} were given; give one at a time",
             format.option(),
             files.len()
         );
+        wrong(Some("report"), ErrorKind::ArgumentConflict, &text);
     };
+    if is_itself(path, out) {
+        bail!(
+            "{} is the capture itself: give {} another name",
+            path.display(),
+            format.option()
+        );
+    }
     let extra = Extra::open(out, format)?;
     let name = path.to_string_lossy();
     let (mut loaded, busy): (Loaded<Digested>, bool) =

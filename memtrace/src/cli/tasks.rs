@@ -47,6 +47,8 @@ Examples, by task:
       sudo memtrace demo all
   Get a capture file to try things with:
       sudo memtrace demo lazy-free --json capture.json
+  See it as a page for a browser, and as a picture:
+      sudo memtrace demo lazy-free --html demo.html --svg demo.svg
 
 Exit codes: 0; 1 an error; 2 wrong usage; 3 the capture is incomplete.";
 

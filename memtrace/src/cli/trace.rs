@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use clap::{CommandFactory, error::ErrorKind};
+use clap::error::ErrorKind;
 use tokio::{
     io::unix::AsyncFd,
     signal::unix::{Signal, SignalKind, signal},
@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{
-    args::{Cli, Options, TraceArgs, WantedMode},
+    args::{Options, TraceArgs, WantedMode},
     capture::{Beside, Capturing, Ended, Subject},
     events::Events,
     exit,
@@ -30,7 +30,7 @@ use super::{
     feed::Command,
     memory,
     output::{self, Out},
-    privileges,
+    privileges, usage,
     views::{Shown, Views},
 };
 use crate::{
@@ -51,17 +51,14 @@ const GRACE: Duration = Duration::from_millis(500);
 /// Traces what the command line names.
 pub fn run(args: TraceArgs) -> anyhow::Result<ExitCode> {
     let TraceArgs { pid, run, options } = args;
+    usage::outputs(None, &options);
     match pid {
         Some(pid) => attach(pid, &options),
-        None if run.is_empty() => {
-            let mut command = Cli::command();
-            command
-                .error(
-                    ErrorKind::MissingRequiredArgument,
-                    "nothing to trace: give --pid PID, or -- CMD, or try `memtrace demo`",
-                )
-                .exit()
-        }
+        None if run.is_empty() => usage::wrong(
+            None,
+            ErrorKind::MissingRequiredArgument,
+            "nothing to trace: give --pid PID, or -- CMD, or try `memtrace demo`",
+        ),
         None => {
             let shown = run.first().map(|word| word.to_string_lossy());
             privileges::check(&format!("memtrace -- {}", shown.unwrap_or_default()))?;

@@ -131,9 +131,13 @@ impl Pending {
         match kind {
             Kind::Special(file) => {
                 let mut out = BufWriter::new(file);
+                // There is no room to be made in a device's folder.
                 contents(&mut out)
                     .and_then(|()| out.flush())
-                    .map_err(failed)
+                    .map_err(|error| FileError::Io {
+                        path: text(&path),
+                        reason: error.to_string(),
+                    })
             }
             Kind::Regular(beside) => {
                 let mut out = BufWriter::new(&beside.file);

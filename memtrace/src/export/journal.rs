@@ -6,7 +6,7 @@
 
 use std::{
     env,
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     fs::{File, TryLockError},
     io,
     os::{
@@ -36,6 +36,18 @@ const TEMPORARY: [&str; 2] = ["/var/tmp", "/tmp"];
 /// How often it is tried again where somebody else was faster.
 const TRIES: u32 = 20;
 
+/// Where the journal of the capture file `path` is.
+#[must_use]
+pub fn partial_of(path: &Path) -> PathBuf {
+    path.with_file_name(name_of(path))
+}
+
+fn name_of(path: &Path) -> OsString {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(SUFFIX);
+    name
+}
+
 /// A journal that is being written. One in which no tick has been noted goes with this value; any other one stays until
 /// [`Self::remove`].
 #[derive(Debug)]
@@ -58,12 +70,7 @@ impl JournalFile {
         folder: &OwnedFd,
         trusted: impl Fn(Uid) -> bool,
     ) -> Result<Self, FileError> {
-        let behind = |name: &OsStr| {
-            let mut name = name.to_owned();
-            name.push(SUFFIX);
-            name
-        };
-        let name = behind(path.file_name().unwrap_or_default());
+        let name = name_of(path);
         let partial = path.with_file_name(&name);
         for _ in 0..TRIES {
             match made(folder, Path::new(&name), MODE) {

@@ -95,6 +95,7 @@ fn the_format_may_come_from_the_name() {
         assert_eq!(output.status.code(), Some(2));
         let said = text(&output.stderr);
         assert!(said.contains("no format: give --to"), "{said}");
+        assert!(said.contains("Usage: memtrace export "), "{said}");
     }
 }
 

@@ -151,6 +151,31 @@ fn see_also(roff: &mut Roff, name: &str, all: &[String]) {
     roff.text(words);
 }
 
+/// The options: one section, and their headings below it as `man-pages(7)` has them. `clap_mangen` would make sections of them.
+fn options(man: &Man) -> String {
+    let mut section = Vec::new();
+    man.render_options_section(&mut section).unwrap();
+    let section = String::from_utf8(section).unwrap();
+    let (mut page, mut begun) = (String::new(), false);
+    for line in section.lines() {
+        match line.strip_prefix(".SH ") {
+            Some(title) => {
+                if !begun {
+                    page.push_str(".SH OPTIONS\n");
+                    begun = true;
+                }
+                if title != "OPTIONS" {
+                    let title = title.trim_matches('"').to_lowercase();
+                    let (first, rest) = title.split_at(1);
+                    page.push_str(&format!(".SS \"{}{rest}\"\n", first.to_uppercase()));
+                }
+            }
+            None => page.push_str(&format!("{line}\n")),
+        }
+    }
+    page
+}
+
 fn page(name: &str, command: &Command, all: &[String]) -> String {
     let man = Man::new(command.clone())
         .manual("memtrace")
@@ -160,7 +185,7 @@ fn page(name: &str, command: &Command, all: &[String]) -> String {
     man.render_name_section(&mut page).unwrap();
     man.render_synopsis_section(&mut page).unwrap();
     man.render_description_section(&mut page).unwrap();
-    man.render_options_section(&mut page).unwrap();
+    page.extend_from_slice(options(&man).as_bytes());
     if command.get_subcommands().any(|sub| !sub.is_hide_set()) {
         man.render_subcommands_section(&mut page).unwrap();
     }
@@ -230,4 +255,24 @@ fn every_page_has_the_sections_that_are_looked_for() {
         }
     }
     assert!(pages["memtrace.1"].contains(".SH FILES"));
+}
+
+#[test]
+fn the_headings_of_the_help_are_below_the_options() {
+    let page = &pages()["memtrace.1"];
+    let places = [
+        ".SS \"What to trace\"",
+        "\\-\\-pid",
+        ".SS \"What to write\"",
+        "\\-\\-json",
+        ".SS \"How to trace\"",
+        "\\-\\-mode",
+        ".SH SUBCOMMANDS",
+    ];
+    let after = page.split_once(".SH OPTIONS").unwrap().1;
+    let found: Vec<Option<usize>> = places.iter().map(|what| after.find(what)).collect();
+    assert!(
+        found.iter().all(Option::is_some) && found.is_sorted(),
+        "{found:?}"
+    );
 }
