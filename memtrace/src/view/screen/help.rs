@@ -66,7 +66,11 @@ pub fn help(pen: &mut Pen<'_>, state: &State) -> u16 {
         "in the time that the chart shows; on wide screens",
     );
     text.entry("total", "since the start, or since the last exec");
-    text.entry("RSS−LazyFree", "what the program holds. LazyFree is read now and then, since that takes locks of the process: dots lead from one reading to the next");
+    text.entry("RSS−LazyFree", "what the program holds. LazyFree is read now and then, since that takes locks of the process: dots lead from one reading to the next. Where its figure is dim, it is older than 2 s");
+    text.entry(
+        "lines in one place",
+        "where lines meet in a cell, each has it in turn",
+    );
     text.entry("-", "not known");
     text.entry(
         "~",

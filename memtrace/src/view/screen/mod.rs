@@ -22,7 +22,7 @@ pub use look::{Look, Palette, Series};
 pub use shot::Shot;
 pub use state::{Action, Extent, INTERVALS, Key, Page, Sort, State, WINDOWS, Zoom};
 
-use self::{pen::Pen, text::Text};
+use self::{pen::Pen, rows::Still, text::Text};
 use super::{format::span, verdict};
 use crate::timeline::Live;
 
@@ -113,7 +113,7 @@ impl Screen {
                 let mut part = page.part(1, 1, width, lines.saturating_sub(1));
                 let rows = rows::rows(shot, state.sort);
                 let skip = usize::from(state.scroll);
-                let room = table::table(&mut part, &rows, state.sort, skip);
+                let room = table::table(&mut part, &rows, Still::of(shot), state.sort, skip);
                 u16::try_from(rows.len().saturating_sub(room)).unwrap_or(u16::MAX)
             }
             Page::Advice => advice::advice(&mut page, shot, state),
