@@ -240,7 +240,7 @@ fn a_narrow_one_keeps_what_matters() {
         ),
         (
             69,
-            " memtrace  service (27336)        live 0:14  window 20 s  every 1 s",
+            " memtrace  service (27336)  go1.15.15                 live 0:14  20 s",
             " 1 overview  2 causes  3 advice  4 runtime  5 cgroup  6 answer  7 help",
         ),
     ] {
