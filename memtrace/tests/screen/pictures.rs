@@ -239,7 +239,7 @@ fn a_narrow_one_keeps_what_matters() {
             " overview  causes  advice  runtime  cgroup  answer  help",
         ),
         (
-            69,
+            72,
             " memtrace  service (27336)  go1.15.15                 live 0:14  20 s",
             " 1 overview  2 causes  3 advice  4 runtime  5 cgroup  6 answer  7 help",
         ),
