@@ -190,7 +190,7 @@ fn keys_turn_pages_save_a_capture_and_quit() {
     tty.wait_for("faults/s");
     assert!(tty.is_alternate());
     assert_ne!(tcgetattr(&tty.terminal).unwrap(), tty.before);
-    tty.wait_for("live  0:01");
+    tty.wait_for("live 0:01");
     tty.press("2");
     tty.wait_for("requested");
     tty.press("7");

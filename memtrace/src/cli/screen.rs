@@ -150,8 +150,8 @@ impl Drop for Shown {
     }
 }
 
-/// Shows it, in a thread of its own.
-pub fn show(look: Look, viewer: Viewer) -> anyhow::Result<Shown> {
+/// Shows it, in a thread of its own. `address`: where a browser sees the same.
+pub fn show(look: Look, viewer: Viewer, address: Option<String>) -> anyhow::Result<Shown> {
     let end = Arc::new(AtomicBool::new(false));
     let signals = Signals::listen().context("cannot listen for signals")?;
     // The library looks at NO_COLOR by itself; `--color always` outweighs it.
@@ -160,7 +160,7 @@ pub fn show(look: Look, viewer: Viewer) -> anyhow::Result<Shown> {
         .inspect_err(|_| give_back())
         .context("cannot take the terminal; try --plain")?;
     let mut showing = Showing {
-        screen: Screen::new(look),
+        screen: Screen::new(look).with_address(address),
         viewer,
         end: Arc::clone(&end),
         signals,

@@ -89,18 +89,19 @@ impl Views {
             let thread = thread::Builder::new().name("steps".to_owned());
             thread.spawn(read).context("cannot start a thread")?;
         }
-        let on_screen = self.screen.is_some();
-        let serve = |web: Web| {
-            for note in web.notes() {
-                if on_screen {
+        let address = self.web.as_ref().map(Web::url);
+        if let Some(web) = &self.web {
+            let url = (self.screen.is_none()).then(|| format!("live page: {}", web.url()));
+            for note in url.into_iter().chain(web.warning().map(str::to_owned)) {
+                if self.screen.is_some() {
                     viewer.say(note);
                 } else {
                     output::say(&format!("memtrace: {note}"));
                 }
             }
-            web.serve(viewer.clone())
-        };
-        let show = |look| screen::show(look, viewer.clone());
+        }
+        let serve = |web: Web| web.serve(viewer.clone());
+        let show = |look| screen::show(look, viewer.clone(), address);
         Ok(Shown {
             _web: self.web.map(serve).transpose()?,
             screen: self.screen.map(show).transpose()?,

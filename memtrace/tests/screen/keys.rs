@@ -211,3 +211,29 @@ proptest! {
         prop_assert!(state.scroll <= 5);
     }
 }
+
+#[test]
+fn the_web_pages_address_is_there_when_nothing_else_was_said_lately() {
+    const URL: &str = "http://127.0.0.1:6680/?token=0123456789abcdefghijkl";
+    let mut live = service();
+    let mut screen = Screen::new(MANY).with_address(Some(URL.to_owned()));
+    let drawn = |screen: &mut Screen, live: &Live| {
+        screen.look_at(live, 80);
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 24));
+        screen.draw(&mut buffer);
+        rows(&buffer)
+    };
+    live.say("saved a file".to_owned());
+    let news = drawn(&mut screen, &live);
+    assert!(news[21].contains("saved a file"), "{news:#?}");
+    let mut tick = capture().epoch.timeline.last().unwrap().clone();
+    tick.t_ns += 19 * SECOND;
+    live.tick(&tick);
+    assert!(drawn(&mut screen, &live)[21].contains("saved a file"));
+    tick.t_ns += SECOND;
+    live.tick(&tick);
+    assert_eq!(drawn(&mut screen, &live)[21], format!(" page {URL}"));
+    screen.key(Key::Char('?'));
+    let help = drawn(&mut screen, &live);
+    assert!(help[..21].iter().any(|row| row.contains(URL)), "{help:#?}");
+}

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use memtrace::{
     timeline::{Live, Mode},
-    view::screen::{Key, Look, Palette},
+    view::screen::{Key, Look, Palette, Series},
 };
 use ratatui::{
     buffer::Buffer,
@@ -126,13 +126,13 @@ fn a_peak_of_one_tick_in_a_day_is_seen() {
         live.tick(&tick);
     }
     let drawn = rows(&picture(&live, MANY, (80, 24), &[Key::Char('0')]));
-    // Rows of the chart; the peak alone reaches into the upper half of it.
+    // Rows of the chart below the first, which is above 2 GiB; the peak alone reaches into them.
     let dotted = |row: &String| {
         row.chars()
             .filter(|letter| ('⠁'..='⣿').contains(letter))
             .count()
     };
-    let top: Vec<usize> = drawn[4..7].iter().map(dotted).collect();
+    let top: Vec<usize> = drawn[5..7].iter().map(dotted).collect();
     assert!(
         top.iter().all(|&dots| (1..=2).contains(&dots)),
         "{top:?}\n{}",
@@ -209,7 +209,7 @@ fn an_exec_is_marked_and_a_loss_is_red() {
         .unwrap();
     assert_eq!(
         drawn[(u16::try_from(place).unwrap(), 22)].fg,
-        Color::Indexed(160)
+        Color::Indexed(196)
     );
 }
 
@@ -223,4 +223,132 @@ fn a_small_terminal_is_told_so() {
     let shown = text(&picture(&service(), MANY, (40, 10), &[]));
     assert!(shown.contains("memtrace"), "{shown}");
     assert!(!shown.contains("too small"), "{shown}");
+}
+
+#[test]
+fn a_narrow_one_keeps_what_matters() {
+    for (width, title, pages) in [
+        (
+            40,
+            " service (27336)           live 0:14  20 s",
+            " 1 overview  2  3  4  5  6  7",
+        ),
+        (
+            60,
+            " memtrace  service (27336)  go1.15.15        live 0:14  20 s",
+            " overview  causes  advice  runtime  cgroup  answer  help",
+        ),
+        (
+            72,
+            " memtrace  service (27336)  go1.15.15                 live 0:14  20 s",
+            " 1 overview  2 causes  3 advice  4 runtime  5 cgroup  6 answer  7 help",
+        ),
+    ] {
+        let drawn = rows(&picture(&service(), MANY, (width, 16), &[]));
+        let words =
+            |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
+        assert_eq!(words(&drawn[0]), words(title));
+        assert_eq!(drawn[1], pages);
+        let shown = drawn.join("\n");
+        let fault = drawn.iter().find(|row| row.starts_with(" fault")).unwrap();
+        assert!(fault.contains("+290.1M"), "{shown}");
+        let head = drawn.iter().find(|row| row.starts_with(" cause")).unwrap();
+        assert!(
+            head.contains("interval") && head.contains("total"),
+            "{shown}"
+        );
+        assert_eq!(head.contains("calls"), width > 50, "{shown}");
+        assert_eq!(head.contains("requested"), width > 50, "{shown}");
+    }
+}
+
+#[test]
+fn figures_of_the_axis_are_equally_far_apart() {
+    for height in 16..80 {
+        for keys in [&[][..], &[Key::Char('y')]] {
+            let drawn = rows(&picture(&service(), MANY, (100, height), keys));
+            let figures: Vec<usize> = (0..drawn.len())
+                .filter(|&row| drawn[row].chars().nth(7) == Some('┤'))
+                .collect();
+            let shown = drawn.join("\n");
+            assert!(figures.len() > 1, "{shown}");
+            let apart: Vec<usize> = figures.windows(2).map(|two| two[1] - two[0]).collect();
+            assert!(
+                apart.iter().all(|rows| *rows == apart[0]),
+                "{apart:?}\n{shown}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_line_has_its_own_colour_also_where_another_is_near() {
+    let capture = capture();
+    let mut live = service();
+    let mut tick = capture.epoch.timeline.last().unwrap().clone();
+    // Less than a row apart: 200 MiB, and 190 MiB, of a chart of more than 400 MiB.
+    for second in 15..1000_u64 {
+        tick.t_ns = second * 1_000_000_000;
+        tick.rss_bytes = 200 << 20;
+        tick.lazyfree_bytes = None;
+        tick.go.as_mut().unwrap().heap_inuse_bytes = Some(198 << 20);
+        tick.go.as_mut().unwrap().heap_released_bytes = Some(400 << 20);
+        live.tick(&tick);
+    }
+    for look in [MANY, MONO] {
+        let drawn = picture(&live, look, (100, 24), &[]);
+        let wanted = [Series::Rss, Series::HeapInuse];
+        let of = |series: Series| {
+            let cells = drawn.content().iter().skip(4 * 100).take(8 * 100);
+            cells
+                .filter(|cell| match look.dots() {
+                    true => Some(cell.fg) == look.series(series).fg && cell.symbol() > "\u{2800}",
+                    false => cell.symbol() == look.letter(series).to_string(),
+                })
+                .count()
+        };
+        let [rss, heap] = wanted.map(of);
+        let shown = text(&drawn);
+        assert!(rss.abs_diff(heap) < 10 && rss > 40, "{rss} {heap}\n{shown}");
+    }
+}
+
+/// As WCAG 2 measures it.
+fn luminance(colour: Color) -> f64 {
+    let of_the_cube = match colour {
+        Color::Indexed(number @ 16..=231) => Some(number - 16),
+        _ => None,
+    };
+    let number = of_the_cube.unwrap();
+    let part = |value: u8| {
+        let value = if value == 0 {
+            0.0
+        } else {
+            (55.0 + 40.0 * f64::from(value)) / 255.0
+        };
+        if value <= 0.04045 {
+            value / 12.92
+        } else {
+            ((value + 0.055) / 1.055_f64).powf(2.4)
+        }
+    };
+    0.2126 * part(number / 36) + 0.7152 * part(number / 6 % 6) + 0.0722 * part(number % 6)
+}
+
+#[test]
+fn colours_are_seen_on_white_and_on_black() {
+    let styles = Series::ALL.map(|series| MANY.series(series));
+    let others = [
+        MANY.rise(),
+        MANY.fall(),
+        MANY.good(),
+        MANY.warn(),
+        MANY.bad(),
+    ];
+    for style in styles.into_iter().chain(others) {
+        let colour = style.fg.unwrap();
+        let light = luminance(colour);
+        assert!(1.05 / (light + 0.05) >= 3.3, "{colour:?} on white");
+        assert!((light + 0.05) / 0.05 >= 3.3, "{colour:?} on black");
+    }
 }

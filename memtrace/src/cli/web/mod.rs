@@ -58,21 +58,19 @@ impl Web {
         })
     }
 
-    /// What who started memtrace is to know, and nobody else: where the page is, with the token.
+    /// Where the page is, with the token: for who started memtrace, and nobody else.
     #[must_use]
-    pub fn notes(&self) -> Vec<String> {
+    pub fn url(&self) -> String {
         let origin = address::origin(self.bound, self.host_name.as_deref());
-        let mut notes = vec![format!(
-            "live page: {origin}/?{PARAMETER}={}",
-            self.token.in_url()
-        )];
-        if !self.bound.ip().is_loopback() {
-            notes.push(
-                "other hosts can reach the page; who has this URL sees it, and so does who reads along: it is not encrypted"
-                    .to_owned(),
-            );
-        }
-        notes
+        format!("{origin}/?{PARAMETER}={}", self.token.in_url())
+    }
+
+    /// What is to be known before others see the page.
+    #[must_use]
+    pub fn warning(&self) -> Option<&'static str> {
+        (!self.bound.ip().is_loopback()).then_some(
+            "other hosts can reach the page; who has this URL sees it, and so does who reads along: it is not encrypted",
+        )
     }
 
     /// Serves what `viewer` sees, in a thread of its own.

@@ -12,8 +12,10 @@ use crate::{
 const GUTTER: u16 = 8;
 /// Rows below the lines: the axis and its times.
 const BELOW: u16 = 2;
-/// Least rows between two figures.
-const APART: u64 = 3;
+/// A figure stands in every so many rows at least.
+const LEAST_APART: u64 = 2;
+/// Where there is room, so many parts lie between figures at least.
+const LEAST_PARTS: u64 = 3;
 /// Columns between two times.
 const TIME_APART: u64 = 14;
 /// Times at which a label can stand, s.
@@ -115,15 +117,34 @@ impl Axis {
         }
         // Nothing is below 0 in earnest; a file may say so.
         let lowest = lowest.clamp(0, highest);
-        let parts = (u64::from(rows) / APART).max(1);
-        let step = nice_step((highest - lowest).unsigned_abs().div_ceil(parts));
-        let lowest = lowest / step * step;
-        let over = (highest - lowest).max(1);
-        let highest =
-            lowest.saturating_add(step.saturating_mul(over / step + i64::from(over % step > 0)));
-        Self {
+        let above = u64::from(rows.saturating_sub(1)).max(1);
+        let apart = LEAST_APART.min(above)..=(above / LEAST_PARTS).max(LEAST_APART).min(above);
+        let axes = apart.map(|apart| Self::with(lowest, highest, above, apart));
+        // What uses most of the rows.
+        let best = axes.min_by_key(|axis| axis.highest.saturating_sub(axis.lowest));
+        best.unwrap_or(Self {
             lowest,
             highest,
+            step: (highest - lowest).max(1),
+        })
+    }
+
+    /// One with a figure in every `apart`th of the rows, which `above` are above the lowest.
+    fn with(lowest: i64, highest: i64, above: u64, apart: u64) -> Self {
+        let apart_bytes = |bytes: u64| {
+            let bytes = u128::from(bytes) * u128::from(apart);
+            u64::try_from(bytes.div_ceil(u128::from(above))).unwrap_or(u64::MAX)
+        };
+        let mut step = nice_step(apart_bytes((highest - lowest).unsigned_abs()));
+        // Where the lowest is rounded down, the highest may lie above the last row.
+        if (highest - lowest / step * step).unsigned_abs() > reach(step, above, apart) {
+            step = nice_step(step.unsigned_abs() + 1);
+        }
+        let lowest = lowest / step * step;
+        let reach = i64::try_from(reach(step, above, apart)).unwrap_or(i64::MAX);
+        Self {
+            lowest,
+            highest: lowest.saturating_add(reach),
             step,
         }
     }
@@ -135,6 +156,12 @@ impl Axis {
         let top = rows.saturating_sub(1);
         usize::try_from((over * top as i128 + of / 2) / of).map_or(top, |row| row.min(top))
     }
+}
+
+/// Bytes from the lowest row to the highest.
+fn reach(step: i64, above: u64, apart: u64) -> u64 {
+    let reach = u128::from(step.unsigned_abs()) * u128::from(above) / u128::from(apart.max(1));
+    u64::try_from(reach).unwrap_or(u64::MAX)
 }
 
 /// The next of 1, 2, 5, 10, 20, 50, 100, 200, 500 of a unit; at least 4 KiB, a page.
@@ -279,14 +306,13 @@ fn cell(pen: &mut Pen<'_>, grid: &Grid, traces: &[(Series, Trace)], column: u16,
             let range = trace.get(usize::from(column)).copied().flatten();
             range.is_some_and(|(low, high)| (low..=high).contains(&place))
         };
-        if let Some((series, _)) = traces.iter().find(|(_, trace)| covers(trace)) {
-            pen.letter(column, row, look.letter(*series), look.series(*series));
+        let there = traces.iter().filter(|(_, trace)| covers(trace));
+        if let Some(series) = turn(there.map(|(series, _)| *series), column) {
+            pen.letter(column, row, look.letter(series), look.series(series));
         }
         return;
     }
-    let mut dots = 0;
-    let mut style = None;
-    for (series, trace) in traces {
+    let dots = traces.iter().map(|(series, trace)| {
         let mut own = 0;
         for (x, bits) in DOTS.iter().enumerate() {
             let range = trace.get(usize::from(column) * 2 + x).copied().flatten();
@@ -299,16 +325,21 @@ fn cell(pen: &mut Pen<'_>, grid: &Grid, traces: &[(Series, Trace)], column: u16,
                 }
             }
         }
-        if own != 0 && style.is_none() {
-            style = Some(look.series(*series));
-        }
-        dots |= own;
-    }
-    if let Some(style) = style
-        && let Some(letter) = char::from_u32(0x2800 + u32::from(dots))
+        (*series, own)
+    });
+    let there = dots.filter(|(_, own)| *own != 0);
+    if let Some((series, own)) = turn(there, column)
+        && let Some(letter) = char::from_u32(0x2800 + u32::from(own))
     {
-        pen.letter(column, row, letter, style);
+        pen.letter(column, row, letter, look.series(series));
     }
+}
+
+/// Where lines share a cell, each has it in turn, from column to column: a cell has one colour, and it must be its line's own.
+fn turn<T>(there: impl Iterator<Item = T> + Clone, column: u16) -> Option<T> {
+    let count = there.clone().count();
+    let mut there = there;
+    there.nth(usize::from(column) % count.max(1))
 }
 
 /// The axis on the left.

@@ -1,6 +1,9 @@
 //! What is on every page: the title, the pages, the state of the capture, and the keys.
 
-use ratatui::style::{Modifier, Style};
+use ratatui::{
+    style::{Modifier, Style},
+    text::Span,
+};
 
 use super::{Page, State, Zoom, pen::Pen, shot::Shot};
 use crate::{
@@ -17,54 +20,103 @@ pub const BELOW: u16 = 3;
 pub fn above(pen: &mut Pen<'_>, shot: &Shot, state: &State) {
     let look = pen.look;
     pen.row_style(0, look.bar());
+    title(pen, shot, state);
+    pages(pen, state);
+}
+
+/// Who is traced, and when this is: in as many words as there is room for.
+fn title(pen: &mut Pen<'_>, shot: &Shot, state: &State) {
+    let look = pen.look;
     let target = &shot.account.target;
-    let mut title = format!(
-        " memtrace  {} ({})",
-        look.foreign(&target.comm, 15),
-        target.pid
-    );
+    let name = format!("{} ({})", look.foreign(&target.comm, 15), target.pid);
     let runtime = target.runtime.as_ref();
     let version = runtime.and_then(|runtime| runtime.version.as_ref().or(runtime.name.as_ref()));
-    if let Some(version) = version {
-        title.push_str("  ");
-        title.push_str(&look.foreign(version, 24));
-    }
-    let end = pen.put(0, 0, &title, look.bar());
-    let text = format!("{} ", moment(shot, state));
-    let length = u16::try_from(text.chars().count()).unwrap_or(u16::MAX);
-    if end + 2 + length <= pen.width() {
-        pen.put_right(pen.width(), 0, &text, look.bar());
-    } else {
-        // The end of a long name matters less than whether the picture stands still.
-        let text = format!(" {text}");
-        pen.put_right(pen.width(), 0, &text, look.bar());
-    }
+    let version = version.map(|version| format!("  {}", look.foreign(version, 24)));
+    let who = [
+        format!(" memtrace  {name}{}", version.unwrap_or_default()),
+        format!(" memtrace  {name}"),
+        format!(" {name}"),
+    ];
+    let when = moment(shot, state).map(|text| format!("  {text} "));
+    // The name of the process matters more than the last part of the time, and this more than the version of what runs in it.
+    let choices = [(0, 0), (0, 1), (1, 0), (1, 1), (2, 1), (1, 2), (2, 2)];
+    let width = |text: &str| Span::raw(text).width();
+    let room = usize::from(pen.width());
+    let fitting = choices.into_iter().find_map(|(left, right)| {
+        let (who, when) = (who.get(left)?, when.get(right)?);
+        (width(who) + width(when) <= room).then_some((who, when))
+    });
+    let [_, _, name] = &who;
+    let [_, _, time] = &when;
+    let (who, when) = fitting.unwrap_or((name, time));
+    pen.put(0, 0, who, look.bar());
+    // The end of a long name matters less than whether the picture stands still.
+    pen.put_right(pen.width(), 0, when, look.bar());
+}
+
+/// The pages. Where there is no room for their names and numbers, the names stay: tab leads through them. At last the numbers do.
+fn pages(pen: &mut Pen<'_>, state: &State) {
+    let look = pen.look;
+    let text = |with_number: bool, with_name: bool, page: Page, number: usize| match (
+        with_number,
+        with_name || page == state.page,
+    ) {
+        (true, true) => format!("{number} {}", page.name()),
+        (true, false) => number.to_string(),
+        (false, _) => page.name().to_owned(),
+    };
+    let all = |with_number: bool, with_name: bool| -> Vec<(Page, String)> {
+        let pages = Page::ALL.into_iter().zip(1..);
+        pages
+            .map(|(page, number)| (page, text(with_number, with_name, page, number)))
+            .collect()
+    };
+    let choices =
+        [(true, true), (false, true), (true, false)].map(|(number, name)| all(number, name));
+    let length = |pages: &[(Page, String)]| -> usize {
+        pages.iter().map(|(_, text)| text.chars().count() + 2).sum()
+    };
+    // Of the two columns behind the last one, one is that before the first.
+    let fits = |pages: &&Vec<(Page, String)>| length(pages) <= usize::from(pen.width()) + 1;
+    let [.., shortest] = &choices;
     let mut x: u16 = 1;
-    for (page, number) in Page::ALL.into_iter().zip(1..) {
-        let style = if page == state.page {
+    for (page, text) in choices.iter().find(fits).unwrap_or(shortest) {
+        let style = if *page == state.page {
             look.bold().add_modifier(Modifier::UNDERLINED)
         } else {
             look.dim()
         };
-        x = pen.put(x, 1, &format!("{number} {}", page.name()), style) + 2;
+        x = pen.put(x, 1, text, style) + 2;
     }
 }
 
-fn moment(shot: &Shot, state: &State) -> String {
+/// Whether the picture stands still, when it is of, and how much time; from many words to few.
+fn moment(shot: &Shot, state: &State) -> [String; 3] {
     let now = clock(shot.last_ns);
-    let every = format!("every {}", span(shot.interval_ns));
+    let time = match state.until_ns {
+        Some(until) if until < shot.last_ns => format!("{} of {now}", clock(until)),
+        _ => now,
+    };
+    let what = match (&shot.ended, state.paused, state.until_ns) {
+        (Some(_), ..) => "ended",
+        (None, true, _) => "PAUSED",
+        (None, false, Some(_)) => "until",
+        (None, false, None) => "live",
+    };
     let (from, to) = shot.window;
     let length = match state.zoom {
         Zoom::Whole => "whole".to_owned(),
         _ => short(to.saturating_sub(from)),
     };
-    let what = match (&shot.ended, state.paused, state.until_ns) {
-        (Some(_), ..) => "ended".to_owned(),
-        (None, true, _) => "PAUSED".to_owned(),
-        (None, false, Some(until)) => format!("until {}", clock(until)),
-        (None, false, None) => "live".to_owned(),
+    let every = match shot.interval_ns % 1_000_000_000 {
+        0 => short(shot.interval_ns),
+        _ => span(shot.interval_ns),
     };
-    format!("{what}  {now}  {length}  {every}")
+    [
+        format!("{what} {time}  window {length}  every {every}"),
+        format!("{what} {time}  {length}"),
+        format!("{what} {time}"),
+    ]
 }
 
 /// A length of time without needless parts: `20 s`, `5 min`, `2 h`.
@@ -77,12 +129,24 @@ fn short(ns: u64) -> String {
     }
 }
 
-/// Below the page: what was said, the state of the capture, and the keys.
-pub fn below(pen: &mut Pen<'_>, shot: &Shot) {
+/// How long something that was said stays where the web page's address is else.
+const NEWS_NS: u64 = 20_000_000_000;
+
+/// Below the page: what was said or where the web page is, the state of the capture, and the keys.
+pub fn below(pen: &mut Pen<'_>, shot: &Shot, address: Option<&str>) {
     let look = pen.look;
-    if let Some((t_ns, text)) = shot.said.last() {
-        let end = pen.put(1, 0, &clock(*t_ns), look.dim());
-        pen.put(end + 2, 0, &look.foreign(text, 300), look.warn());
+    let is_news = |t_ns: u64| shot.last_ns.saturating_sub(t_ns) < NEWS_NS;
+    match (shot.said.last(), address) {
+        (Some((t_ns, text)), address) if address.is_none() || is_news(*t_ns) => {
+            let end = pen.put(1, 0, &clock(*t_ns), look.dim());
+            pen.put(end + 2, 0, &look.foreign(text, 300), look.warn());
+        }
+        (_, Some(address)) => {
+            // In a row of its own, so that a click or a double click takes all of it.
+            let end = pen.put(1, 0, "page", look.dim());
+            pen.put(end + 1, 0, &look.foreign(address, 300), Style::new());
+        }
+        (_, None) => {}
     }
     let mut x: u16 = 1;
     for (text, style) in state(shot, pen) {
@@ -98,7 +162,7 @@ pub fn below(pen: &mut Pen<'_>, shot: &Shot) {
         ("?", "help"),
         ("space", "pause"),
         ("+-", "zoom"),
-        (arrows, "scroll"),
+        (arrows, "time"),
         ("<>", "interval"),
         ("s", "sort"),
         ("w", "save"),

@@ -50,8 +50,12 @@ const KEYS: [(&str, &str); 16] = [
 ];
 
 /// Draws it; says how far it can be moved.
-pub fn help(pen: &mut Pen<'_>, state: &State) -> u16 {
+pub fn help(pen: &mut Pen<'_>, state: &State, address: Option<&str>) -> u16 {
     let mut text = Text::new(pen.look, pen.width().saturating_sub(2));
+    if let Some(address) = address {
+        text.head("the page for a browser");
+        text.entry("URL", &pen.look.foreign(address, 300));
+    }
     text.head("keys");
     for (keys, what) in KEYS {
         text.entry(keys, what);
@@ -66,7 +70,11 @@ pub fn help(pen: &mut Pen<'_>, state: &State) -> u16 {
         "in the time that the chart shows; on wide screens",
     );
     text.entry("total", "since the start, or since the last exec");
-    text.entry("RSS−LazyFree", "what the program holds. LazyFree is read now and then, since that takes locks of the process: dots lead from one reading to the next");
+    text.entry("RSS−LazyFree", "what the program holds. LazyFree is read now and then, since that takes locks of the process: dots lead from one reading to the next. Where its figure is dim, it is older than 2 s");
+    text.entry(
+        "lines in one place",
+        "where lines meet in a cell, each has it in turn",
+    );
     text.entry("-", "not known");
     text.entry(
         "~",

@@ -11,7 +11,8 @@ pub enum Palette {
     Mono,
     /// The eight of the terminal's own theme.
     Eight,
-    /// The 256 of xterm, of which those of the cube are the same everywhere.
+    /// The 256 of xterm, of which those of the cube are the same everywhere. Those that are used stand out from white and from black by
+    /// 3.3 to 1 or more, measured as WCAG 2 does.
     Many,
 }
 
@@ -83,10 +84,20 @@ impl Look {
     #[must_use]
     pub const fn series(self, series: Series) -> Style {
         match series {
-            Series::Rss => self.colour(Color::Blue, 33),
-            Series::Held => self.colour(Color::Green, 34),
+            // Blue of the eight is next to black on many terminals.
+            Series::Rss => self.colour(Color::Reset, 32),
+            Series::Held => self.colour(Color::Green, 28),
             Series::HeapInuse => self.colour(Color::Magenta, 169),
-            Series::HeapReleased => self.colour(Color::Yellow, 172),
+            Series::HeapReleased => self.colour(Color::Yellow, 136),
+        }
+    }
+
+    /// A line's name. Of the eight colours only some can be read on any background.
+    #[must_use]
+    pub const fn name(self, series: Series) -> Style {
+        match self.palette {
+            Palette::Eight => Style::new(),
+            Palette::Mono | Palette::Many => self.series(series),
         }
     }
 
@@ -112,31 +123,31 @@ impl Look {
     /// RSS that rose.
     #[must_use]
     pub const fn rise(self) -> Style {
-        self.colour(Color::Blue, 33)
+        self.colour(Color::Reset, 32)
     }
 
     /// RSS that fell.
     #[must_use]
     pub const fn fall(self) -> Style {
-        self.colour(Color::Green, 34)
+        self.colour(Color::Green, 28)
     }
 
     /// What is right.
     #[must_use]
     pub const fn good(self) -> Style {
-        self.colour(Color::Green, 34)
+        self.colour(Color::Reset, 28)
     }
 
     /// What is not quite.
     #[must_use]
     pub const fn warn(self) -> Style {
-        self.colour(Color::Yellow, 172)
+        self.colour(Color::Magenta, 136)
     }
 
     /// What is not.
     #[must_use]
     pub const fn bad(self) -> Style {
-        self.colour(Color::Red, 160).add_modifier(Modifier::BOLD)
+        self.colour(Color::Red, 196).add_modifier(Modifier::BOLD)
     }
 
     /// Headlines.

@@ -22,7 +22,7 @@ pub use look::{Look, Palette, Series};
 pub use shot::Shot;
 pub use state::{Action, Extent, INTERVALS, Key, Page, Sort, State, WINDOWS, Zoom};
 
-use self::{pen::Pen, text::Text};
+use self::{pen::Pen, rows::Still, text::Text};
 use super::{format::span, verdict};
 use crate::timeline::Live;
 
@@ -33,6 +33,8 @@ pub const LEAST: (u16, u16) = (40, 10);
 #[derive(Clone, Debug)]
 pub struct Screen {
     look: Look,
+    /// Where a browser sees the capture.
+    address: Option<String>,
     state: State,
     shot: Option<Shot>,
     extent: Extent,
@@ -44,6 +46,7 @@ impl Screen {
     pub fn new(look: Look) -> Self {
         Self {
             look,
+            address: None,
             state: State::default(),
             shot: None,
             extent: Extent {
@@ -53,6 +56,13 @@ impl Screen {
                 lines: 0,
             },
         }
+    }
+
+    /// Shows where a browser sees the capture, too: a URL.
+    #[must_use]
+    pub fn with_address(mut self, address: Option<String>) -> Self {
+        self.address = address;
+        self
     }
 
     /// What is shown.
@@ -113,16 +123,17 @@ impl Screen {
                 let mut part = page.part(1, 1, width, lines.saturating_sub(1));
                 let rows = rows::rows(shot, state.sort);
                 let skip = usize::from(state.scroll);
-                let room = table::table(&mut part, &rows, state.sort, skip);
+                let room = table::table(&mut part, &rows, Still::of(shot), state.sort, skip);
                 u16::try_from(rows.len().saturating_sub(room)).unwrap_or(u16::MAX)
             }
             Page::Advice => advice::advice(&mut page, shot, state),
             Page::Runtime => runtime::runtime(&mut page, shot, state),
             Page::Cgroup => cgroup::cgroup(&mut page, shot, state),
             Page::Answer => answer(&mut page, shot, state),
-            Page::Help => help::help(&mut page, state),
+            Page::Help => help::help(&mut page, state, self.address.as_deref()),
         };
-        frame::below(&mut pen.rows(frame::ABOVE + lines, frame::BELOW), shot);
+        let mut below = pen.rows(frame::ABOVE + lines, frame::BELOW);
+        frame::below(&mut below, shot, self.address.as_deref());
         self.extent.lines = lines;
         self.extent.most_scroll = most_scroll;
         self.state.scroll = self.state.scroll.min(most_scroll);

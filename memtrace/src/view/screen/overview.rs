@@ -1,13 +1,13 @@
 //! The first page: the chart, the causes, the answer.
 
-use ratatui::style::Style;
+use ratatui::{style::Style, text::Span};
 
 use super::{
     Series, State,
     chart::{chart, present, value},
     painted,
     pen::Pen,
-    rows::rows,
+    rows::{Still, rows},
     shot::Shot,
     table::table,
 };
@@ -28,6 +28,7 @@ const MOST_ROWS: u16 = 12;
 pub fn overview(pen: &mut Pen<'_>, shot: &Shot, state: &State) {
     let (width, height) = (pen.width(), pen.height());
     let all = rows(shot, state.sort);
+    let still = Still::of(shot);
     let causes = u16::try_from(all.len())
         .unwrap_or(u16::MAX)
         .clamp(1, MOST_ROWS);
@@ -51,6 +52,7 @@ pub fn overview(pen: &mut Pen<'_>, shot: &Shot, state: &State) {
         table(
             &mut pen.part(1, below, left - 2, table_height),
             &all,
+            still,
             state.sort,
             0,
         );
@@ -58,11 +60,20 @@ pub fn overview(pen: &mut Pen<'_>, shot: &Shot, state: &State) {
         if let Some(answer) = &shot.account.verdict {
             let columns = usize::from(right.width().saturating_sub(1));
             let text = verdict(answer, columns);
-            for (line, y) in painted::lines(&text, right.look)
-                .iter()
-                .zip(0..right.height())
-            {
+            let lines = painted::lines(&text, right.look);
+            let cut = lines.len() > usize::from(right.height());
+            let room = right.height().saturating_sub(u16::from(cut));
+            for (line, y) in lines.iter().zip(0..room) {
                 right.line(0, y, line);
+            }
+            if cut {
+                let more = if right.look.unicode { "…" } else { "~" };
+                right.put(
+                    0,
+                    room,
+                    &format!("{more} 6 has all of it"),
+                    right.look.dim(),
+                );
             }
         } else {
             right.put(0, 0, "no answer yet", right.look.dim());
@@ -71,6 +82,7 @@ pub fn overview(pen: &mut Pen<'_>, shot: &Shot, state: &State) {
         table(
             &mut pen.part(1, below, width.saturating_sub(1), table_height),
             &all,
+            still,
             state.sort,
             0,
         );
@@ -101,6 +113,10 @@ fn answer(pen: &mut Pen<'_>, shot: &Shot) {
     };
     let end = pen.put(0, 0, level, look.warn());
     pen.put(end, 0, &title, look.bold());
+    if usize::from(end) + Span::raw(title.as_str()).width() > usize::from(pen.width()) {
+        let more = if look.unicode { '…' } else { '~' };
+        pen.letter(pen.width().saturating_sub(1), 0, more, look.dim());
+    }
     let mut text = look.foreign(&verdict.text, 1500);
     if let Some(age) = shot.stale_lazyfree() {
         text.insert_str(0, &format!("(LazyFree as of {} ago.) ", span(age)));
@@ -117,6 +133,9 @@ fn answer(pen: &mut Pen<'_>, shot: &Shot) {
     }
 }
 
+/// Columns of `LazyFree` with its age: `1023.9M (59.9 s ago)`.
+const AGED: usize = 19;
+
 /// The figures of the last tick.
 fn figures(pen: &mut Pen<'_>, shot: &Shot) {
     let look = pen.look;
@@ -128,13 +147,19 @@ fn figures(pen: &mut Pen<'_>, shot: &Shot) {
     let time_ns = last.t_ns.saturating_sub(last.from_ns).max(1);
     let mut parts: Vec<(&str, String)> = Vec::new();
     let mut moved = last.causes.iter().map(|moved| moved.rss_delta_bytes);
-    let moved = moved.try_fold(0_i64, |sum, moved| Some(sum.saturating_add(moved?)));
+    let none = Still::of(shot).interval.filter(|_| last.causes.is_empty());
+    let moved = if last.causes.is_empty() {
+        none
+    } else {
+        moved.try_fold(0_i64, |sum, moved| Some(sum.saturating_add(moved?)))
+    };
     parts.push(("change", moved.map_or_else(|| "-".to_owned(), change)));
     let rate = last.faults.map(|faults| {
         let rate = u128::from(faults) * 1_000_000_000 / u128::from(time_ns);
         u64::try_from(rate).unwrap_or(u64::MAX)
     });
     parts.push(("faults/s", rate.map_or_else(|| "-".to_owned(), count)));
+    parts.push(("swap", signed_size(last.swap_bytes)));
     let read = total.and_then(|total| total.lazyfree_bytes.zip(total.lazyfree_t_ns));
     parts.push((
         "LazyFree",
@@ -150,7 +175,6 @@ fn figures(pen: &mut Pen<'_>, shot: &Shot) {
             None => "-".to_owned(),
         },
     ));
-    parts.push(("swap", signed_size(last.swap_bytes)));
     let address_space = last.vm_bytes.or(total.and_then(|total| total.vm_bytes));
     parts.push(("VM", address_space.map_or_else(|| "-".to_owned(), size)));
     parts.push(("anon", signed_size(last.anon_bytes)));
@@ -158,7 +182,8 @@ fn figures(pen: &mut Pen<'_>, shot: &Shot) {
     parts.push(("shmem", signed_size(last.shmem_bytes)));
     let mut x: u16 = 1;
     for (name, value) in parts {
-        let length = name.chars().count() + 1 + value.chars().count().max(7);
+        let least = if name == "LazyFree" { AGED } else { 7 };
+        let length = name.chars().count() + 1 + value.chars().count().max(least);
         let length = u16::try_from(length).unwrap_or(u16::MAX);
         if x.saturating_add(length) > pen.width() {
             break;
@@ -189,7 +214,9 @@ fn legend(pen: &mut Pen<'_>, shot: &Shot) {
         if sampled && matches!(series, Series::Rss | Series::Held) {
             text.insert(0, '~');
         }
-        let style = look.series(series);
+        // What is drawn from an old reading is no figure of now.
+        let is_old = series == Series::Held && shot.stale_lazyfree().is_some();
+        let figure = if is_old { look.dim() } else { look.bold() };
         let mark = if look.dots() {
             '━'
         } else {
@@ -201,9 +228,9 @@ fn legend(pen: &mut Pen<'_>, shot: &Shot) {
         if x.saturating_add(length) > pen.width() {
             break;
         }
-        pen.letter(x, 0, mark, style);
-        let end = pen.put(x + 2, 0, name, style) + 1;
-        pen.put(end, 0, &text, look.bold());
+        pen.letter(x, 0, mark, look.series(series));
+        let end = pen.put(x + 2, 0, name, look.name(series)) + 1;
+        pen.put(end, 0, &text, figure);
         x += length + 2;
     }
 }

@@ -3,7 +3,7 @@
 use super::{Sort, shot::Shot};
 use crate::{
     ledger::Cause,
-    timeline::{CauseName, CauseRow, Moved, Span},
+    timeline::{CauseName, CauseRow, Mode, Moved, Span},
 };
 
 /// Characters of a name that are looked at.
@@ -20,6 +20,31 @@ pub struct Row<'a> {
     pub window: Option<Moved>,
     /// At the last tick.
     pub interval: Option<Moved>,
+    still: Still,
+}
+
+/// What a cause moved that a span does not name, bytes: a span names all that did anything. `None` where it is not known.
+#[derive(Clone, Copy, Debug)]
+pub struct Still {
+    /// In the chart's time.
+    pub window: Option<i64>,
+    /// At the last tick.
+    pub interval: Option<i64>,
+    /// Since the start.
+    pub total: Option<i64>,
+}
+
+impl Still {
+    /// As it is for a picture.
+    #[must_use]
+    pub fn of(shot: &Shot) -> Self {
+        let exact = shot.account.capture.mode == Mode::Exact;
+        Self {
+            window: (exact && shot.sum.is_some()).then_some(0),
+            interval: (exact && shot.last.is_some()).then_some(0),
+            total: exact.then_some(0),
+        }
+    }
 }
 
 impl Row<'_> {
@@ -32,13 +57,15 @@ impl Row<'_> {
     /// What it moved in the chart's time.
     #[must_use]
     pub fn window_bytes(&self) -> Option<i64> {
-        self.window.and_then(|moved| moved.rss_delta_bytes)
+        self.window
+            .map_or(self.still.window, |moved| moved.rss_delta_bytes)
     }
 
     /// What it moved at the last tick.
     #[must_use]
     pub fn interval_bytes(&self) -> Option<i64> {
-        self.interval.and_then(|moved| moved.rss_delta_bytes)
+        self.interval
+            .map_or(self.still.interval, |moved| moved.rss_delta_bytes)
     }
 
     fn key(&self, sort: Sort) -> (u64, u64) {
@@ -69,6 +96,7 @@ pub fn rows(shot: &Shot, sort: Sort) -> Vec<Row<'_>> {
             .copied()
             .find(|moved| usize::from(moved.name) == place)
     };
+    let still = Still::of(shot);
     let mut rows: Vec<Row<'_>> = Vec::new();
     for row in &shot.account.summary.causes {
         let same = |name: &CauseName| {
@@ -79,6 +107,7 @@ pub fn rows(shot: &Shot, sort: Sort) -> Vec<Row<'_>> {
             total: Some(row),
             window: moved(&shot.sum, &same),
             interval: moved(&shot.last, &same),
+            still,
         });
     }
     for known in &shot.names {
@@ -94,6 +123,7 @@ pub fn rows(shot: &Shot, sort: Sort) -> Vec<Row<'_>> {
             total: None,
             window: moved(&shot.sum, &same),
             interval: moved(&shot.last, &same),
+            still,
         };
         if row.window.is_some() || row.interval.is_some() {
             rows.push(row);

@@ -23,7 +23,7 @@ pub fn runtime(pen: &mut Pen<'_>, shot: &Shot, state: &State) -> u16 {
             &known(&runtime.allocator, &runtime.allocator_version),
         );
         for (name, value) in &runtime.settings {
-            text.entry(name, value);
+            text.entry(name, if value.is_empty() { "(empty)" } else { value });
         }
         for evidence in &runtime.evidence {
             text.entry("seen by", evidence);

@@ -10,6 +10,8 @@ use crate::{timeline::Missing, view::wrapped};
 
 /// Columns of a name.
 const NAME: usize = 18;
+/// Most columns of the name of what is not known.
+const LONGEST_NAME: usize = 32;
 /// A text from outside may be of any length.
 const LONGEST: usize = 600;
 /// Lines longer than this are hard to read.
@@ -49,13 +51,18 @@ impl Text {
 
     /// The same in a style.
     pub fn styled(&mut self, name: &str, text: &str, style: Style) {
-        let name = self.look.foreign(name, NAME - 1);
+        self.hanging(name, NAME, text, style);
+    }
+
+    /// The same, with so many columns for the name.
+    fn hanging(&mut self, name: &str, columns: usize, text: &str, style: Style) {
+        let name = self.look.foreign(name, columns - 1);
         let text = self.look.foreign(text, LONGEST);
-        let rows = wrapped(&text, self.width.saturating_sub(NAME + 1).max(10));
+        let rows = wrapped(&text, self.width.saturating_sub(columns + 1).max(10));
         for (row, number) in rows.into_iter().zip(0..) {
             let shown = if number == 0 { name.as_str() } else { "" };
             self.lines.push(Line::from(vec![
-                Span::styled(format!(" {shown:<NAME$}"), self.look.dim()),
+                Span::styled(format!(" {shown:<columns$}"), self.look.dim()),
                 Span::styled(row, style),
             ]));
         }
@@ -86,8 +93,10 @@ impl Text {
             return;
         }
         self.head("not known");
+        let longest = missing.iter().map(|missing| missing.what.chars().count());
+        let columns = (longest.max().unwrap_or(0) + 2).clamp(NAME, LONGEST_NAME);
         for missing in missing {
-            self.entry(&missing.what, &missing.why);
+            self.hanging(&missing.what, columns, &missing.why, Style::new());
         }
     }
 
@@ -98,16 +107,20 @@ impl Text {
 
     /// Draws from the `scroll`th line on; says how far it can be moved.
     pub fn draw(self, pen: &mut Pen<'_>, scroll: u16) -> u16 {
-        let most = self.lines.len().saturating_sub(usize::from(pen.height()));
-        let most = u16::try_from(most).unwrap_or(u16::MAX);
-        let shown = self.lines.iter().skip(usize::from(scroll.min(most)));
-        for (line, y) in shown.zip(0..pen.height()) {
+        let all = u16::try_from(self.lines.len()).unwrap_or(u16::MAX);
+        let is_longer = all > pen.height();
+        // Where it is longer than the screen, the last row says so.
+        let room = pen.height().saturating_sub(u16::from(is_longer));
+        let most = all.saturating_sub(room);
+        let first = scroll.min(most);
+        let shown = self.lines.iter().skip(usize::from(first));
+        for (line, y) in shown.zip(0..room) {
             pen.line(1, y, line);
         }
-        if most > 0 {
-            let text = format!("{}/{}", scroll.min(most), most);
-            let style = self.look.dim();
-            pen.put_right(pen.width(), pen.height().saturating_sub(1), &text, style);
+        if is_longer {
+            let last = first.saturating_add(room);
+            let text = format!("lines {} to {last} of {all}: up, down", first + 1);
+            pen.put_right(pen.width(), room, &text, self.look.dim());
         }
         most
     }
