@@ -118,7 +118,8 @@ impl Axis {
         // Nothing is below 0 in earnest; a file may say so.
         let lowest = lowest.clamp(0, highest);
         let above = u64::from(rows.saturating_sub(1)).max(1);
-        let apart = LEAST_APART.min(above)..=(above / LEAST_PARTS).max(LEAST_APART).min(above);
+        let most_apart = (above / LEAST_PARTS).max(LEAST_APART + 1).min(above);
+        let apart = LEAST_APART.min(above)..=most_apart;
         let axes = apart.map(|apart| Self::with(lowest, highest, above, apart));
         // What uses most of the rows.
         let best = axes.min_by_key(|axis| axis.highest.saturating_sub(axis.lowest));
