@@ -54,7 +54,8 @@ pub fn help(pen: &mut Pen<'_>, state: &State, address: Option<&str>) -> u16 {
     let mut text = Text::new(pen.look, pen.width().saturating_sub(2));
     if let Some(address) = address {
         text.head("the page for a browser");
-        text.entry("URL", &pen.look.foreign(address, 300));
+        // As wide as may be, so that it stays whole to be copied.
+        text.note(address);
     }
     text.head("keys");
     for (keys, what) in KEYS {
