@@ -528,6 +528,19 @@ fn several_programs(page: &mut Chromium, folder: &Path) {
     page.open(&format!("{url}#epoch=0"));
     assert_eq!(page.eval(shown), json!([true, false]));
     assert_eq!(embedded(&document(Some(&state(EXEC))))["head"]["epoch"], 1);
+    // A figure of the program before is none of the next one's, and no line leads from one to the other.
+    let asked = "(() => {
+        const made = new Data.Timeline();
+        Object.assign(made, { t: [1, 2, 3, 4, 5, 6], from: [0, 1, 2, 3, 4, 5], marks: [{ t: 3, name: 'next' }] });
+        const column = [10, null, null, null, null, 20];
+        made.columns = { lazyfree: column, cgroup_usage: column, rss: [1, 2, 3, 4, 5, 6] };
+        const readings = (name) => made.t.map((_, row) => made.reading(name, row));
+        return [readings('lazyfree'), readings('cgroup_usage'), ...Object.keys(made.columns).map((name) => made.breaks(name, 0, 5))];
+    })()";
+    assert_eq!(
+        page.eval(asked),
+        json!([[0, 0, 0, -1, -1, 5], [0, 0, 0, 0, 0, 5], [[0, 5]], [], []])
+    );
     at_peace(page);
 }
 

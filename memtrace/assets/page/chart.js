@@ -70,9 +70,17 @@ const Chart = (() => {
     const gaps = (u, series, i0, i1) => {
       const found = [];
       for (let i = Math.max(i0, 1); i <= i1; i++) {
-        if (timeline.gap(i)) found.push([u.valToPos(timeline.from[i], "x", true), u.valToPos(timeline.t[i], "x", true)]);
+        if (timeline.gap(i)) found.push([timeline.from[i], timeline.t[i]]);
       }
-      return found;
+      for (const [before, after] of timeline.breaks(keys[series - 1] ?? "rss", i0, i1)) found.push([timeline.t[before], timeline.t[after]]);
+      found.sort((a, b) => a[0] - b[0]);
+      const apart = [];
+      for (const gap of found) {
+        const last = apart[apart.length - 1];
+        if (last && gap[0] <= last[1]) last[1] = Math.max(last[1], gap[1]);
+        else apart.push(gap);
+      }
+      return apart.map((gap) => gap.map((t) => u.valToPos(t, "x", true)));
     };
 
     const font = "12px system-ui, sans-serif";

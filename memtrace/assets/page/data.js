@@ -126,8 +126,31 @@ const Data = (() => {
       const column = this.columns[name];
       if (!column) return -1;
       let i = Math.min(row, column.length - 1);
-      while (i >= 0 && column[i] === null) i--;
-      return i;
+      const first = name.startsWith("cgroup") ? 0 : this.programStart(row);
+      while (i >= first && column[i] === null) i--;
+      return i >= first ? i : -1;
+    }
+
+    // The first row of the program that ran at this one.
+    programStart(row) {
+      const before = this.marks.filter((mark) => mark.t < this.t[row]);
+      return before.length ? this.row(before[before.length - 1].t + 1e-6) : 0;
+    }
+
+    // Between which rows a line says nothing, since a program's last figure and the next one's first are not of one thing. A cgroup
+    // stays the same; and what each tick has is known right up to the exec.
+    breaks(name, i0, i1) {
+      const column = this.columns[name];
+      if (!column || name.startsWith("cgroup")) return [];
+      const found = [];
+      for (const mark of this.marks) {
+        let after = this.row(mark.t + 1e-6);
+        let before = after - 1;
+        while (before >= 0 && column[before] === null) before--;
+        while (after < column.length && column[after] === null) after++;
+        if (before >= 0 && after < column.length && after > before + 1 && after > i0 && before < i1) found.push([before, after]);
+      }
+      return found;
     }
 
     // Whether memtrace did not run for a part of this row.

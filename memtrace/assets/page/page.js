@@ -319,7 +319,7 @@
       const { name } = timeline.causes[part.number];
       const notes = [];
       if (part.up && part.down) notes.push(`${Format.change(part.up)} and ${Format.change(part.down)}`);
-      if (part.calls) notes.push(`${Format.digits(part.calls)} calls`);
+      if (part.calls) notes.push(part.calls === 1 ? "1 call" : `${Format.digits(part.calls)} calls`);
       if (part.requested) notes.push(`asked for ${Format.size(part.requested)}`);
       const bytes = head.exact ? part.up + part.down : null;
       entry(name, `cause:${name}`, bytes, bytes === null ? "-" : Format.change(bytes), notes.join(", "), chart.causeColour(part.number));

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use memtrace::{
-    timeline::{Live, Mode},
+    timeline::{Live, Mode, Tick},
     view::screen::{Key, Look, Palette, Series},
 };
 use ratatui::{
@@ -211,6 +211,36 @@ fn an_exec_is_marked_and_a_loss_is_red() {
         drawn[(u16::try_from(place).unwrap(), 22)].fg,
         Color::Indexed(196)
     );
+}
+
+#[test]
+fn no_dots_lead_from_one_program_to_the_next() {
+    let mut capture = capture();
+    // One reading, far from all other lines.
+    let one_reading = |ticks: &mut [Tick], read: usize| {
+        for (number, tick) in ticks.iter_mut().enumerate() {
+            tick.rss_bytes = 400 << 20;
+            tick.go = None;
+            tick.lazyfree_bytes = (number == read).then_some(200 << 20);
+        }
+    };
+    let last = capture.epoch.timeline.len() - 1;
+    let mut earlier = capture.epoch.clone();
+    one_reading(&mut earlier.timeline, 0);
+    one_reading(&mut capture.epoch.timeline, last);
+    let cells = |live: &Live| {
+        let drawn = picture(live, MANY, (80, 40), &[Key::Char('0')]);
+        let held = MANY.series(Series::Held).fg.unwrap();
+        (4..30)
+            .flat_map(|y| (10..80).map(move |x| (x, y)))
+            .filter(|place| drawn[*place].fg == held && drawn[*place].symbol() != " ")
+            .count()
+    };
+    let alone = cells(&Live::replay(&capture));
+    capture.earlier_epochs.push(earlier);
+    let both = cells(&Live::replay(&capture));
+    // One reading in each.
+    assert_eq!((alone, both), (1, 2));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use ratatui::style::Style;
 
 use super::{Look, Series, pen::Pen, shot::Shot};
 use crate::{
-    timeline::Span,
+    timeline::{Mark, Span},
     view::format::{clock, round_size},
 };
 
@@ -209,7 +209,7 @@ impl Grid {
     fn trace(&self, shot: &Shot, series: Series) -> Trace {
         let mut trace = vec![None; self.columns];
         match series {
-            Series::Held => self.readings(&mut trace, &shot.spans),
+            Series::Held => self.readings(&mut trace, &shot.spans, &shot.marks),
             _ => self.line(&mut trace, shot, series),
         }
         trace
@@ -242,8 +242,10 @@ impl Grid {
         }
     }
 
-    /// A line where each tick has read it, and dots from one reading to the next where it was read now and then.
-    fn readings(&self, trace: &mut Trace, spans: &[Span]) {
+    /// A line where each tick has read it, and dots from one reading to the next where it was read now and then. From one program to
+    /// the next nothing leads.
+    fn readings(&self, trace: &mut Trace, spans: &[Span], marks: &[Mark]) {
+        let mut execs = marks.iter().map(|mark| mark.t_ns).peekable();
         let mut before: Option<(usize, usize)> = None;
         let mut every = false;
         for span in spans {
@@ -252,6 +254,9 @@ impl Grid {
                 every = false;
                 continue;
             };
+            while execs.next_if(|exec| *exec < t_ns).is_some() {
+                before = None;
+            }
             let place = (self.column(t_ns), self.row(value));
             match before {
                 Some(before) if every => join(trace, before, place),
