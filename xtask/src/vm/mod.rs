@@ -5,7 +5,6 @@ mod cpio;
 mod guest;
 mod modules;
 pub mod packages;
-mod programs;
 mod results;
 pub mod store;
 mod table;
@@ -27,14 +26,14 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
+use object::{Endianness, elf, read::elf::FileHeader as _, read::elf::ProgramHeader as _};
 
 use crate::{
-    cargo::{read, root, target_dir},
+    cargo::{artifacts, cargo, read, root, target_dir},
     vm::{
         archive::Archive,
         guest::{Emulator, Ended, Guest, Limits},
         packages::{Kernel, pick},
-        programs::{Programs, is_static},
         results::{Results, test},
         store::{Store, Stored},
         table::{Row, table},
@@ -45,6 +44,8 @@ use crate::{
 
 /// The kernels that memtrace is tested on: the newest of each.
 const MATRIX: [&str; 5] = ["5.10", "6.1", "6.12", "6.16-6.19", "newest"];
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// It takes 3 to 20 s.
 const BOOT: Duration = Duration::from_secs(90);
@@ -119,8 +120,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let _lock = lock(&dir)?;
 
     let (kernels, mut rows) = choose(&root, options)?;
-    let programs = programs::build(&root, &dir)?;
-    let job = Job::new(options, emulator, programs)?;
+    let programs = build(&root)?;
+    let job = Job::new(options, emulator, &programs)?;
     let mut ran = boot_all(&kernels, &job, &dir, options)?;
     if options.command.is_some() {
         let ended_well = ran.iter().all(|row| row.problems.is_empty()) && rows.is_empty();
@@ -175,6 +176,16 @@ fn busybox() -> Result<PathBuf> {
         busybox.display()
     );
     Ok(busybox)
+}
+
+/// Whether a program needs no loader.
+fn is_static(program: &[u8]) -> Result<bool> {
+    let header = elf::FileHeader64::<Endianness>::parse(program)?;
+    let endian = header.endian()?;
+    let segments = header.program_headers(endian, program)?;
+    Ok(segments
+        .iter()
+        .all(|segment| segment.p_type(endian) != elf::PT_INTERP))
 }
 
 fn patterns(options: &Options) -> Result<Vec<Pattern>> {
@@ -272,30 +283,65 @@ fn fetch(
     }
 }
 
+/// memtrace and its real-kernel tests, linked statically.
+struct Programs {
+    memtrace: PathBuf,
+    tests: PathBuf,
+}
+
+fn build(root: &Path) -> Result<Programs> {
+    let mut command = cargo(
+        root,
+        [
+            "test",
+            "--no-run",
+            "--locked",
+            "--profile=guest",
+            "--package",
+            "memtrace",
+        ],
+    );
+    command
+        .args(["--test", "kernel", "--target", TARGET])
+        // They go before those of the configuration.
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    let built = artifacts(&mut command).context("the tests do not build")?;
+    let executable = |is_test: bool, target: &str| {
+        built
+            .iter()
+            .find(|artifact| artifact.is_test == is_test && artifact.target == target)
+            .map(|artifact| artifact.executable.clone())
+            .with_context(|| format!("cargo built no {target}"))
+    };
+    Ok(Programs {
+        memtrace: executable(false, "memtrace")?,
+        tests: executable(true, "kernel")?,
+    })
+}
+
 /// What every guest does.
 struct Job {
     emulator: Emulator,
     script: String,
     programs: Vec<(String, PathBuf)>,
-    libraries: Vec<PathBuf>,
     /// The tests that must have a result.
     expected: Vec<String>,
 }
 
 impl Job {
-    fn new(options: &Options, emulator: Emulator, programs: Programs) -> Result<Self> {
+    fn new(options: &Options, emulator: Emulator, programs: &Programs) -> Result<Self> {
         // What a test's length and the like are set by.
         let variables: String = env::vars()
             .filter(|(name, _)| name.starts_with("MEMTRACE_"))
             .map(|(name, value)| format!("export {name}={}\n", quoted(&value)))
             .collect();
-        let memtrace = ("memtrace".to_owned(), programs.memtrace);
+        let memtrace = ("memtrace".to_owned(), programs.memtrace.clone());
         if let Some(line) = &options.command {
             return Ok(Self {
                 emulator,
                 script: format!("{variables}exec sh -c {} >&3 2>&3\n", quoted(line)),
                 programs: vec![memtrace],
-                libraries: programs.libraries,
                 expected: Vec::new(),
             });
         }
@@ -314,8 +360,10 @@ impl Job {
         Ok(Self {
             emulator,
             script: suite(&variables, &args.join(" ")),
-            programs: vec![memtrace, ("kernel-tests".to_owned(), programs.tests)],
-            libraries: programs.libraries,
+            programs: vec![
+                memtrace,
+                ("kernel-tests".to_owned(), programs.tests.clone()),
+            ],
             expected,
         })
     }
@@ -393,7 +441,6 @@ fn boot(kernel: &Stored, job: &Job, dir: &Path, options: &Options) -> Result<Row
         vmlinuz: &kernel.vmlinuz,
         modules: &kernel.modules,
         programs: &job.programs,
-        libraries: &job.libraries,
         job: &job.script,
         dir: &dir.join(release),
     };
@@ -484,5 +531,11 @@ mod tests {
             .output()
             .unwrap();
         assert_eq!(output.stdout, b"it's $HOME; `x` \"y\"");
+    }
+
+    #[test]
+    fn this_program_is_not_static() {
+        let own = fs::read(env::current_exe().unwrap()).unwrap();
+        assert!(!is_static(&own).unwrap());
     }
 }
