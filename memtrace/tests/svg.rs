@@ -547,7 +547,12 @@ fn report_and_export_write_the_picture() {
     let printed = common::run(&["report", ARTICLE, "--svg", "-"]);
     assert_eq!(common::text(&printed.stdout), expected);
     let two = common::run(&["report", ARTICLE, ARTICLE, "--svg", "-"]);
-    common::fails_with(&two, 1, &["--svg draws one capture, and 2 were given"]);
+    assert_eq!(two.status.code(), Some(2));
+    let error = common::text(&two.stderr);
+    assert!(
+        error.contains("--svg draws one capture, and 2 were given"),
+        "{error}"
+    );
 }
 
 #[test]
