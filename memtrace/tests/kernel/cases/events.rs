@@ -338,8 +338,7 @@ fn threads() -> Outcome {
         "{} calls, {moved} pages; {misplaced} calls moved more than they can have; rows and calls differ by {off} pages",
         told_all.len()
     );
-    // The bound of all storms: a thread that loses its CPU within a fold may have some pages of another. 0.18 % was seen on a busy host.
-    assert!(off * 200 <= moved, "{off} of {moved} pages");
+    assert!(off * 1000 <= moved, "{off} of {moved} pages");
     Ok(())
 }
 

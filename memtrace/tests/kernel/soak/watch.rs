@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Between two lines of progress.
 const LINE: Duration = Duration::from_secs(5);
 /// What memtrace's anonymous memory may grow by, KiB. Its ticks come each 10 ms, so that a tick that was kept would need 100 times
-/// its own size in each first.
+/// its own size in each second.
 const TOOL_KIB: u64 = 128;
 /// The same of this process, which keeps the soak's own books.
 const OWN_KIB: u64 = 512;
