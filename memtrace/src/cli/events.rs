@@ -4,7 +4,7 @@
 
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     str::FromStr,
     sync::{
         Arc,
@@ -15,7 +15,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Args, ValueHint};
 use memtrace_common::{
     advice,
@@ -28,6 +28,7 @@ use super::{
     args::{Options, WRITE},
     capture::Beside,
     output,
+    usage::is_stdout,
 };
 use crate::{
     export::events::{Batch, EventsFile},
@@ -71,7 +72,7 @@ pub struct EventOptions {
 impl EventOptions {
     /// Whether they go to standard output.
     pub fn on_stdout(&self) -> bool {
-        self.events.as_deref() == Some(Path::new("-"))
+        self.events.as_deref().is_some_and(is_stdout)
     }
 
     /// What the kernel side is to tell; `None` where nothing.
@@ -197,33 +198,16 @@ pub struct Events {
 }
 
 impl Events {
-    /// Makes sure that they can go there.
+    /// Makes sure that they can go there. That no other output does was seen to by [`usage::outputs`](super::usage::outputs).
     pub fn open(options: &Options) -> anyhow::Result<Self> {
         let filter = options.events.filter();
         let file = match &options.events.events {
             None => None,
             Some(_) if options.events.on_stdout() => {
-                if options.json.as_deref() == Some(Path::new("-")) {
-                    bail!(
-                        "--events - and --json - both want standard output: give one of them a file"
-                    );
-                }
                 let file = EventsFile::descriptor(io::stdout());
                 Some(file.context("cannot write events to standard output")?)
             }
-            Some(path) => {
-                if let Some(json) = &options.json {
-                    let mut partial = json.clone().into_os_string();
-                    partial.push(".partial");
-                    if is_same(path, json) || is_same(path, Path::new(&partial)) {
-                        bail!(
-                            "--events {} is the file of --json, or of its journal: give another name",
-                            path.display()
-                        );
-                    }
-                }
-                Some(EventsFile::create(path, invoker().as_ref())?)
-            }
+            Some(path) => Some(EventsFile::create(path, invoker().as_ref())?),
         };
         Ok(Self { file, filter })
     }
@@ -259,18 +243,6 @@ impl Events {
             error: None,
         })))
     }
-}
-
-/// Whether two names are of one file, there or not.
-fn is_same(one: &Path, other: &Path) -> bool {
-    let place = |path: &Path| {
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-        let dir = dir.unwrap_or(Path::new(".")).canonicalize().ok()?;
-        Some(dir.join(path.file_name()?))
-    };
-    // A device or a pipe takes both.
-    let is_special = one.metadata().is_ok_and(|found| !found.is_file());
-    !is_special && place(one).is_some_and(|one| place(other) == Some(one))
 }
 
 fn header(

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::{args::Options, output::written};
+use super::{args::Options, output::written, usage::is_stdout};
 use crate::{
     export::{
         file::Pending,
@@ -56,7 +56,7 @@ impl Extra {
     ///
     /// Where it cannot.
     pub fn open(path: &Path, format: Format) -> anyhow::Result<Self> {
-        let pending = if path == Path::new("-") {
+        let pending = if is_stdout(path) {
             None
         } else {
             Some(Pending::alone(path, invoker())?)

@@ -41,6 +41,7 @@ use time::{OffsetDateTime, macros::format_description};
 use super::{
     args::{Color, Options},
     feed::{Command, Viewer},
+    usage::is_stdout,
 };
 use crate::view::screen::{Action, Key, Look, Palette, Screen};
 
@@ -59,10 +60,7 @@ static PANICS: Once = Once::new();
 /// that it starts.
 pub fn wanted(options: &Options, terminal: bool) -> Option<Look> {
     let term = variable("TERM");
-    let carries_json = options
-        .json
-        .as_ref()
-        .is_some_and(|path| path.as_os_str() == "-");
+    let carries_json = options.json.as_ref().is_some_and(|path| is_stdout(path));
     if !terminal
         || options.plain
         || options.quiet

@@ -7,7 +7,6 @@ use std::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::process::ExitStatusExt,
     },
-    path::Path,
     process::{ExitCode, ExitStatus},
     time::Duration,
 };
@@ -282,7 +281,7 @@ impl Place {
                 JournalFile::unnamed(invoker().as_ref()).map_or(Self::None, Self::Spare)
             }
             None => Self::None,
-            Some(path) if path == Path::new("-") => {
+            Some(path) if usage::is_stdout(path) => {
                 Self::Stdout(JournalFile::unnamed(invoker().as_ref())?)
             }
             Some(path) => {
