@@ -31,6 +31,15 @@ use crate::cell::{FAULT, MEMBER_ANON, only_drops};
 /// Most pages that one fault maps or unmaps of a member: one page table's worth.
 pub const MAX_FAULT_PAGES: i64 = 512;
 
+/// Whose an event is: its cell in the lower 32 bits; the upper ones are the caller's, and come back in [`Step::other`].
+pub type Who = u64;
+
+/// The cell of an event.
+#[inline(always)]
+pub const fn cell_of(who: Who) -> u32 {
+    who as u32
+}
+
 /// The shared state of one member, as seen from one CPU while others go on.
 pub trait Member {
     /// Reads the kernel's `count`; `None` where the read failed.
@@ -45,12 +54,12 @@ pub trait Member {
     fn add_suspense(&self, pages: i64);
     /// Takes them all, atomically.
     fn take_suspense(&self) -> i64;
-    /// Replaces the cell (+ 1) that is owed pages, atomically, and returns what was there.
-    fn swap_owed(&self, cell_plus_1: u64) -> u64;
-    /// The cell of the last event that took a change of `count`.
-    fn taker(&self) -> u32;
-    /// Notes that cell.
-    fn set_taker(&self, cell: u32);
+    /// Replaces whoever (+ 1) is owed pages, atomically, and returns what was there.
+    fn swap_owed(&self, who_plus_1: Who) -> Who;
+    /// The last event that took a change of `count`.
+    fn taker(&self) -> Who;
+    /// Notes that it was this one.
+    fn set_taker(&self, who: Who);
 }
 
 /// What an event moved, and what it corrects.
@@ -58,9 +67,9 @@ pub trait Member {
 pub struct Step {
     /// Pages that the event's own cell takes.
     pub own: i64,
-    /// Another cell that takes `correction`; meaningless where that is 0.
-    pub other: u32,
-    /// Pages that the other cell takes.
+    /// Another event, whose cell takes `correction`; meaningless where that is 0.
+    pub other: Who,
+    /// Pages that the other event's cell takes.
     pub correction: i64,
 }
 
@@ -90,7 +99,7 @@ pub fn step<M: Member>(
     member: &M,
     index: usize,
     limits: Limits,
-    cell: u32,
+    who: Who,
     last_local: i64,
     local: i64,
 ) -> Step {
@@ -98,19 +107,19 @@ pub fn step<M: Member>(
     if local != 0 {
         return Step::own(moved);
     }
-    let folded = take_count(member, cell);
+    let folded = take_count(member, who);
     let moved = moved + folded;
-    if cell == FAULT {
+    if cell_of(who) == FAULT {
         fault(member, index, limits, last_local, moved, folded)
     } else {
-        Step::own(moved + waiting(member, cell, last_local, folded))
+        Step::own(moved + waiting(member, who, last_local, folded))
     }
 }
 
 /// Takes the change of `count` since anyone last looked. Ends with `last_count` not older than the `count` that was read,
 /// so that at rest the two are equal: a CPU that was overtaken between its read and its exchange sees that, and repeats.
 #[inline(always)]
-pub fn take_count<M: Member>(member: &M, cell: u32) -> i64 {
+pub fn take_count<M: Member>(member: &M, who: Who) -> i64 {
     let Some(mut count) = member.count() else {
         return 0;
     };
@@ -128,23 +137,23 @@ pub fn take_count<M: Member>(member: &M, cell: u32) -> i64 {
         tries += 1;
     }
     if folded != 0 {
-        member.set_taker(cell);
+        member.set_taker(who);
     }
     folded
 }
 
 /// What an event that is no fault takes out of suspense.
 #[inline(always)]
-fn waiting<M: Member>(member: &M, cell: u32, last_local: i64, folded: i64) -> i64 {
+fn waiting<M: Member>(member: &M, who: Who, last_local: i64, folded: i64) -> i64 {
     let mut pages = 0;
     if member.suspense() != 0 {
         pages = member.take_suspense();
     }
     // It has certainly folded, and yet somebody has taken its change of count. If that was a fault, the fault is about to
     // put it into suspense: say whose it is, and look again, so that one of the two sees the other.
-    let lacking = last_local == 0 || (last_local < 0 && only_drops(cell));
-    if folded == 0 && pages == 0 && lacking && member.taker() == FAULT {
-        member.swap_owed(u64::from(cell) + 1);
+    let lacking = last_local == 0 || (last_local < 0 && only_drops(cell_of(who)));
+    if folded == 0 && pages == 0 && lacking && cell_of(member.taker()) == FAULT {
+        member.swap_owed(who + 1);
         pages = member.take_suspense();
         if pages != 0 {
             member.swap_owed(0);
@@ -179,7 +188,7 @@ fn settle<M: Member>(member: &M, own: i64, rest: i64, folded: i64) -> Step {
     if folded == 0 && member.suspense() == 0 {
         // Somebody took this fault's change of count before.
         let taker = member.taker();
-        if taker != FAULT {
+        if cell_of(taker) != FAULT {
             return Step {
                 own,
                 other: taker,
@@ -192,7 +201,7 @@ fn settle<M: Member>(member: &M, own: i64, rest: i64, folded: i64) -> Step {
     if owed != 0 {
         return Step {
             own,
-            other: (owed - 1) as u32,
+            other: owed - 1,
             correction: member.take_suspense(),
         };
     }

@@ -141,9 +141,9 @@ pub struct Epoch {
     pub start: Pages,
     /// Each member in pages when the epoch ended; read from the kernel, not from the ledger.
     pub end: Pages,
-    /// The cell (+ 1) of an event whose pages another CPU's fault is about to put into suspense.
+    /// Whose (+ 1, `fold::Who`) the pages are that another CPU's fault is about to put into suspense.
     pub owed: [u64; MEMBERS],
-    /// The cell of the last event that took a change of `count`.
+    /// Whose (`fold::Who`) the last event was that took a change of `count`.
     pub taker: [u64; MEMBERS],
     /// The cell (+ 1) of the last event that is no fault and may have folded: whose the suspense is, should it be left over.
     pub last_call: [u64; MEMBERS],

@@ -12,7 +12,7 @@ use memtrace_common::{
     cell::{
         CELLS, FAULT, MADVISE_BASE, MEMBER_ANON, MEMBER_FILE, MMAP, MUNMAP, OTHER_SYSCALL, RECLAIM,
     },
-    fold::{Limits, Member, Step, step},
+    fold::{Limits, Member, Step, Who, cell_of, step},
 };
 use proptest::{collection::vec, prelude::*};
 
@@ -24,8 +24,8 @@ struct Shared {
     count: i64,
     last_count: i64,
     suspense: i64,
-    owed: u64,
-    taker: u32,
+    owed: Who,
+    taker: Who,
 }
 
 impl Shared {
@@ -94,17 +94,19 @@ impl Member for Replay<'_> {
         self.ask(|shared| mem::take(&mut shared.suspense))
     }
 
-    fn swap_owed(&self, cell_plus_1: u64) -> u64 {
-        self.ask(|shared| mem::replace(&mut shared.owed, cell_plus_1) as i64) as u64
+    fn swap_owed(&self, who_plus_1: Who) -> Who {
+        self.ask(|shared| mem::replace(&mut shared.owed, who_plus_1).cast_signed())
+            .cast_unsigned()
     }
 
-    fn taker(&self) -> u32 {
-        self.ask(|shared| i64::from(shared.taker)) as u32
+    fn taker(&self) -> Who {
+        self.ask(|shared| shared.taker.cast_signed())
+            .cast_unsigned()
     }
 
-    fn set_taker(&self, cell: u32) {
+    fn set_taker(&self, who: Who) {
         self.ask(|shared| {
-            shared.taker = cell;
+            shared.taker = who;
             0
         });
     }
@@ -144,6 +146,11 @@ struct Look {
     /// More than one amount was possible for it.
     ambiguous: bool,
     overlapped: Vec<usize>,
+}
+
+/// Whose an event of a CPU is: the upper bits are for [`step`]'s caller.
+fn who(cpu: usize, cell: u32) -> Who {
+    (cpu as u64 + 1) << 32 | u64::from(cell)
 }
 
 #[derive(Clone, Debug)]
@@ -258,7 +265,7 @@ impl World {
             &replay,
             self.index,
             self.limits,
-            running.update.cell,
+            who(cpu, running.update.cell),
             running.last_local,
             running.local,
         );
@@ -268,7 +275,13 @@ impl World {
         }
         self.ledger[running.update.cell as usize] += own;
         if correction != 0 {
-            self.ledger[other as usize] += correction;
+            // Whom a correction is for comes back whole.
+            let cell = cell_of(other);
+            assert!(
+                (0..self.cpus.len()).any(|cpu| other == who(cpu, cell)),
+                "{other:#x}"
+            );
+            self.ledger[cell as usize] += correction;
         }
     }
 
@@ -618,7 +631,7 @@ fn small(locals: &[i64], taker: u32) -> World {
         anon_orders: 1,
     };
     let mut world = World::new(MEMBER_ANON, limits, locals);
-    world.shared.taker = taker;
+    world.shared.taker = who(1, taker);
     world
 }
 

@@ -3,8 +3,8 @@
 //!
 //! Everything here stands behind `config!(events)`, so that without it the verifier leaves it out.
 //!
-//! The pages: what the ledger books under a call at an RSS event is added to the place of the running thread, too, from the call's
-//! entry to its exit. A thread has a place where it has one in `BEGUN_SLOTS`; the few that have none there do not know.
+//! The pages: what the ledger books under a call at an RSS event is added to the place of the call's thread, too, from its entry
+//! to its exit. A thread has a place where it has one in `BEGUN_SLOTS`; the few that have none there do not know.
 
 use memtrace_common::{
     cell::{BRK, MADVISE_BASE, MEMBERS, MMAP, MREMAP, PROCESS_MADVISE_BASE, TASK_BASE},
@@ -15,7 +15,9 @@ use memtrace_common::{
 use crate::{
     cause,
     kernel::{self, Arguments, Task},
-    state::{self, CALL_COUNTS, CALL_EVENTS, MOVED_SLOTS, config, load, shared, store},
+    state::{
+        self, BEGUN_SLOTS, CALL_COUNTS, CALL_EVENTS, MOVED_SLOTS, config, load, shared, store,
+    },
     syscalls::{self, Bytes},
 };
 
@@ -70,13 +72,57 @@ pub fn nothing_moved(thread: u64) {
     }
 }
 
-/// Adds what the ledger books under the call that the task is in.
+/// Bits of a ticket that tell a place's calls apart by their beginnings: a millisecond's nanoseconds.
+const TICKET_BITS: u32 = 20;
+
+const fn ticket_of(place: u32, at_ns: u64) -> u32 {
+    place << TICKET_BITS | at_ns as u32 & ((1 << TICKET_BITS) - 1)
+}
+
+/// What leads to the call that the task is in, from another CPU too, until the call ends: its place, and when it began. 0 where it
+/// has no place.
 #[inline(always)]
-pub fn moved(task: Task, member: usize, pages: i64) {
-    if let Some(place) = place(u64::from(task.pid())) {
-        // SAFETY: `member` is below MEMBERS, and the place is this thread's.
-        let sum = unsafe { place.cast::<i64>().add(member & (MEMBERS - 1)) };
-        store(sum, load(sum).wrapping_add(pages));
+pub fn ticket(task: Task) -> u32 {
+    let thread = u64::from(task.pid());
+    let Some(slot) = syscalls::slot(thread) else {
+        return 0;
+    };
+    // SAFETY: fields of the slot; what is in them is this thread's where it says so.
+    unsafe {
+        if load(&raw const (*slot).thread) != thread {
+            return 0;
+        }
+        ticket_of(
+            thread as u32 & (SLOTS - 1),
+            load(&raw const (*slot).begun.at_ns),
+        )
+    }
+}
+
+/// Adds what the ledger books under a call. What it hands to a call that has ended is in no call.
+#[inline(always)]
+pub fn moved(ticket: u32, member: usize, pages: i64) {
+    if ticket == 0 || pages == 0 {
+        return;
+    }
+    let place = ticket >> TICKET_BITS;
+    let Some(slot) = BEGUN_SLOTS.get_ptr_mut(place) else {
+        return;
+    };
+    // SAFETY: fields of the slot.
+    let (thread, at_ns) = unsafe {
+        (
+            load(&raw const (*slot).thread),
+            load(&raw const (*slot).begun.at_ns),
+        )
+    };
+    if thread == 0 || ticket_of(place, at_ns) != ticket {
+        return;
+    }
+    if let Some(sums) = MOVED_SLOTS.get_ptr_mut(place) {
+        // SAFETY: `member` is below MEMBERS.
+        let sum = unsafe { sums.cast::<u64>().add(member & (MEMBERS - 1)) };
+        state::count_shared(sum, pages.cast_unsigned());
     }
 }
 

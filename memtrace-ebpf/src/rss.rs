@@ -7,7 +7,7 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use memtrace_common::{
     cell::{CELLS as CELL_COUNT, FAULT, MEMBERS, call_slot},
     config::{NONE, RSS_ATOMIC, RSS_PERCPU},
-    fold::{Limits, Member, Step, step, take_count},
+    fold::{Limits, Member, Step, Who, cell_of, step, take_count},
     layout::{CpuCells, EPOCH_SLOTS, Epoch},
 };
 
@@ -113,18 +113,18 @@ impl Member for Live {
     }
 
     #[inline(always)]
-    fn swap_owed(&self, cell_plus_1: u64) -> u64 {
-        state::swap(self.owed(), cell_plus_1)
+    fn swap_owed(&self, who_plus_1: Who) -> Who {
+        state::swap(self.owed(), who_plus_1)
     }
 
     #[inline(always)]
-    fn taker(&self) -> u32 {
-        load(self.last_taker()) as u32
+    fn taker(&self) -> Who {
+        load(self.last_taker())
     }
 
     #[inline(always)]
-    fn set_taker(&self, cell: u32) {
-        store(self.last_taker(), u64::from(cell));
+    fn set_taker(&self, who: Who) {
+        store(self.last_taker(), who);
     }
 }
 
@@ -183,6 +183,10 @@ fn percpu(mm: u64, member: usize) {
     let task = Task::running(cells);
     let cell = cause::of(task, mm);
     let live = live(mm, number, member);
+    let mut who = Who::from(cell);
+    if config!(events) != 0 && call_slot(cell).is_some() {
+        who |= Who::from(events::ticket(task)) << 32;
+    }
     let limits = Limits {
         batch: i64::from(config!(batch)),
         anon_orders: config!(anon_orders),
@@ -195,19 +199,22 @@ fn percpu(mm: u64, member: usize) {
         &live,
         member,
         limits,
-        cell,
+        who,
         i64::from(last_local),
         i64::from(local),
     );
     book(cells, cell, member, own);
-    if config!(events) != 0 && call_slot(cell).is_some() {
-        events::moved(task, member, own);
+    if config!(events) != 0 {
+        events::moved((who >> 32) as u32, member, own);
     }
     if local == 0 && cell != FAULT {
         live.note_call(cell);
     }
     if correction != 0 {
-        book(cells, other, member, correction);
+        book(cells, cell_of(other), member, correction);
+        if config!(events) != 0 {
+            events::moved((other >> 32) as u32, member, correction);
+        }
     }
     // SAFETY: a field of this CPU's cells.
     state::add(unsafe { &raw mut (*cells).events }, 1);
@@ -221,7 +228,7 @@ fn atomic(mm: u64, member: usize) {
         return;
     };
     let cell = cause::of(Task::current(), mm);
-    let moved = take_count(&live(mm, number, member), cell);
+    let moved = take_count(&live(mm, number, member), Who::from(cell));
     let kept = if config!(task_rss_count) == NONE {
         0
     } else {
