@@ -34,6 +34,8 @@ pub struct Walk {
     keep: u32,
     /// Locals that differed from what was kept, or could not be read.
     changed: u64,
+    /// Whether all stood still, 0 or 1.
+    settled: u64,
     /// Percpu pointers to the locals.
     locals: [u64; MEMBERS],
     /// Shared counts.
@@ -193,6 +195,24 @@ fn read_counts(walk: &mut Walk) -> bool {
     same
 }
 
+/// Keeps what each CPU has, and looks once more; 1, which ends the loop, where nothing moved meanwhile.
+unsafe extern "C" fn keep_all(_pass: u64, _context: *mut core::ffi::c_void) -> i64 {
+    let Some(walk) = WALK.get_ptr_mut(0) else {
+        return 1;
+    };
+    // SAFETY: see `visit`.
+    let walk = unsafe { &mut *walk };
+    visit_all(walk, 1);
+    let same = read_counts(walk);
+    visit_all(walk, 0);
+    if same && walk.changed == 0 {
+        walk.settled = 1;
+        1
+    } else {
+        0
+    }
+}
+
 /// Reads all counters, and says whether they stood still meanwhile. With `keep`, each CPU's part becomes its last seen one.
 ///
 /// The scratch is per CPU: the programs that come here run with migration off, and the kernel does not let a program start
@@ -217,25 +237,24 @@ fn whole(mm: u64, slot: u32, keep: bool) -> Option<(&'static Walk, bool)> {
         member += 1;
     }
     read_counts(walk);
-    let mut settled = true;
+    walk.settled = u64::from(config!(rss_kind) != RSS_PERCPU);
     if config!(rss_kind) == RSS_PERCPU {
         if keep {
-            let mut pass = 0;
-            while pass < PASSES {
-                visit_all(walk, 1);
-                settled = read_counts(walk);
-                visit_all(walk, 0);
-                settled &= walk.changed == 0;
-                if settled {
-                    break;
-                }
-                pass += 1;
+            // A loop of its own here the verifier would follow pass by pass, through everything that is in it.
+            // SAFETY: `keep_all` takes no context.
+            unsafe {
+                generated::bpf_loop(
+                    PASSES,
+                    keep_all as *mut core::ffi::c_void,
+                    core::ptr::null_mut(),
+                    0,
+                );
             }
         } else {
             visit_all(walk, 0);
         }
     }
-    Some((walk, settled))
+    Some((walk, walk.settled != 0))
 }
 
 /// Starts an epoch with `mm`, in a slot that the user side has cleared.

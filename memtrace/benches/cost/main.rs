@@ -172,7 +172,7 @@ fn measure(args: &Arguments) -> Result<()> {
         folder: folder.0.clone(),
     };
     let (rounds, millis, effort) = if args.quick {
-        (2, 10, Effort::QUICK)
+        (1, 10, Effort::QUICK)
     } else {
         (args.rounds, args.millis, Effort::WHOLE)
     };

@@ -58,10 +58,10 @@ impl Effort {
 
     pub const QUICK: Self = Self {
         starts: 2,
-        second_ticks: 3,
-        short_ticks: 100,
+        second_ticks: 1,
+        short_ticks: 50,
         pause_rounds: 1,
-        pause_millis: 1_500,
+        pause_millis: 500,
         largest: GIB,
     };
 }

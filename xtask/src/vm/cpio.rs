@@ -24,6 +24,14 @@ impl Cpio {
         self.entry(path, REGULAR | permissions, (0, 0), content);
     }
 
+    /// A file, with the directories above it. The kernel takes a directory that is there already as it is.
+    pub fn path(&mut self, path: &str, permissions: u32, content: &[u8]) {
+        for (end, _) in path.match_indices('/') {
+            self.directory(&path[..end]);
+        }
+        self.file(path, permissions, content);
+    }
+
     /// A character device.
     pub fn device(&mut self, path: &str, major: u32, minor: u32) {
         self.entry(path, CHARACTER | 0o600, (major, minor), &[]);

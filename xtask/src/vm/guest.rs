@@ -102,8 +102,10 @@ pub struct Guest<'a> {
     pub vmlinuz: &'a Path,
     /// In the order in which they are loaded.
     pub modules: &'a [PathBuf],
-    /// Static programs for /bin, with their names there.
+    /// Programs for /bin, with their names there.
     pub programs: &'a [(String, PathBuf)],
+    /// Their libraries, by absolute paths, which are the same in the guest.
+    pub libraries: &'a [PathBuf],
     /// A shell script.
     pub job: &'a str,
     /// Where its files go: initramfs, console, results.
@@ -272,6 +274,10 @@ impl Guest<'_> {
         for (name, path) in self.programs {
             cpio.file(&format!("bin/{name}"), 0o755, &bytes(path)?);
         }
+        for path in self.libraries {
+            let name = path.to_string_lossy();
+            cpio.path(name.trim_start_matches('/'), 0o755, &bytes(path)?);
+        }
         for path in self.modules {
             let name = path.file_name().context("a module without a name")?;
             cpio.file(
@@ -363,6 +369,7 @@ mod tests {
             vmlinuz: Path::new("vmlinuz"),
             modules: &[],
             programs: &[],
+            libraries: &[],
             job: "true",
             dir: &dir.path().join("guest"),
         };
