@@ -664,3 +664,15 @@ fn the_answer_may_be_had_alone() {
     assert!(answer.starts_with("Not a leak"), "{answer}");
     assert!(whole.ends_with(&answer) && whole.len() > answer.len());
 }
+
+#[test]
+fn standard_input_is_read_once() {
+    let output = report(&["-", "-"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(text(&output.stdout), "");
+    let error = text(&output.stderr);
+    assert!(
+        error.contains("standard input, which can be read once, and was given 2 times"),
+        "{error}"
+    );
+}

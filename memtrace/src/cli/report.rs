@@ -46,6 +46,12 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     {
         return draw(&files, &out, format, &fail_on);
     }
+    let piped = files.iter().filter(|file| *file == Path::new("-")).count();
+    if piped > 1 {
+        let text =
+            format!("- is standard input, which can be read once, and was given {piped} times");
+        wrong(Some("report"), ErrorKind::ArgumentConflict, &text);
+    }
     let mut out = Out::new(color, false);
     let mut failed = false;
     let mut incomplete = false;

@@ -293,6 +293,19 @@ fn a_narrow_one_keeps_what_matters() {
 }
 
 #[test]
+fn a_name_that_is_cut_says_so() {
+    for (look, width, name) in [
+        (MANY, 60, "madvise NOHUGEPA… "),
+        (ASCII, 60, "madvise NOHUGEPA~ "),
+        (MANY, 80, "madvise NOHUGEPAGE "),
+    ] {
+        let drawn = rows(&picture(&service(), look, (width, 24), &[Key::Char('2')]));
+        let found = drawn.iter().any(|row| row.trim_start().starts_with(name));
+        assert!(found, "{}", drawn.join("\n"));
+    }
+}
+
+#[test]
 fn figures_of_the_axis_are_equally_far_apart() {
     for height in 16..80 {
         for keys in [&[][..], &[Key::Char('y')]] {

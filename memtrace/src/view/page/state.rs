@@ -211,7 +211,7 @@ fn told(live: &Live) -> Told<'_> {
         target: &account.target,
         capture: &account.capture,
         summary: &account.summary,
-        verdict: account.verdict.as_ref(),
+        verdict: live.answer.as_deref(),
         seen: None,
     }
 }

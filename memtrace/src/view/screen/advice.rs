@@ -61,7 +61,7 @@ pub fn advice(pen: &mut Pen<'_>, shot: &Shot, state: &State) -> u16 {
         let Some(total) = row.total else {
             continue;
         };
-        pen.put_within(0, y, name.saturating_sub(1), &row.name, Style::new());
+        pen.put_name(0, y, name.saturating_sub(1), &row.name);
         let per_call = total.time_ns.zip(total.calls);
         let values = [
             total.calls.map(count),

@@ -78,6 +78,18 @@ impl<'a> Pen<'a> {
         end.saturating_sub(self.area.x)
     }
 
+    /// Writes a name into so many columns. One that does not fit shows that by its last letter.
+    pub fn put_name(&mut self, x: u16, y: u16, width: u16, name: &str) {
+        let end = self.put_within(x, y, width, name, Style::new());
+        let whole = Span::raw(self.look.plain(name)).width();
+        if whole > usize::from(width)
+            && end > x
+            && let Some(mark) = self.look.plain("…").chars().next()
+        {
+            self.letter(end - 1, y, mark, Style::new());
+        }
+    }
+
     /// Writes so that it ends before column `end`.
     pub fn put_right(&mut self, end: u16, y: u16, text: &str, style: Style) {
         let text = self.look.plain(text);

@@ -161,13 +161,7 @@ fn head(pen: &mut Pen<'_>, columns: &Columns, groups: &[Group], sort: Sort) {
 }
 
 fn line(pen: &mut Pen<'_>, columns: &Columns, row: &Row<'_>, y: u16) {
-    pen.put_within(
-        0,
-        y,
-        columns.name.saturating_sub(1),
-        &row.name,
-        Style::new(),
-    );
+    pen.put_name(0, y, columns.name.saturating_sub(1), &row.name);
     if columns.calls > 0 {
         let end = columns.name + columns.calls;
         let calls = row.total.and_then(|row| row.calls);
