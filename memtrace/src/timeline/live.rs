@@ -2,13 +2,10 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Account, Capture, End, History, HostInfo, Level, Tick, Verdict};
+use super::{Account, Capture, End, History, HostInfo, Tick};
 
 /// Most lines of what was said.
 const SAID: usize = 64;
-
-/// How long a surer answer stands before one that knows less, ns: `LazyFree` is read every few seconds where that costs much.
-const HELD_NS: u64 = 30_000_000_000;
 
 /// What memtrace itself takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,11 +41,6 @@ pub struct Live {
     pub account: Arc<Account>,
     /// When that was, ns since the start of the capture.
     pub account_ns: u64,
-    /// The answer to show: the account's. Where it is less sure than one of the last 30 s, only because much was freed lazily and `LazyFree`
-    /// has not been read since, it is that one, which says so: else the answer would change with each reading and back.
-    pub answer: Option<Arc<Verdict>>,
-    /// The last answer that knew `LazyFree`, and when that was.
-    sure: Option<(Arc<Verdict>, u64)>,
     /// Number of the present epoch, from 0.
     pub epoch: u32,
     /// What memtrace takes.
@@ -67,15 +59,12 @@ impl Live {
     pub fn new(host: HostInfo, interval_ns: u64, opening: Account) -> Self {
         let mut history = History::default();
         history.set_interval(interval_ns);
-        let answer = opening.verdict.clone().map(Arc::new);
         Self {
             host,
             interval_ns,
             history,
             account: Arc::new(opening),
             account_ns: 0,
-            answer,
-            sure: None,
             epoch: 0,
             own: Own::default(),
             said: VecDeque::new(),
@@ -137,45 +126,13 @@ impl Live {
     pub fn know(&mut self, account: Account, own: Own) {
         self.account = Arc::new(account);
         self.account_ns = self.history.last_ns();
-        self.answer = self.account.verdict.clone().map(|now| self.surer(now));
         self.own = own;
         self.revision += 1;
-    }
-
-    /// The answer to show, where the account's is `now`.
-    fn surer(&mut self, now: Verdict) -> Arc<Verdict> {
-        let lacks = |verdict: &Verdict| verdict.missing.iter().any(|item| item.what == "LazyFree");
-        if !lacks(&now) {
-            let now = Arc::new(now);
-            self.sure = Some((Arc::clone(&now), self.account_ns));
-            return now;
-        }
-        let goes_on = self.account.capture.end == End::Interrupted;
-        let held = self.sure.as_ref().filter(|(sure, at_ns)| {
-            goes_on
-                && sure.confidence.level > now.confidence.level
-                && self.account_ns.saturating_sub(*at_ns) <= HELD_NS
-        });
-        let Some((sure, at_ns)) = held else {
-            return Arc::new(now);
-        };
-        let mut held = Verdict::clone(sure);
-        let seconds = self
-            .account_ns
-            .saturating_sub(*at_ns)
-            .div_ceil(1_000_000_000);
-        held.confidence.level = held.confidence.level.min(Level::Medium);
-        held.confidence.because.push(format!(
-            "this is the answer of {seconds} s ago: much was freed with MADV_FREE since, and LazyFree has not been read again yet"
-        ));
-        Arc::new(held)
     }
 
     /// Notes an exec, so long after the start of the capture.
     pub fn exec(&mut self, at_ns: u64, opening: Account) {
         self.history.exec(at_ns, &opening.target.comm);
-        self.answer = opening.verdict.clone().map(Arc::new);
-        self.sure = None;
         self.account = Arc::new(opening);
         self.account_ns = at_ns;
         self.epoch += 1;

@@ -211,7 +211,7 @@ fn told(live: &Live) -> Told<'_> {
         target: &account.target,
         capture: &account.capture,
         summary: &account.summary,
-        verdict: live.answer.as_deref(),
+        verdict: account.verdict.as_ref(),
         seen: None,
     }
 }

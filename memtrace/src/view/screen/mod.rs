@@ -143,7 +143,7 @@ impl Screen {
 /// The answer as it stands now: as the report has it.
 fn answer(pen: &mut Pen<'_>, shot: &Shot, state: &State) -> u16 {
     let mut text = Text::new(pen.look, pen.width());
-    match &shot.answer {
+    match &shot.account.verdict {
         Some(answer) => {
             if let Some(age) = shot.stale_lazyfree() {
                 text.note(&format!(

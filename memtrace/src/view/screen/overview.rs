@@ -57,7 +57,7 @@ pub fn overview(pen: &mut Pen<'_>, shot: &Shot, state: &State) {
             0,
         );
         let mut right = pen.part(left + 2, below, width - left - 2, table_height);
-        if let Some(answer) = &shot.answer {
+        if let Some(answer) = &shot.account.verdict {
             let columns = usize::from(right.width().saturating_sub(1));
             let text = verdict(answer, columns);
             let lines = painted::lines(&text, right.look);
@@ -101,7 +101,7 @@ pub fn overview(pen: &mut Pen<'_>, shot: &Shot, state: &State) {
 /// The answer's title, and as much of its text as there is room for.
 fn answer(pen: &mut Pen<'_>, shot: &Shot) {
     let look = pen.look;
-    let Some(verdict) = &shot.answer else {
+    let Some(verdict) = &shot.account.verdict else {
         pen.put(0, 0, "no answer yet", look.dim());
         return;
     };

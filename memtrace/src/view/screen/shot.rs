@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Page, State};
-use crate::timeline::{Account, CauseName, Finished, HostInfo, Live, Mark, Own, Span, Verdict};
+use crate::timeline::{Account, CauseName, Finished, HostInfo, Live, Mark, Own, Span};
 
 /// Most of what was said that is shown.
 const SAID: usize = 8;
@@ -47,10 +47,8 @@ pub struct Shot {
     pub host: HostInfo,
     /// Time between ticks, ns.
     pub interval_ns: u64,
-    /// The ledger.
+    /// The ledger and the answer.
     pub account: Arc<Account>,
-    /// The answer.
-    pub answer: Option<Arc<Verdict>>,
     /// Number of the epoch.
     pub epoch: u32,
     /// What memtrace takes.
@@ -113,7 +111,6 @@ impl Shot {
                 || Arc::clone(&live.account),
                 |shot| Arc::clone(&shot.account),
             ),
-            answer: still.map_or_else(|| live.answer.clone(), |shot| shot.answer.clone()),
             epoch: still.map_or(live.epoch, |shot| shot.epoch),
             own: live.own,
             load: load.note(live.account_ns, live.own.cpu_ns),
