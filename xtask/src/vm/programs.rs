@@ -1,7 +1,7 @@
 //! What guests run: memtrace and its real-kernel tests, with the libraries that they are linked to.
 //!
 //! Measured on 2 CPUs: linked statically, and so with every dependency built once more, this takes 380 s; as it is here, behind a
-//! `cargo test`, 110 s. What `cargo test` itself builds takes nothing, and then each guest takes nearly twice as long (6.12: 727 s, not
+//! `cargo test`, 130 s. What `cargo test` itself builds takes nothing, and then each guest takes nearly twice as long (6.12: 727 s, not
 //! 372), with storms too small for their bounds.
 
 use std::{
