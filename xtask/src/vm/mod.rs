@@ -87,17 +87,15 @@ pub struct Options {
 
 /// Every test on every kernel of the matrix but this machine's own, on which [`crate::test`] runs them all, and for real.
 pub fn matrix() -> Result<()> {
-    let uname = nix::sys::utsname::uname()?;
-    let own = uname.release().to_string_lossy();
-    for pattern in MATRIX {
-        if is_own(&pattern.parse()?, &own) {
-            println!(
-                "{pattern} is not booted: this machine's kernel is {own}, and cargo xtask test tests that one"
-            );
-        }
+    let own = own_kernel()?;
+    let (options, left_out) = but(&own)?;
+    for pattern in left_out {
+        println!(
+            "{pattern} is not booted: this machine's kernel is {own}, and cargo xtask test tests that one"
+        );
     }
     ensure!(
-        run(&but(&own)?)? == ExitCode::SUCCESS,
+        run(&options)? == ExitCode::SUCCESS,
         "not every kernel passes"
     );
     Ok(())
@@ -105,8 +103,7 @@ pub fn matrix() -> Result<()> {
 
 /// Downloads the kernels that [`matrix`] boots, unless they are here, and boots none.
 pub fn fetch_all() -> Result<()> {
-    let uname = nix::sys::utsname::uname()?;
-    let options = but(&uname.release().to_string_lossy())?;
+    let (options, _) = but(&own_kernel()?)?;
     let (kernels, missing) = choose(&root()?, &options)?;
     for kernel in kernels {
         println!("{}", kernel.release);
@@ -116,22 +113,20 @@ pub fn fetch_all() -> Result<()> {
     Ok(())
 }
 
-/// The matrix without the kernels that the machine with the kernel `own` has itself.
-fn but(own: &str) -> Result<Options> {
-    let mut patterns: Vec<Pattern> = Vec::new();
-    for pattern in MATRIX {
-        patterns.push(pattern.parse()?);
-    }
-    patterns.retain(|pattern| !is_own(pattern, own));
-    Ok(Options {
-        patterns,
-        ..Options::default()
-    })
+/// This machine's kernel, as `uname -r` prints it.
+fn own_kernel() -> Result<String> {
+    let uname = nix::sys::utsname::uname()?;
+    Ok(uname.release().to_string_lossy().into_owned())
 }
 
-/// Whether a pattern of the matrix stands for kernels such as `own`. The newest one is always booted: what it is changes.
-fn is_own(pattern: &Pattern, own: &str) -> bool {
-    !matches!(pattern, Pattern::Newest) && pattern.matches(own)
+/// The matrix without the kernels such as `own`, and what that leaves out. The newest one is always booted: what it is changes.
+fn but(own: &str) -> Result<(Options, Vec<Pattern>)> {
+    let mut options = Options::default();
+    let (left_out, booted) = patterns(&options)?
+        .into_iter()
+        .partition(|pattern| !matches!(pattern, Pattern::Newest) && pattern.matches(own));
+    options.patterns = booted;
+    Ok((options, left_out))
 }
 
 pub fn run(options: &Options) -> Result<ExitCode> {
@@ -511,8 +506,9 @@ mod tests {
     #[test]
     fn the_machines_own_kernel_is_not_booted() {
         let booted = |own| {
-            let patterns = but(own).unwrap().patterns;
-            patterns
+            let (options, _) = but(own).unwrap();
+            options
+                .patterns
                 .iter()
                 .map(Pattern::to_string)
                 .collect::<Vec<_>>()
