@@ -9,6 +9,9 @@ use std::{
 
 use memtrace::{
     export::json,
+    inspect::{Image, Memory, Process, go, inspect},
+    model::{Capture, GoFigures, MappingGroup, RuntimeInfo},
+    observe::cgroup::places,
     probe::{
         btf::{Btf, Named, Shape},
         offsets,
@@ -17,15 +20,10 @@ use memtrace::{
         self,
         cgroup::{self as cgroups, Version},
     },
-    runtime::{Image, Memory, Process, go, inspect},
-    sample::cgroup::places,
-    timeline::{Capture, GoFigures, MappingGroup, RuntimeInfo, assemble, read, read_closing},
+    text::format::{BAD, BOLD, DIM, GOOD, WARN, untrusted},
+    timeline::{assemble, read, read_closing},
     verdict::{judge_epoch, not_found},
-    view::{
-        self,
-        format::{BAD, BOLD, DIM, GOOD, WARN, untrusted},
-        replaced, table,
-    },
+    view::{self, replaced, table},
 };
 
 /// `/proc/PID/statm`.

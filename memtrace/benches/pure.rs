@@ -10,11 +10,11 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use memtrace::{
     export::json,
     ledger::{Check, Names, Reading, check, rows},
-    sample::Statm,
-    timeline::{
-        Account, Capture, CaptureInfo, End, Epoch, Final, HostInfo, Journal, Known, Live, LossInfo,
-        Mode, Observed, Recorder, SCHEMA, TargetInfo, assemble, read, read_closing,
+    model::{
+        Account, Capture, CaptureInfo, End, Epoch, HostInfo, LossInfo, Mode, SCHEMA, TargetInfo,
     },
+    observe::Statm,
+    timeline::{Final, Journal, Known, Live, Observed, Recorder, assemble, read, read_closing},
     view::screen::{Key, Look, Palette, Screen},
 };
 use memtrace_common::cell::{

@@ -2,8 +2,8 @@
 //!
 //! Accounts for every byte of a running process's RSS change, by cause, from outside. Data flows one way: [`probe`] (the
 //! kernel side's counters) → [`ledger`] (what moved, adding up) → [`timeline`] (over time) → [`verdict`] (what it means, of a
-//! capture alone; [`diff`]: of two) → [`view`] and [`export`]. [`target`] and [`sample`] are the process and what `/proc` says of it, in the files
-//! that [`proc`] reads; [`runtime`] is what runs in it, and Go's own figures; [`doctor`] is what this host allows; [`dump`] reads what
+//! capture alone; [`diff`]: of two) → [`view`] and [`export`]. [`process`] and [`observe`] are the process and what `/proc` says of it, in the files
+//! that [`proc`] reads; [`inspect`] is what runs in it, and Go's own figures; [`doctor`] is what this host allows; [`dump`] reads what
 //! another tool wrote; [`cli`] puts
 //! all of it together.
 
@@ -12,13 +12,15 @@ pub mod diff;
 pub mod doctor;
 pub mod dump;
 pub mod export;
+pub mod inspect;
 pub mod ledger;
+pub mod model;
+pub mod observe;
 pub mod privilege;
 pub mod probe;
 pub mod proc;
-pub mod runtime;
-pub mod sample;
-pub mod target;
+pub mod process;
+pub mod text;
 pub mod timeline;
 pub mod verdict;
 pub mod view;

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use memtrace::sample::Cgroup;
+use memtrace::observe::Cgroup;
 
 const MIB: u64 = 1 << 20;
 

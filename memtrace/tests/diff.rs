@@ -14,7 +14,7 @@ use std::{fs, path::PathBuf};
 use common::{fails_with, json, run, text};
 use memtrace::{
     diff::{Diff, Judged, Quantity, Subject, compare},
-    timeline::{Capture, Tick},
+    model::{Capture, Tick},
     verdict::{Trend, judge_epoch},
     view,
 };

@@ -14,7 +14,7 @@ mod common;
 use std::{fs, process::Stdio};
 
 use common::{memtrace, needs_root, run, text};
-use memtrace::{export::events::Batch, probe::events::decode, timeline::CallLine};
+use memtrace::{export::events::Batch, model::CallLine, probe::events::decode};
 use memtrace_common::{
     cell::{BRK, FAULT, MADVISE_BASE, MMAP, MREMAP, PROCESS_MADVISE_BASE},
     layout::CallEvent,

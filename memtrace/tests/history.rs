@@ -1,8 +1,8 @@
 //! The timeline in bounded memory, against a naive one that keeps everything.
 
 use memtrace::{
-    ledger::Cause,
-    timeline::{GoFigures, History, MarkKind, Span, Tick, TickCause},
+    model::{Cause, GoFigures, Tick, TickCause},
+    timeline::{History, MarkKind, Span},
 };
 use proptest::{collection::vec, option, prelude::*};
 

@@ -7,13 +7,12 @@ use std::io::Cursor;
 
 use memtrace::{
     ledger::{Check, Errno, Names, Reading, TaskName},
-    probe::HookKind,
-    sample::{Smaps, Statm},
-    timeline::{
-        Account, Capture, CaptureInfo, CgroupFigures, Children, End, Epoch, Final, GoFigures,
-        HookInfo, HostInfo, Journal, Known, LossInfo, Mode, Observed, Recorder, SCHEMA, TargetInfo,
-        assemble, load, read, read_closing,
+    model::{
+        Account, Capture, CaptureInfo, CgroupFigures, Children, End, Epoch, GoFigures, HookInfo,
+        HookKind, HostInfo, LossInfo, Mode, SCHEMA, TargetInfo,
     },
+    observe::{Smaps, Statm},
+    timeline::{Final, Journal, Known, Observed, Recorder, assemble, load, read, read_closing},
 };
 use memtrace_common::cell::{FAULT, MEMBER_ANON, MEMBER_SWAP, MUNMAP, TASK_BASE};
 use proptest::prelude::*;
@@ -287,7 +286,7 @@ fn children(reading: &Reading) -> Option<Children> {
 
 fn account(
     reading: &Reading,
-    summary: &memtrace::timeline::Summary,
+    summary: &memtrace::model::Summary,
     duration_ns: u64,
     end: End,
     skipped_runs: Option<u64>,

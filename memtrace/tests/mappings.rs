@@ -16,9 +16,9 @@ use std::{
 };
 
 use memtrace::{
+    model::{MappingGroup, MappingKind},
+    observe::{Mappings, MappingsFile, Sampler, mappings},
     proc::OTHERS,
-    sample::{Mappings, MappingsFile, Sampler, mappings},
-    timeline::{MappingGroup, MappingKind},
 };
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use procfs::process::Process;

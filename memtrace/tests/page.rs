@@ -16,7 +16,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chromium::Chromium;
 use memtrace::{
     export::html,
-    timeline::{Account, Capture, Epoch, Live, load, read},
+    model::{Account, Capture, Epoch},
+    timeline::{Live, load, read},
     verdict::judge_unjudged,
     view::page::{Block, Cell, State, Update, content_security_policy, document},
 };
@@ -83,7 +84,7 @@ fn the_columns_are_the_ticks() {
             ("faults", |tick| tick.faults),
             ("go_heap_released", |tick| tick.go?.heap_released_bytes),
             ("go_num_gc", |tick| tick.go?.num_gc),
-        ] as [(&str, fn(&memtrace::timeline::Tick) -> Option<u64>); 6]
+        ] as [(&str, fn(&memtrace::model::Tick) -> Option<u64>); 6]
         {
             let wanted: Vec<_> = ticks
                 .iter()

@@ -13,7 +13,8 @@ use std::{collections::BTreeMap, fs::File};
 
 use memtrace::{
     export::svg::svg,
-    timeline::{Capture, History, Loaded, load, read},
+    model::Capture,
+    timeline::{History, Loaded, load, read},
 };
 use proptest::prelude::*;
 use roxmltree::{Document, Node};

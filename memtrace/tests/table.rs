@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use memtrace::{timeline::Capture, view::table};
+use memtrace::{model::Capture, view::table};
 use serde_json::{Value, json};
 
 fn row(cause: &str, advice: Option<&str>, calls: Option<(u64, u64, u64)>, anon: i64) -> Value {

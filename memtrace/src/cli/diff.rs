@@ -15,7 +15,7 @@ use super::{
 use crate::{
     diff::{Subject, compare},
     export::{file::Pending, json},
-    target::invoker,
+    privilege::invoker,
     timeline::Loaded,
     verdict::Trend,
     view,

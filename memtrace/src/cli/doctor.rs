@@ -11,7 +11,7 @@ use super::{
 use crate::{
     doctor::{Facts, Trials, examine},
     export::json,
-    target::invoker,
+    privilege::invoker,
     view,
 };
 

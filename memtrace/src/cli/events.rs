@@ -32,15 +32,16 @@ use super::{
 };
 use crate::{
     export::events::{Batch, EventsFile},
+    model::{
+        CallLine, EVENTS_SCHEMA, EventsFilter, EventsHeader, EventsTrailer, HostInfo, TargetInfo,
+    },
+    privilege::invoker,
     probe::{
         Session,
         events::{CallEvents, RING_BYTES, Selection, Waker},
         monotonic_ns,
     },
-    target::{Target, invoker},
-    timeline::{
-        CallLine, EVENTS_SCHEMA, EventsFilter, EventsHeader, EventsTrailer, HostInfo, TargetInfo,
-    },
+    process::Target,
 };
 
 /// How long nothing may be taken of the last lines, once the capture has ended, until they are given up.

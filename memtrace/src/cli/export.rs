@@ -18,9 +18,9 @@ use super::{
 };
 use crate::{
     export::{ExportError, csv, file::Pending, jsonl, openmetrics, perfetto, svg::svg},
-    target::invoker,
+    privilege::invoker,
+    text::format::untrusted,
     timeline::{Joining, Loaded},
-    view::format::untrusted,
 };
 
 /// Bytes that are written at once.

@@ -14,7 +14,7 @@ use crate::{
         html::{self, Finer},
         svg::svg,
     },
-    target::invoker,
+    privilege::invoker,
     timeline::{History, Loaded, load},
     verdict::{Trend, judge_unjudged},
 };

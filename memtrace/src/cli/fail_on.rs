@@ -3,7 +3,7 @@
 use clap::{Args, builder::PossibleValuesParser};
 
 use super::args::CI;
-use crate::{timeline::Verdict, verdict::rules};
+use crate::{model::Verdict, verdict::rules};
 
 /// Rules whose finding ends memtrace with an exit code of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
@@ -45,7 +45,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::timeline::{Confidence, Finding, Level};
+    use crate::model::{Confidence, Finding, Level};
 
     #[derive(Debug, Parser)]
     struct Only {

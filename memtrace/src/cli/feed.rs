@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-use crate::timeline::{Account, Live};
+use crate::{model::Account, timeline::Live};
 
 /// What a view asks of the capture.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use crate::{
         journal::{JournalFile, Snapshot},
     },
     ledger::Errno,
-    timeline::{Account, HostInfo, Journal, Known, TakenBack, Tick},
+    model::{Account, HostInfo, Tick},
+    timeline::{Journal, Known, TakenBack},
 };
 
 /// A journal, and where it goes.

@@ -11,10 +11,10 @@ use super::output;
 use crate::{
     dump::{Dump, is_dump, read as read_dump},
     export::{Causes, journal::is_being_written, spool::Spool},
-    target::invoker,
+    privilege::invoker,
+    text::format::untrusted,
     timeline::{Digest, Loaded, ReadError, Replay, Unassembled, load as read},
     verdict::{self, Trend},
-    view::format::untrusted,
 };
 
 /// A capture, with what is needed to read its ticks once more.

@@ -68,7 +68,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // One line, whatever it says: it may quote a file's or a process's name.
-            let mut text = crate::view::format::untrusted(&format!("{error:#}"), 2000);
+            let mut text = crate::text::format::untrusted(&format!("{error:#}"), 2000);
             if error
                 .downcast_ref()
                 .is_some_and(crate::probe::ProbeError::is_of_the_host)
@@ -76,7 +76,7 @@ pub fn main() -> ExitCode {
                 text.push_str("; memtrace doctor shows what this host allows");
             }
             output::say(&format!("memtrace: {text}"));
-            match error.downcast_ref::<crate::target::SpawnError>() {
+            match error.downcast_ref::<crate::process::SpawnError>() {
                 Some(spawn) => ExitCode::from(spawn.exit_code()),
                 None => ExitCode::from(exit::ERROR),
             }

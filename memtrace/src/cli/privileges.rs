@@ -5,10 +5,10 @@ use anyhow::bail;
 
 use super::trace::Sink;
 use crate::{
-    privilege::{self, Capabilities, NEEDS, Need, Trial},
+    observe::Sampler,
+    privilege::{self, Capabilities, NEEDS, Need, Trial, invoker},
     probe::Session,
-    sample::Sampler,
-    target::{Spawned, invoker},
+    process::Spawned,
 };
 
 /// Fails with what is missing, what it costs, and what to type.

@@ -20,13 +20,11 @@ use super::{
 };
 use crate::{
     dump::Dump,
-    timeline::{Capture, Epoch, Loaded},
+    model::{Capture, Epoch},
+    text::format::{BOLD, paint, untrusted},
+    timeline::Loaded,
     verdict::Trend,
-    view::{
-        self,
-        format::{BOLD, paint, untrusted},
-        replaced, verdict, whole,
-    },
+    view::{self, replaced, verdict, whole},
 };
 
 /// Prints each file's table. A file that cannot be read keeps none of the others from being printed.

@@ -37,11 +37,12 @@ use crate::{
         file::{FileError, Pending},
         journal::JournalFile,
     },
-    privilege,
+    model::End,
+    observe::Sampler,
+    privilege::{self, invoker},
     probe::{self, Session},
-    sample::Sampler,
-    target::{Held, Rights, Spawned, Target, invoker},
-    timeline::{End, assemble},
+    process::{Held, Rights, Spawned, Target},
+    timeline::assemble,
 };
 
 /// How long the kernel's own note of an exit may come after the process's end.

@@ -14,7 +14,7 @@ use clap::{
 };
 
 use super::args::{Cli, Options};
-use crate::{export::journal::partial_of, view::format::untrusted};
+use crate::{export::journal::partial_of, text::format::untrusted};
 
 /// Says it, with the usage of this command, or of memtrace itself, and ends.
 pub fn wrong(command: Option<&str>, kind: ErrorKind, text: &str) -> ! {

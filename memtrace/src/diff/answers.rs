@@ -2,7 +2,7 @@
 
 use super::{Answer, Answers, Subject};
 use crate::{
-    timeline::{Level, Verdict},
+    model::{Level, Verdict},
     verdict::rules,
 };
 

@@ -6,10 +6,7 @@ use super::{
     CauseDiff, Quantity, Subject, Unit,
     quantity::{Seconds, signed},
 };
-use crate::{
-    ledger::Cause,
-    timeline::{CauseRow, Epoch, Mode},
-};
+use crate::model::{Cause, CauseRow, Epoch, Mode};
 
 type Key = (Cause, Option<String>, Option<String>);
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{Condition, Conditions, Figure, Of, Subject};
 use crate::{
-    timeline::{End, Mode, RuntimeInfo},
-    view::format::{change, size, span},
+    model::{End, Mode, RuntimeInfo},
+    text::format::{change, size, span},
 };
 
 /// What is looked at, one after the other.

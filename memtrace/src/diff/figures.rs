@@ -4,7 +4,7 @@ use super::{
     Figure, Group, Quantity, Subject, Unit, lengths,
     quantity::{Seconds, signed},
 };
-use crate::timeline::{CgroupFigures, GoFigures, Returned};
+use crate::model::{CgroupFigures, GoFigures, Returned};
 
 /// A number, and how to find it in a capture.
 type Of<T> = (&'static str, &'static str, Unit, fn(&T) -> Option<i64>);

@@ -2,9 +2,9 @@
 
 use super::{Answers, CauseDiff, Conditions, Figure, Judged, Quantity, Unit};
 use crate::{
-    ledger::Cause,
+    model::Cause,
+    text::format::{count, signed_size},
     verdict::gives_back,
-    view::format::{count, signed_size},
 };
 
 /// Most parts of the line.

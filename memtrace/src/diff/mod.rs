@@ -21,7 +21,7 @@ pub use report::{
 use quantity::Seconds;
 
 use crate::{
-    timeline::{Capture, End, Epoch},
+    model::{Capture, End, Epoch},
     verdict::Trend,
 };
 

@@ -4,10 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Quantity, Unit};
-use crate::{
-    ledger::Cause,
-    timeline::{End, Level, Mode},
-};
+use crate::model::{Cause, End, Level, Mode};
 
 /// The value of `schema`.
 pub const SCHEMA: &str = "memtrace-diff/1";

@@ -2,9 +2,9 @@
 
 use super::{AttemptInfo, Check, Section, TraceMode, Trials, Tried, Verdict};
 use crate::{
-    probe::{Attempt, Hook, HookKind, OwnLedger, Way},
-    timeline::HookInfo,
-    view::format::size,
+    model::{HookInfo, HookKind},
+    probe::{Attempt, Hook, OwnLedger, Way},
+    text::format::size,
 };
 
 /// The system calls whose calls and bytes are counted, in the order in which they were tried.
@@ -220,7 +220,7 @@ fn own_ledger(trials: &Trials) -> Check {
             let found = match (&own.no_ledger, own.asked_bytes) {
                 (None, _) => format!(
                     "memtrace mapped {mapped}, and its ledger shows {}",
-                    crate::view::format::change(own.seen_bytes)
+                    crate::text::format::change(own.seen_bytes)
                 ),
                 (Some(_), Some(asked)) => format!(
                     "without a ledger: memtrace mapped {mapped}, and mmap was seen to ask for {}",

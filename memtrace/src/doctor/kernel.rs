@@ -1,7 +1,7 @@
 //! memtrace itself, and what this kernel was built and booted with.
 
 use super::{Check, Facts, Section, Text, Trials, Tried, files, hooks, privileges::Capabilities};
-use crate::view::format::size;
+use crate::text::format::size;
 
 pub(super) const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 const BTF: &str = "/sys/kernel/btf/vmlinux";

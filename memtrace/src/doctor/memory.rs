@@ -4,7 +4,7 @@ use super::{
     Check, Files, Section, Text,
     files::{chosen, field},
 };
-use crate::view::format::size;
+use crate::text::format::size;
 
 const THP: &str = "/sys/kernel/mm/transparent_hugepage";
 const KSM: &str = "/sys/kernel/mm/ksm";

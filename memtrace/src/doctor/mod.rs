@@ -17,8 +17,8 @@ pub use files::Files;
 pub use report::{AttemptInfo, Check, Report, SCHEMA, Section, State, TraceMode, Verdict};
 
 use crate::{
+    privilege::Invoker,
     probe::{self, Attempt, OwnLedger, ProbeError},
-    target::Invoker,
 };
 use files::Text;
 

@@ -1,7 +1,7 @@
 //! What this process is allowed, by the names that one types.
 
 use super::{Check, Facts, Files, Section, Text, Trials, Tried, files::field, hooks};
-use crate::view::format::size;
+use crate::text::format::size;
 
 /// `/proc/self/status`, where the kernel says what this process may do.
 const STATUS: &str = "/proc/self/status";

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::timeline::HookInfo;
+use crate::model::HookInfo;
 
 /// The value of `schema` in what this version prints.
 pub const SCHEMA: &str = "memtrace-doctor/1";

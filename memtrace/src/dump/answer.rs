@@ -1,7 +1,7 @@
 //! What a dump can say, and no more.
 
 use super::{Dump, Point};
-use crate::view::format::{signed_size, size};
+use crate::text::format::{signed_size, size};
 
 /// Less than this is not worth a word, bytes: as `memtrace` counts a program without its heap.
 const NOISE: i64 = 16 << 20;

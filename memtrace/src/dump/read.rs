@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read as _};
 use serde_json::error::Category;
 
 use super::{Dump, Point};
-use crate::view::format::untrusted;
+use crate::text::format::untrusted;
 
 /// Most bytes of a line. The library's own have at most 280.
 const MOST: u64 = 64 << 10;

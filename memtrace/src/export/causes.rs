@@ -1,9 +1,8 @@
 //! All causes that a capture knows: its ticks name those only in which something happened.
 
 use crate::{
-    ledger::Cause,
-    probe::Mode,
-    timeline::{CaptureInfo, Digest, Tick, TickCause},
+    model::{CaptureInfo, Cause, Mode, Tick, TickCause},
+    timeline::Digest,
 };
 
 /// Most causes of a capture. The kernel side has some hundred cells; a file may hold any number, and each is a column.

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::timeline::CaptureInfo;
+use crate::model::CaptureInfo;
 
 /// The time of day of an epoch's ticks.
 #[derive(Clone, Copy, Debug, Default)]

@@ -19,8 +19,9 @@ use super::{
     figures::FIGURES,
 };
 use crate::{
-    timeline::{Capture, Epoch, Replay, Sink, Tick, TickCause},
-    view::format::untrusted,
+    model::{Capture, Epoch, Tick, TickCause},
+    text::format::untrusted,
+    timeline::{Replay, Sink},
 };
 
 /// Characters of a text. The kernel's names have 15 at most; a file may hold any.

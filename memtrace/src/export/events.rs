@@ -18,7 +18,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use super::file::{Beside, FileError, Place, by_invoker, failure, place, text};
-use crate::{privilege::as_invoker, target::Invoker, timeline::EventLine};
+use crate::{
+    model::EventLine,
+    privilege::{Invoker, as_invoker},
+};
 
 /// What a pipe takes without making anybody wait, once it takes anything: `PIPE_BUF`, a page.
 const PIPE_BYTES: usize = 4096;

@@ -1,6 +1,6 @@
 //! The figures of a tick, in a fixed order: what a table has as columns, and a trace as tracks.
 
-use crate::timeline::{CgroupFigures, GoFigures, Tick};
+use crate::model::{CgroupFigures, GoFigures, Tick};
 
 /// A figure of a tick.
 pub struct Figure {

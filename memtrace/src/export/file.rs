@@ -25,7 +25,7 @@ use super::{
     folder::{self, FolderError},
     journal::JournalFile,
 };
-use crate::{privilege::as_invoker, target::Invoker};
+use crate::privilege::{Invoker, as_invoker};
 
 /// A file to be written once, at the end.
 pub struct Pending {

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use crate::{
-    timeline::{Capture, Digest, History, Tick},
+    model::{Capture, Tick},
+    timeline::{Digest, History},
     view::page::{State, document},
 };
 

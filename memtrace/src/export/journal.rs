@@ -27,7 +27,7 @@ use super::{
     file::{FileError, MODE, failure, folder_of, fresh, io_error, is_here, kind_of, text, trusted},
     folder,
 };
-use crate::{privilege::as_invoker, target::Invoker};
+use crate::privilege::{Invoker, as_invoker};
 
 /// What is put behind the capture file's name.
 const SUFFIX: &str = ".partial";

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::{diff::Diff, doctor::Report, timeline::Capture};
+use crate::{diff::Diff, doctor::Report, model::Capture};
 
 /// Writes a capture as JSON, with a line's end.
 ///

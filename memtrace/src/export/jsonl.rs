@@ -7,8 +7,9 @@ use std::io::{self, Read, Seek, Write};
 use serde::Serialize;
 
 use super::{ExportError, clock::Clock};
-use crate::timeline::{
-    Capture, CaptureInfo, Epoch, HostInfo, Replay, Sink, Summary, TargetInfo, Tick, Verdict,
+use crate::{
+    model::{Capture, CaptureInfo, Epoch, HostInfo, Summary, TargetInfo, Tick, Verdict},
+    timeline::{Replay, Sink},
 };
 
 /// The value of `schema` in the first line.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{file::FileError, journal::unnamed};
-use crate::target::Invoker;
+use crate::privilege::Invoker;
 
 /// Passes a source on, and keeps it.
 pub struct Spool<R> {

@@ -10,12 +10,13 @@ mod paper;
 use paper::{Paper, px, width};
 
 use crate::{
-    timeline::{Capture, End, History, Level, Mode},
-    view::{
-        chart::{Gap, Scale, gaps, time_label, time_ticks},
+    model::{Capture, End, Level, Mode},
+    text::{
         format::{size, span, untrusted},
         wrapped,
     },
+    timeline::History,
+    view::chart::{Gap, Scale, gaps, time_label, time_ticks},
 };
 
 /// The whole picture, px.

@@ -8,7 +8,7 @@ use rustix::thread::{
     set_thread_res_uid,
 };
 
-use crate::target::Invoker;
+use crate::privilege::Invoker;
 
 /// Does `work` with the rights of who started memtrace, and no more: as `invoker` where there is one (root, through sudo), as
 /// the present user without any capability where that is not root. Root itself has nobody behind it, and keeps its rights.

@@ -4,6 +4,7 @@
 
 mod apart;
 mod shed;
+mod user;
 
 use std::os::unix::fs::MetadataExt;
 
@@ -12,6 +13,7 @@ use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 pub use apart::as_invoker;
 pub use rustix::thread::CapabilitySet as Capabilities;
 pub use shed::{ShedError, Trial, shed};
+pub use user::{Invoker, invoker};
 
 /// A capability that memtrace has a use for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

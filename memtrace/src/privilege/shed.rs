@@ -19,7 +19,7 @@ use rustix::{
 };
 
 use super::names;
-use crate::target::Invoker;
+use crate::privilege::Invoker;
 
 /// How long threads that have ended may take to be gone: 5 s.
 const TRIES: u32 = 5000;

@@ -13,12 +13,13 @@ use aya::{
 };
 
 use super::{
-    Hook, HookKind, ProbeError,
+    Hook, ProbeError,
     error::chain,
     hooks::{CALLS, Call, ITERATOR, TRACEPOINTS, function},
     session::Options,
     tracefs,
 };
+use crate::model::HookKind;
 
 /// The object's programs by name: so that two threads can take their own.
 pub(super) type Parts<'a> = HashMap<&'a str, &'a mut Program>;

@@ -5,10 +5,11 @@ use std::sync::atomic::AtomicBool;
 use aya::Ebpf;
 
 use super::{
-    Hook, HookKind, Host, ProbeError,
+    Hook, Host, ProbeError,
     attach::{EMPTY, attach_btf, attach_calls, programs},
     session::{Options, load_exact},
 };
+use crate::model::HookKind;
 
 /// The empty programs: the hook, the program, its tracepoint.
 const TRACEPOINTS: [(&str, &str, &str); 6] = [

@@ -1,51 +1,6 @@
 //! What memtrace hooks, in which way each hook could be attached, and what is missing where it could not.
 
-use serde::{Deserialize, Serialize};
-
-/// How a hook is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum HookKind {
-    /// A BTF tracepoint.
-    TpBtf,
-    /// `fentry` and `fexit` on the system calls' own functions: other processes pay nothing.
-    Fentry,
-    /// The `syscalls:*` tracepoints: every system call of every process takes the kernel's slow path.
-    Tracepoint,
-}
-
-impl HookKind {
-    /// The name in the capture file.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::TpBtf => "tp_btf",
-            Self::Fentry => "fentry",
-            Self::Tracepoint => "tracepoint",
-        }
-    }
-}
-
-/// How exact the RSS figures are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// The ledger sees every change.
-    Exact,
-    /// RSS is sampled.
-    Approximate,
-}
-
-impl Mode {
-    /// The name in the capture file.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Exact => "exact",
-            Self::Approximate => "approximate",
-        }
-    }
-}
+use crate::model::{HookInfo, HookKind};
 
 /// One hook, or one family of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,4 +119,15 @@ pub(super) fn function(call: &str) -> String {
         "__x64_sys_"
     };
     format!("{prefix}{call}")
+}
+
+impl From<&Hook> for HookInfo {
+    fn from(hook: &Hook) -> Self {
+        Self {
+            name: hook.name.to_owned(),
+            kind: hook.kind,
+            error: hook.error.clone(),
+            fallback: hook.fallback.clone(),
+        }
+    }
 }

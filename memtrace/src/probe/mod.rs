@@ -22,7 +22,7 @@ mod tracefs;
 mod trial;
 
 pub use floor::Floor;
-pub use hooks::{Hook, HookKind, Mode};
+pub use hooks::Hook;
 pub use host::{Host, PidNamespace, batch_pages};
 pub use loaded::loaded_programs;
 pub use mounts::{privately, read_privately};

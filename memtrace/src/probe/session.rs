@@ -18,7 +18,7 @@ use memtrace_common::{
 };
 
 use super::{
-    Hook, Host, Mode, PidNamespace, ProbeError,
+    Hook, Host, PidNamespace, ProbeError,
     attach::{attach_all, attach_approximate, programs},
     btf::Btf,
     error::chain,
@@ -29,7 +29,10 @@ use super::{
     offsets::{self, Sampling},
     stats::{self, ProgramRuns, Programs},
 };
-use crate::ledger::{Errno, Losses, Reading, TaskName};
+use crate::{
+    ledger::{Errno, Losses, Reading, TaskName},
+    model::Mode,
+};
 
 /// Bytes of the ring buffer for aya-log where it is not used: the smallest that the kernel takes.
 const NO_LOG_BYTES: u32 = 4096;

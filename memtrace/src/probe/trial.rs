@@ -9,7 +9,7 @@ use aya::programs::{BtfTracePoint, FEntry, FExit, Iter, Program, ProgramError, T
 use memtrace_common::cell::{MMAP, call_slot};
 
 use super::{
-    Hook, HookKind, Host, ProbeError,
+    Hook, Host, ProbeError,
     attach::{
         EXACT, Parts, attach_btf, attach_functions, attach_tracepoints, find_target, load_finder,
         program, programs,
@@ -18,7 +18,7 @@ use super::{
     session::{Options, Session, load_exact},
     tracefs,
 };
-use crate::ledger::rss_of;
+use crate::{ledger::rss_of, model::HookKind};
 
 /// Bytes that memtrace maps to see whether it can see them.
 const MAPPED: usize = 4 << 20;

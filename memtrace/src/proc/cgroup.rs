@@ -6,7 +6,7 @@
 //! <https://docs.kernel.org/admin-guide/cgroup-v2.html>, <https://docs.kernel.org/admin-guide/cgroup-v1/memory.html>.
 
 use super::{number, words};
-use crate::timeline::CgroupFigures;
+use crate::model::CgroupFigures;
 
 /// Which of the two kinds of cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

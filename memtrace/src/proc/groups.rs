@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Mapping, mapping, smaps::kib, text};
-use crate::timeline::{MappingGroup, MappingKind};
+use crate::model::{MappingGroup, MappingKind};
 
 /// The name of what is left when the largest groups are shown. Its kind is `special`, whatever it is made of.
 pub const OTHERS: &str = "(others)";

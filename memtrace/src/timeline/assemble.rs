@@ -5,7 +5,8 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Account, SCHEMA, TakenBack, Tick, journal::ENDED};
+use super::{TakenBack, journal::ENDED};
+use crate::model::{Account, SCHEMA, Tick};
 
 /// What is read from the journal at once.
 const BLOCK: usize = 256 << 10;

@@ -3,8 +3,10 @@
 //! The kernel counts pages that are there; Go counts address space by what it is used for, whether a page of it was ever touched or
 //! not. What that makes of the sum is the rest, which is named, and never spread over the parts.
 
-use super::{BridgePart, Bytes4, GoFigures, MappingGroup, MappingKind};
-use crate::proc::GO_ARENA;
+use crate::{
+    model::{BridgePart, Bytes4, GoFigures, MappingGroup, MappingKind},
+    proc::GO_ARENA,
+};
 
 /// No address space is larger: 57 bits.
 const LARGEST: u64 = 1 << 57;

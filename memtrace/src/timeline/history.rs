@@ -6,8 +6,8 @@
 
 use std::collections::VecDeque;
 
-use super::{CgroupFigures, Digest, GoFigures, Tick, TickCause};
-use crate::ledger::Cause;
+use super::Digest;
+use crate::model::{Cause, CgroupFigures, GoFigures, Tick, TickCause};
 
 /// Most spans of each tier, unless said otherwise. A day of ticks of 1 s is in 2,700 spans of 32 s, and the last 68 minutes of it
 /// as they are.

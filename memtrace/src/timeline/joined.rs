@@ -2,7 +2,8 @@
 
 use std::io;
 
-use super::{Capture, Epoch, History, Sink, Tick};
+use super::{History, Sink};
+use crate::model::{Capture, Epoch, Tick};
 
 impl History {
     /// Of a capture's epochs, oldest first, each with a timeline that begins with it. An epoch begins where the one before it has

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Account, CauseRow, Children, End, Faults, HookInfo, HostInfo, LossInfo, Returning, SCHEMA,
-    TargetInfo, Tick,
+use super::Returning;
+use crate::model::{
+    Account, CauseRow, Children, End, Faults, HookInfo, HostInfo, LossInfo, SCHEMA, TargetInfo,
+    Tick,
 };
 
 /// The value of `journal` in the first line.

@@ -2,7 +2,8 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Account, Capture, End, History, HostInfo, Tick};
+use super::History;
+use crate::model::{Account, Capture, End, HostInfo, Tick};
 
 /// Most lines of what was said.
 const SAID: usize = 64;

@@ -15,13 +15,13 @@ use serde::{
 use serde_json::error::Category;
 
 use super::{
-    Capture, CaptureInfo, Epoch, Extent, HostInfo, SCHEMA, Summary, TakenBack, TargetInfo, Tick,
-    Verdict,
+    Extent, TakenBack,
     read_journal::{self, Loaded},
 };
 use crate::{
     dump::is_dump,
-    view::format::{size, untrusted},
+    model::{Capture, CaptureInfo, Epoch, HostInfo, SCHEMA, Summary, TargetInfo, Tick, Verdict},
+    text::format::{size, untrusted},
 };
 
 /// Most bytes in which the field `schema` must come. memtrace writes it first, tools that sort the fields of an object late.

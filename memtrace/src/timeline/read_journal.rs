@@ -9,12 +9,17 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::error::Category;
 
 use super::{
-    Account, Capture, CauseRow, Children, Epoch, Extent, Faults, HookInfo, HostInfo, LossInfo,
-    Position, ReadError, ReplayError, SCHEMA, Sink, TakenBack, TargetInfo, Tick,
+    Extent, Position, ReadError, ReplayError, Sink, TakenBack,
     journal::{Changes, FORMAT, Unfinished},
     read::{Digest, Keep, QUOTED, Ticks, what},
 };
-use crate::view::format::{size, untrusted};
+use crate::{
+    model::{
+        Account, Capture, CauseRow, Children, Epoch, Faults, HookInfo, HostInfo, LossInfo, SCHEMA,
+        TargetInfo, Tick,
+    },
+    text::format::{size, untrusted},
+};
 
 /// The newest journal that this version reads.
 pub(super) const NEWEST: u64 = FORMAT as u64;

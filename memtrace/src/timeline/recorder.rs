@@ -7,14 +7,14 @@ use memtrace_common::{
     layout::Pages,
 };
 
-use super::{
-    Bytes4, CauseRow, CgroupFigures, Faults, GoFigures, HookInfo, Returning, Summary, TakenBack,
-    Tick, TickCause, capture::ErrnoCount,
-};
+use super::{Returning, TakenBack};
 use crate::{
     ledger::{Check, Names, Reading, Row, rows, rss_of},
-    probe::Mode,
-    sample::{Resident, Smaps, Statm},
+    model::{
+        Bytes4, CauseRow, CgroupFigures, ErrnoCount, Faults, GoFigures, HookInfo, Mode, Summary,
+        Tick, TickCause, errno_name,
+    },
+    observe::{Resident, Smaps, Statm},
 };
 
 /// What was read beside the ledger at one tick.
@@ -401,15 +401,6 @@ fn sampled_bytes(resident: &Resident) -> Bytes4 {
     }
 }
 
-/// An errno's name; its number where it has none.
-pub(super) fn errno_name(errno: u32) -> String {
-    let number = i32::try_from(errno).unwrap_or(i32::MAX);
-    match nix::errno::Errno::from_raw(number) {
-        nix::errno::Errno::UnknownErrno => errno.to_string(),
-        known => format!("{known:?}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use memtrace_common::cell::{FAULT, MUNMAP};
@@ -616,11 +607,5 @@ mod tests {
             recorder.summary(&called, &names, &[], gone).rss_end_bytes,
             0
         );
-    }
-
-    #[test]
-    fn errnos_have_names() {
-        assert_eq!(errno_name(12), "ENOMEM");
-        assert_eq!(errno_name(4000), "4000");
     }
 }

@@ -14,10 +14,11 @@ use serde::{
 };
 
 use super::{
-    Capture, Epoch, ReadError, TakenBack, Tick,
+    ReadError, TakenBack,
     read::wrong,
     read_journal::{self, Loaded},
 };
+use crate::model::{Capture, Epoch, Tick};
 
 /// What is read at once.
 const BLOCK: usize = 256 << 10;

@@ -1,7 +1,6 @@
 //! What the process gave back, and what became of it: from ticks and the final rows.
 
-use super::{CauseRow, HookInfo, Returned, TickCause};
-use crate::ledger::Cause;
+use crate::model::{Cause, CauseRow, HookInfo, Returned, TickCause};
 
 const FREE: &str = "MADV_FREE";
 
@@ -110,7 +109,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{probe::HookKind, timeline::Bytes4};
+    use crate::model::{Bytes4, HookKind};
 
     fn moved(cause: Cause, rss: i64, swap: i64) -> TickCause {
         TickCause {

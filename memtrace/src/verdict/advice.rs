@@ -1,7 +1,7 @@
 //! What to do: a table of suggestions, each with the condition under which it changes something.
 
 use super::{case::Matter, who::Who};
-use crate::timeline::Suggestion;
+use crate::model::Suggestion;
 
 /// What the advice is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use super::{checks::Checks, evidence::Facts};
 use crate::{
-    timeline::{Finding, Missing, Suggestion},
-    view::format::untrusted,
+    model::{Finding, Missing, Suggestion},
+    text::format::untrusted,
 };
 
 /// An answer that a rule proposes.

@@ -5,12 +5,9 @@ use super::{
     shape::Shape,
     trend::{Point, Trend},
 };
-use crate::{
-    ledger::Cause,
-    probe::Mode,
-    timeline::{
-        CaptureInfo, CauseRow, CgroupFigures, End, HostInfo, RuntimeInfo, Summary, TargetInfo,
-    },
+use crate::model::{
+    CaptureInfo, Cause, CauseRow, CgroupFigures, End, HostInfo, Mode, RuntimeInfo, Summary,
+    TargetInfo,
 };
 
 /// An epoch, with a digest in the place of its ticks.

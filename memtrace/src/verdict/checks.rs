@@ -5,7 +5,7 @@ use super::{
     evidence::rendered,
     limits::{LONG, SHORT, TICKS, UNEXPLAINED},
 };
-use crate::timeline::{Confidence, End, Level, Unit};
+use crate::model::{Confidence, End, Level, Unit};
 
 /// What speaks for an answer, and what against it. It begins with high confidence; each check that fails lowers it to a level
 /// at most.

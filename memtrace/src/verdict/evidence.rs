@@ -6,8 +6,8 @@
 use serde_json::Value;
 
 use crate::{
-    timeline::{Epoch, Evidence, Formula, Unit, Verdict},
-    view::format,
+    model::{Epoch, Evidence, Formula, Unit, Verdict},
+    text::format,
 };
 
 /// Nanoseconds of a second.

@@ -1,7 +1,7 @@
 //! What a runtime is expected to do, against what was seen.
 
 use super::{case::Matter, checks::Checks};
-use crate::view::format::untrusted;
+use crate::text::format::untrusted;
 
 /// Most characters of a reason.
 const SENTENCE: usize = 200;

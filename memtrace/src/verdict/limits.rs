@@ -1,6 +1,6 @@
 //! Every threshold of the rules: written once, used by the rules, and printed on their pages.
 
-use crate::timeline::Unit;
+use crate::model::Unit;
 
 /// A threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

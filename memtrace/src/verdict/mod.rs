@@ -54,9 +54,8 @@ use case::Matter;
 use rules::RULES;
 
 use crate::{
-    probe::Mode,
-    timeline::{Capture, Confidence, Epoch, HostInfo, Level, Missing, Verdict},
-    view::format::untrusted,
+    model::{Capture, Confidence, Epoch, HostInfo, Level, Missing, Mode, Verdict},
+    text::format::untrusted,
 };
 
 /// Most findings beside the answer.

@@ -4,8 +4,8 @@
 //! in the same order, give the same digest.
 
 use crate::{
-    ledger::Cause,
-    timeline::{CgroupFigures, Digest, GoFigures, Tick},
+    model::{Cause, CgroupFigures, GoFigures, Tick},
+    timeline::Digest,
 };
 
 /// Most points of the history. Where it is full, every second one is left out.

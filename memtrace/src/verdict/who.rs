@@ -1,6 +1,6 @@
 //! Who is advised: the runtime, the allocator, their versions and settings.
 
-use crate::timeline::RuntimeInfo;
+use crate::model::RuntimeInfo;
 
 /// A version: three numbers, 0 where there is none.
 pub type Version = (u32, u32, u32);

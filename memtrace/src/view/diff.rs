@@ -7,17 +7,19 @@ use std::fmt::Write as _;
 pub use page::page;
 
 use super::{
-    doctor::wrapped,
-    format::{
-        BAD, BOLD, DIM, GOOD, WARN, change, count, paint, signed_size, span, tail, untrusted,
-    },
     holdings::headline,
     table::{NAME, label},
     verdict::{item, paragraph},
 };
 use crate::{
     diff::{Answer, CauseDiff, Diff, Figure, Group, Judged, Quantity, Side, Unit},
-    timeline::Level,
+    model::Level,
+    text::{
+        format::{
+            BAD, BOLD, DIM, GOOD, WARN, change, count, paint, signed_size, span, tail, untrusted,
+        },
+        wrapped,
+    },
 };
 
 const CALLS: usize = 7;

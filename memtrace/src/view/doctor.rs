@@ -4,8 +4,13 @@ use std::fmt::Write as _;
 
 use anstyle::Style;
 
-use super::format::{BAD, BOLD, DIM, GOOD, WARN, paint, untrusted};
-use crate::doctor::{Check, Report, State, TraceMode};
+use crate::{
+    doctor::{Check, Report, State, TraceMode},
+    text::{
+        format::{BAD, BOLD, DIM, GOOD, WARN, paint, untrusted},
+        wrapped,
+    },
+};
 
 const STATE: usize = 9;
 const TITLE: usize = 22;
@@ -132,30 +137,6 @@ fn verdict(text: &mut String, report: &Report, width: usize) {
 /// Breaks at spaces; a word that is longer than a line is cut.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     wrapped(&untrusted(text, LONGEST), width)
-}
-
-/// Breaks a harmless text at its spaces.
-pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut rows = Vec::new();
-    let mut row = String::new();
-    let mut used = 0;
-    for word in text.split(' ') {
-        let mut word: Vec<char> = word.chars().collect();
-        if used > 0 && used + 1 + word.len() > width {
-            rows.push(std::mem::take(&mut row));
-            used = 0;
-        } else if used > 0 {
-            row.push(' ');
-            used += 1;
-        }
-        while word.len() > width {
-            rows.push(word.drain(..width).collect());
-        }
-        used += word.len();
-        row.extend(word);
-    }
-    rows.push(row);
-    rows
 }
 
 #[cfg(test)]

@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::{
-    doctor::wrapped,
-    format::{BOLD, DIM, count, paint, signed_size, size},
-    verdict::{item, paragraph},
+use super::verdict::{item, paragraph};
+use crate::{
+    dump::{Dump, NOT_KNOWN, Point, answer},
+    text::{
+        format::{BOLD, DIM, count, paint, signed_size, size},
+        wrapped,
+    },
 };
-use crate::dump::{Dump, NOT_KNOWN, Point, answer};
 
 const TIME: usize = 10;
 const VALUE: usize = 10;

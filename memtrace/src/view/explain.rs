@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
-use super::{
-    doctor::wrapped,
-    format::{BOLD, paint},
+use crate::{
+    text::{
+        format::{BOLD, paint},
+        wrapped,
+    },
+    verdict::Rule,
 };
-use crate::verdict::Rule;
 
 /// Lines longer than this are hard to read, however wide the terminal is.
 const WIDEST: usize = 100;

@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::format::{BOLD, DIM, change, count, paint, signed_size, size, tail, untrusted};
-use crate::timeline::{BridgePart, CgroupInfo, End, Epoch, MappingGroup, MappingKind};
+use crate::{
+    model::{BridgePart, CgroupInfo, End, Epoch, MappingGroup, MappingKind},
+    text::format::{BOLD, DIM, change, count, paint, signed_size, size, tail, untrusted},
+};
 
 const NAME: usize = 22;
 const VALUE: usize = 9;

@@ -2,8 +2,10 @@
 
 use std::fmt::{self, Display};
 
-use super::format::{BOLD, DIM, change, count, paint, signed_size, size, untrusted};
-use crate::timeline::{Mode, Tick, TickCause};
+use crate::{
+    model::{Mode, Tick, TickCause},
+    text::format::{BOLD, DIM, change, count, paint, signed_size, size, untrusted},
+};
 
 /// Width of the first column: 80 in all.
 const TIME: usize = 8;
@@ -225,7 +227,7 @@ fn name(cause: &TickCause) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Cause;
+    use crate::model::Cause;
 
     fn tick() -> Tick {
         Tick {
@@ -288,7 +290,7 @@ mod tests {
     #[test]
     fn a_go_program_has_columns_of_its_own() {
         let mut tick = tick();
-        tick.go = Some(crate::timeline::GoFigures {
+        tick.go = Some(crate::model::GoFigures {
             heap_inuse_bytes: Some(12 << 20),
             heap_released_bytes: None,
             ..Default::default()

@@ -5,10 +5,8 @@ mod diff;
 mod doctor;
 mod dump;
 pub mod explain;
-pub mod format;
 mod holdings;
 mod live;
-pub mod markup;
 pub mod page;
 pub mod screen;
 mod self_stats;
@@ -17,13 +15,12 @@ mod verdict;
 
 pub use diff::{diff, page as diff_page};
 pub use doctor::doctor;
-pub(crate) use doctor::wrapped;
 pub use dump::dump;
 pub use live::{Columns, LiveLine, live_header};
 pub use table::{replaced, table};
 pub use verdict::verdict;
 
-use crate::timeline::{Epoch, HostInfo};
+use crate::model::{Epoch, HostInfo};
 
 /// Everything that is said of an epoch at its end: the table, and below it the answer, which is what most people look for.
 #[must_use]

@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::format::{BOLD, count, paint, size, untrusted};
-use crate::timeline::SelfStats;
+use crate::{
+    model::SelfStats,
+    text::format::{BOLD, count, paint, size, untrusted},
+};
 
 const NAME: usize = 24;
 

@@ -2,15 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::{
-    format::{BAD, BOLD, DIM, GOOD, change, count, paint, signed_size, size, span, untrusted},
-    holdings::holdings,
-    self_stats::self_stats,
-};
+use super::{holdings::holdings, self_stats::self_stats};
 use crate::{
-    ledger::Cause,
-    probe::HookKind,
-    timeline::{Bytes4, CauseRow, End, Epoch, HookInfo, HostInfo, Mode, Summary},
+    model::{Bytes4, Cause, CauseRow, End, Epoch, HookInfo, HookKind, HostInfo, Mode, Summary},
+    text::format::{
+        BAD, BOLD, DIM, GOOD, change, count, paint, signed_size, size, span, untrusted,
+    },
 };
 
 /// Width of a row's name.

@@ -4,9 +4,12 @@ use std::fmt::Write as _;
 
 use anstyle::Style;
 
-use super::format::{BAD, BOLD, DIM, GOOD, WARN, paint, untrusted};
 use crate::{
-    timeline::{Evidence, Finding, Level, Missing, Suggestion, Verdict},
+    model::{Evidence, Finding, Level, Missing, Suggestion, Verdict},
+    text::{
+        format::{BAD, BOLD, DIM, GOOD, WARN, paint, untrusted},
+        wrapped,
+    },
     verdict::show,
 };
 
@@ -150,5 +153,5 @@ pub(super) fn paragraph(text: &mut String, indent: usize, what: &str, width: usi
 
 /// Breaks a text, which may come from outside, at its spaces; a word that is longer than a line is cut.
 fn wrap(text: &str, width: usize) -> Vec<String> {
-    super::doctor::wrapped(&untrusted(text, LONGEST), width)
+    wrapped(&untrusted(text, LONGEST), width)
 }

@@ -14,9 +14,10 @@ use std::{
 };
 
 use memtrace::{
+    model::{BridgePart, Bytes4, GoFigures},
+    observe::{Sampler, mappings},
     proc::{self, GO_ARENA},
-    sample::{Sampler, mappings},
-    timeline::{BridgePart, Bytes4, GoFigures, bridge},
+    timeline::bridge,
 };
 use procfs::process::Process;
 use tempfile::TempDir;

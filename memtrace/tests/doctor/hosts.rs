@@ -4,7 +4,8 @@ use std::{fs, os::unix::fs::symlink};
 
 use memtrace::{
     doctor::{Check, Facts, Files, Report, State, TraceMode, Trials, Tried, examine},
-    probe::{Attempt, Hook, HookKind, OwnLedger, Way},
+    model::HookKind,
+    probe::{Attempt, Hook, OwnLedger, Way},
     view,
 };
 use tempfile::TempDir;

@@ -4,8 +4,8 @@ use std::{env, fs, thread::available_parallelism};
 
 use libtest_mimic::{Completion, Failed, Trial};
 use memtrace::{
-    runtime::go::{Reader, has_c, version},
-    timeline::GoFigures,
+    inspect::go::{Reader, has_c, version},
+    model::GoFigures,
 };
 
 use crate::{

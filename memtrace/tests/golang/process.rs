@@ -8,8 +8,8 @@ use std::{
 };
 
 use memtrace::{
-    runtime::{Image, Process, go::Reader},
-    timeline::GoFigures,
+    inspect::{Image, Process, go::Reader},
+    model::GoFigures,
 };
 
 /// A running program of `program.go`.

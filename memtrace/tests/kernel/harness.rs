@@ -15,8 +15,8 @@ use std::{
 
 use memtrace::{
     ledger::{Names, Reading, Row, check, check_ended, rows},
+    observe::{Sampler, Smaps},
     probe::{EpochEvent, Options, Session},
-    sample::{Sampler, Smaps},
 };
 use memtrace_common::layout::EpochEnd;
 

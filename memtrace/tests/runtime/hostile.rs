@@ -10,10 +10,7 @@ use std::{
     thread,
 };
 
-use memtrace::{
-    runtime::{MappedFile, Process, inspect},
-    target::LiveProcess,
-};
+use memtrace::inspect::{LiveProcess, MappedFile, Process, inspect};
 
 use super::started::{
     Started, WAITS, command, compiled, folder, installed, left_out, waiting, why,
@@ -235,10 +232,10 @@ fn memory_that_was_opened_can_be_read() {
     };
     let started = Started::new(&mut command(&waits));
     let process = started.look();
-    let files = memtrace::runtime::code_files(&process.maps().unwrap());
+    let files = memtrace::inspect::code_files(&process.maps().unwrap());
     let memory: File = process.open_memory().unwrap();
     let mut bytes = [0; 16];
-    memtrace::runtime::Memory::read(&memory, files[0].start, &mut bytes).unwrap();
+    memtrace::inspect::Memory::read(&memory, files[0].start, &mut bytes).unwrap();
     assert_ne!(bytes, [0; 16]);
 }
 

@@ -6,7 +6,7 @@ use std::{
     io::{self, Cursor, Read, Seek, SeekFrom},
 };
 
-use memtrace::runtime::{Image, Process, inspect};
+use memtrace::inspect::{Image, Process, inspect};
 
 use super::started::{WAITS, compiled, folder, why};
 

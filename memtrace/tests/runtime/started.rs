@@ -10,9 +10,8 @@ use std::{
 };
 
 use memtrace::{
-    runtime::inspect,
-    target::LiveProcess,
-    timeline::{Missing, RuntimeInfo},
+    inspect::{LiveProcess, inspect},
+    model::{Missing, RuntimeInfo},
 };
 
 /// A program that waits, and ends with its test.

@@ -1,8 +1,8 @@
 //! Names that want something of the terminal.
 
 use memtrace::{
-    ledger::Cause,
-    timeline::{Capture, CauseRow, Live, MarkKind},
+    model::{Capture, Cause, CauseRow},
+    timeline::{Live, MarkKind},
     view::screen::Key,
 };
 

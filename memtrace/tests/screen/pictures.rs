@@ -3,7 +3,8 @@
 use std::{fs, path::Path};
 
 use memtrace::{
-    timeline::{Live, Mode, Tick},
+    model::{Mode, Tick},
+    timeline::Live,
     view::screen::{Key, Look, Palette, Series},
 };
 use ratatui::{

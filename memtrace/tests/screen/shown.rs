@@ -1,7 +1,8 @@
 //! Captures to be shown, and what is seen of them.
 
 use memtrace::{
-    timeline::{Capture, Live, Own, read},
+    model::Capture,
+    timeline::{Live, Own, read},
     view::screen::{Key, Look, Palette, Screen},
 };
 use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};

@@ -219,7 +219,7 @@ pub struct Reported {
     pub text: String,
     pub error: String,
     /// What it has read.
-    pub capture: memtrace::timeline::Capture,
+    pub capture: memtrace::model::Capture,
 }
 
 /// Reads a capture file or a journal, in both ways.

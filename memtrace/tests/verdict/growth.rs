@@ -1,9 +1,6 @@
 //! It grows, or it only looks so. The worst mistake is to accuse a program of a leak that it has not.
 
-use memtrace::{
-    ledger::Cause,
-    timeline::{Level, Verdict},
-};
+use memtrace::model::{Cause, Level, Verdict};
 
 use crate::scene::Scene;
 

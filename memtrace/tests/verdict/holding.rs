@@ -1,13 +1,10 @@
 //! RSS is high, and does not move: lazily freed, kept by an allocator, files, shared memory, nothing at all.
 
-use memtrace::{
-    ledger::Cause,
-    timeline::{End, Level, MappingKind, Verdict},
-};
+use memtrace::model::{Cause, End, Level, MappingKind, Verdict};
 
 use crate::scene::{MIB, Scene};
 
-fn also<'a>(verdict: &'a Verdict, id: &str) -> Option<&'a memtrace::timeline::Finding> {
+fn also<'a>(verdict: &'a Verdict, id: &str) -> Option<&'a memtrace::model::Finding> {
     verdict.also.iter().find(|finding| finding.id == id)
 }
 

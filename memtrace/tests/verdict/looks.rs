@@ -1,8 +1,7 @@
 //! What a person sees.
 
 use memtrace::{
-    ledger::Cause,
-    timeline::{MappingKind, Missing},
+    model::{Cause, MappingKind, Missing},
     view,
 };
 

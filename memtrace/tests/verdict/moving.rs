@@ -1,9 +1,6 @@
 //! RSS moves: given back, swapped out, reclaimed, collapsed, back and forth.
 
-use memtrace::{
-    ledger::Cause,
-    timeline::{Level, Returned, Verdict},
-};
+use memtrace::model::{Cause, Level, Returned, Verdict};
 
 use crate::scene::{MIB, Scene};
 

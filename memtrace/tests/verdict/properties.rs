@@ -1,13 +1,12 @@
 //! Any capture has an answer, whose numbers are all in the capture.
 
 use memtrace::{
-    ledger::Cause,
-    probe::{HookKind, Mode},
-    timeline::{
-        BridgePart, Bytes4, Capture, CauseRow, CgroupFigures, CgroupInfo, End, Evidence, Formula,
-        GoFigures, HookInfo, MappingGroup, MappingKind, Missing, Returned, RuntimeInfo, Tick,
-        TickCause, Unit, read,
+    model::{
+        BridgePart, Bytes4, Capture, Cause, CauseRow, CgroupFigures, CgroupInfo, End, Evidence,
+        Formula, GoFigures, HookInfo, HookKind, MappingGroup, MappingKind, Missing, Mode, Returned,
+        RuntimeInfo, Tick, TickCause, Unit,
     },
+    timeline::read,
     verdict::{Case, Trend, evaluate, judge, judge_epoch},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};

@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 
 use memtrace::{
-    ledger::Cause,
-    probe::Mode,
-    timeline::{
-        Bytes4, Capture, CauseRow, CgroupFigures, CgroupInfo, End, Epoch, ExpectedRelease,
-        GoFigures, HookInfo, MappingGroup, MappingKind, RuntimeInfo, SCHEMA, Tick, TickCause,
+    model::{
+        Bytes4, Capture, Cause, CauseRow, CgroupFigures, CgroupInfo, End, Epoch, ExpectedRelease,
+        GoFigures, HookInfo, MappingGroup, MappingKind, Mode, RuntimeInfo, SCHEMA, Tick, TickCause,
         Verdict,
     },
     verdict::{Trend, evaluate, judge_epoch, show},
@@ -108,7 +106,7 @@ impl Scene {
         epoch.capture.hooks = ["rss", "mmap", "munmap", "mremap", "brk", "madvise"]
             .map(|name| HookInfo {
                 name: name.to_owned(),
-                kind: Some(memtrace::probe::HookKind::TpBtf),
+                kind: Some(memtrace::model::HookKind::TpBtf),
                 error: None,
                 fallback: None,
             })
@@ -389,7 +387,7 @@ pub fn sound(epoch: &Epoch, verdict: &Verdict) {
         );
         assert!(!evidence.from.is_empty());
     }
-    let said = |title: &str, text: &str, evidence: &[memtrace::timeline::Evidence]| {
+    let said = |title: &str, text: &str, evidence: &[memtrace::model::Evidence]| {
         let shown: Vec<String> = evidence.iter().map(show).collect();
         for part in [title, text] {
             let left = unexplained_numbers(part, &shown);

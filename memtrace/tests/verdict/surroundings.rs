@@ -1,10 +1,10 @@
 //! The memory cgroup: said beside the answer.
 
-use memtrace::timeline::Verdict;
+use memtrace::model::Verdict;
 
 use crate::scene::Scene;
 
-fn finding<'a>(verdict: &'a Verdict, id: &str) -> Option<&'a memtrace::timeline::Finding> {
+fn finding<'a>(verdict: &'a Verdict, id: &str) -> Option<&'a memtrace::model::Finding> {
     verdict.also.iter().find(|finding| finding.id == id)
 }
 

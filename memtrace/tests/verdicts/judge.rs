@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use libtest_mimic::{Failed, Trial};
-use memtrace::timeline::{Confidence, Level, RuntimeInfo, Verdict};
+use memtrace::model::{Confidence, Level, RuntimeInfo, Verdict};
 
 use crate::{
     cases::REQUIRE,

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, fs};
 
-use memtrace::timeline::{CauseRow, RuntimeInfo, Summary};
+use memtrace::model::{CauseRow, RuntimeInfo, Summary};
 
 use crate::{
     stage::{MIB, Shown, captures_dir, owned},

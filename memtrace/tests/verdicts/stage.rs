@@ -6,10 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use memtrace::{
-    ledger::Cause,
-    timeline::{Capture, CauseRow},
-};
+use memtrace::model::{Capture, Cause, CauseRow};
 
 use crate::{
     common::{check_capture, memtrace},

@@ -71,7 +71,7 @@ mod tests {
     use std::{io::Read as _, os::unix::net::UnixStream};
 
     use super::*;
-    use crate::runtime::{Image, Process, inspect};
+    use crate::inspect::{Image, Process, inspect};
 
     const MOMENT: Duration = Duration::from_millis(50);
     const LONG: Duration = Duration::from_secs(60);
@@ -119,7 +119,7 @@ mod tests {
         let Outcome::Done(info) = look.wait(LONG) else {
             panic!("no answer");
         };
-        let executable = |missing: &&crate::timeline::Missing| missing.what == "executable";
+        let executable = |missing: &&crate::model::Missing| missing.what == "executable";
         let missing = info.missing.iter().find(executable).unwrap();
         assert!(missing.why.contains("is back"), "{}", missing.why);
     }

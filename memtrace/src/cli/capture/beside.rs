@@ -6,10 +6,11 @@ use procfs::process::Process;
 
 use super::aside::{Aside, Outcome};
 use crate::{
-    runtime::{Process as _, go, inspect},
-    sample::{Cgroup, MappingsFile},
-    target::{LiveProcess, Target},
-    timeline::{CgroupFigures, CgroupInfo, GoFigures, Missing, RuntimeInfo, Summary, bridge},
+    inspect::{LiveProcess, Process as _, go, inspect},
+    model::{CgroupFigures, CgroupInfo, GoFigures, Missing, RuntimeInfo, Summary},
+    observe::{Cgroup, MappingsFile},
+    process::Target,
+    timeline::bridge,
 };
 
 /// What `missing` calls Go's figures.

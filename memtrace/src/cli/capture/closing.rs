@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::{Capturing, MOMENT, TRIES};
 use crate::{
     ledger::{Check, Reading, check},
+    model::End,
+    observe::Smaps,
     probe::{ProbeError, monotonic_ns},
-    sample::Smaps,
-    timeline::{End, Final, Observed},
+    timeline::{Final, Observed},
 };
 
 /// How often `smaps_rollup` is read again where it leaves something unexplained.

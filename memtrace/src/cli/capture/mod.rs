@@ -21,14 +21,15 @@ use super::{
 use crate::{
     export::{file::FileError, journal::JournalFile},
     ledger::{Check, Names, Reading, check, check_ended, rss_of},
+    model::{
+        Account, CaptureInfo, Children, End, Epoch, HookInfo, HostInfo, LossInfo, Mode,
+        ProgramStats, SelfStats, TargetInfo,
+    },
+    observe::{Ration, Resident, Sampler, Smaps, Statm, own},
     probe::{ProbeError, Session, batch_pages, monotonic_ns},
     proc::Class,
-    sample::{Ration, Resident, Sampler, Smaps, Statm, own},
-    target::Target,
-    timeline::{
-        Account, CaptureInfo, Children, End, Epoch, Final, HookInfo, HostInfo, Known, LossInfo,
-        Mode, Observed, ProgramStats, Recorder, SelfStats, TakenBack, TargetInfo,
-    },
+    process::Target,
+    timeline::{Final, Known, Observed, Recorder, TakenBack},
     verdict::{Case, Trend, judge},
     view::{Columns, LiveLine, live_header, replaced, whole},
 };

@@ -15,14 +15,13 @@ use crate::{
     cli::feed::{Command, Feed, Viewer, feed},
     export::file::Pending,
     ledger::{Names, Reading},
+    model::{Account, CaptureInfo, End, Tick},
+    observe::own,
+    privilege::invoker,
     probe::ProbeError,
-    sample::own,
-    target::invoker,
-    timeline::{
-        Account, CaptureInfo, End, Final, Finished, Live, Observed, Own, Tick, assemble, bridge,
-    },
+    text::format::untrusted,
+    timeline::{Final, Finished, Live, Observed, Own, assemble, bridge},
     verdict::{Case, judge},
-    view::format::untrusted,
 };
 
 /// Least time between two accounts: nobody reads faster.

@@ -5,7 +5,10 @@ use std::{
     io::{self, Write},
 };
 
-use crate::{ledger::Cause, timeline::Epoch, view::format::untrusted};
+use crate::{
+    model::{Cause, Epoch},
+    text::format::untrusted,
+};
 
 /// Characters of a label's value. A path may be long.
 const TEXT: usize = 4096;

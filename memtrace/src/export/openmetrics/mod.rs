@@ -13,7 +13,7 @@ pub use timeline::write as write_timeline;
 
 use self::family::{Family, Labels, Sample, cause_labels, seconds};
 use super::figures::{FIGURES, Figure, Since};
-use crate::timeline::{Bytes4, Capture, CauseRow, End, Epoch, HostInfo, Summary, Tick};
+use crate::model::{Bytes4, Capture, CauseRow, End, Epoch, HostInfo, Summary, Tick};
 
 /// The last line.
 const EOF: &[u8] = b"# EOF\n";

@@ -6,7 +6,7 @@ use std::{
     io::{self, Read as _, Seek as _, SeekFrom, Write},
 };
 
-use crate::{export::journal::unnamed, target::Invoker};
+use crate::{export::journal::unnamed, privilege::Invoker};
 
 /// Bytes that are held in memory, of all series together.
 const MOST: usize = 4 << 20;

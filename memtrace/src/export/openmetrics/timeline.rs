@@ -15,8 +15,9 @@ use crate::{
         clock::Clock,
         figures::{FIGURES, Since},
     },
-    target::Invoker,
-    timeline::{Capture, Epoch, Replay, Sink, Tick, TickCause},
+    model::{Capture, Epoch, Tick, TickCause},
+    privilege::Invoker,
+    timeline::{Replay, Sink},
 };
 
 /// What each cause has done so far.

@@ -20,8 +20,9 @@ use super::{
     figures::{FIGURES, Figure, Since},
 };
 use crate::{
-    timeline::{Capture, Epoch, Replay, Sink, TargetInfo, Tick, TickCause},
-    view::format::{change, size, untrusted},
+    model::{Capture, Epoch, TargetInfo, Tick, TickCause},
+    text::format::{change, size, untrusted},
+    timeline::{Replay, Sink},
 };
 
 /// Characters of a name.

@@ -6,12 +6,10 @@ use super::{
     paper::{Paper, px},
 };
 use crate::{
-    ledger::Cause,
-    timeline::{CauseName, Mode},
-    view::{
-        chart::{Bar, Ranked, Scale, asked, bars, byte_label, byte_ticks, moment, ranked},
-        format::change,
-    },
+    model::{Cause, Mode},
+    text::format::change,
+    timeline::CauseName,
+    view::chart::{Bar, Ranked, Scale, asked, bars, byte_label, byte_ticks, moment, ranked},
 };
 
 const HEIGHT: f64 = 120.0;

@@ -7,11 +7,9 @@ use super::{
     paper::{Paper, px, width},
 };
 use crate::{
+    text::format::{change, signed_size, size, untrusted},
     timeline::{MarkKind, Span},
-    view::{
-        chart::{Point, Scale, byte_label, byte_ticks, line, moment, releases},
-        format::{change, signed_size, size, untrusted},
-    },
+    view::chart::{Point, Scale, byte_label, byte_ticks, line, moment, releases},
 };
 
 const HEIGHT: f64 = 216.0;
@@ -95,7 +93,7 @@ fn series(frame: &Frame<'_>, spans: &[Span]) -> Vec<Series> {
     if swap.points.iter().all(|point| point.value == 0) {
         swap.points.clear();
     }
-    let go = |value: fn(&crate::timeline::GoFigures) -> Option<u64>| {
+    let go = |value: fn(&crate::model::GoFigures) -> Option<u64>| {
         move |span: &Span| span.go.as_ref().and_then(value).map(i128::from)
     };
     vec![

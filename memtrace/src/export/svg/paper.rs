@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::view::{format::untrusted, markup};
+use crate::text::{format::untrusted, markup};
 
 /// About how wide a character of 12 px is, in px. Fonts differ; nothing depends on it but where things are put.
 const LETTER: f64 = 6.6;

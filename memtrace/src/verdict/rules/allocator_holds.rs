@@ -1,7 +1,7 @@
 //! Freed in the program, and never given back to the kernel: its allocator keeps it.
 
 use crate::{
-    timeline::{CauseRow, Level, Unit},
+    model::{CauseRow, Level, Unit},
     verdict::{
         advice::{self, Topic},
         candidate::{Candidate, quoted},

@@ -1,7 +1,7 @@
 //! Will it be OOM-killed? How full the memory cgroup is, and what of it the kernel can take back first.
 
 use crate::{
-    timeline::{Formula, Suggestion, Unit},
+    model::{Formula, Suggestion, Unit},
     verdict::{
         candidate::Candidate,
         case::{Field, Matter, share},

@@ -1,7 +1,7 @@
 //! Will it be scaled out, or evicted? What an autoscaler counts is the working set, not usage, and not RSS.
 
 use crate::{
-    timeline::Unit,
+    model::Unit,
     verdict::{
         candidate::Candidate,
         case::{Field, Matter, share},

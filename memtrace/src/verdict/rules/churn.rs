@@ -1,8 +1,7 @@
 //! Memory is given back and taken again, over and over.
 
 use crate::{
-    ledger::Cause,
-    timeline::{CauseRow, Level, Unit},
+    model::{Cause, CauseRow, Level, Unit},
     verdict::{
         advice::{self, Topic},
         candidate::Candidate,

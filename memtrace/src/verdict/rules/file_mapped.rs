@@ -1,7 +1,7 @@
 //! RSS is about mapped files: page cache that happens to be mapped.
 
 use crate::{
-    timeline::{Level, MappingKind, Suggestion, Unit},
+    model::{Level, MappingKind, Suggestion, Unit},
     verdict::{
         candidate::{Candidate, quoted},
         case::{Field, Matter, share},

@@ -1,8 +1,7 @@
 //! RSS grows, and does not level off. The worst mistake here is to call a leak what is none.
 
 use crate::{
-    ledger::Cause,
-    timeline::{CauseRow, Formula, Level, Suggestion, Unit},
+    model::{Cause, CauseRow, Formula, Level, Suggestion, Unit},
     verdict::{
         advice::{self, Topic},
         candidate::{Candidate, quoted},

@@ -1,7 +1,7 @@
 //! Nothing happened: then what matters is what RSS is made of.
 
 use crate::{
-    timeline::{Level, MappingKind, Suggestion, Unit},
+    model::{Level, MappingKind, Suggestion, Unit},
     verdict::{
         candidate::{Candidate, quoted},
         case::{Field, Matter},

@@ -1,7 +1,7 @@
 //! The capture does not tell. It says what would.
 
 use crate::{
-    timeline::{Level, Missing, Suggestion, Unit},
+    model::{Level, Missing, Suggestion, Unit},
     verdict::{
         candidate::Candidate,
         case::{Field, Matter},

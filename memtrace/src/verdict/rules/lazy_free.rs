@@ -1,8 +1,7 @@
 //! Memory that was given back with `MADV_FREE`: the kernel keeps such pages in the process until it needs them.
 
 use crate::{
-    ledger::Cause,
-    timeline::{CauseRow, Level, Missing, Unit},
+    model::{Cause, CauseRow, Level, Missing, Unit},
     verdict::{
         advice::{self, Topic},
         candidate::Candidate,

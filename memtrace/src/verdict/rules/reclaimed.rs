@@ -1,8 +1,7 @@
 //! The kernel took pages back: memory is short, on the host or in the cgroup.
 
 use crate::{
-    ledger::Cause,
-    timeline::{CauseRow, Level, Suggestion, Unit},
+    model::{Cause, CauseRow, Level, Suggestion, Unit},
     verdict::{
         candidate::Candidate,
         case::{Field, Matter, share, total},

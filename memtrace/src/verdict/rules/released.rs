@@ -1,7 +1,7 @@
 //! RSS went down, by the program's own doing: fine.
 
 use crate::{
-    timeline::{CauseRow, Level, Unit},
+    model::{CauseRow, Level, Unit},
     verdict::{
         candidate::Candidate,
         case::{Field, Matter, share, total},

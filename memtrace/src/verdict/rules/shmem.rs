@@ -1,7 +1,7 @@
 //! RSS is about shared memory: tmpfs, memfd, `MAP_SHARED | MAP_ANONYMOUS`, System V.
 
 use crate::{
-    timeline::{Level, MappingKind, Suggestion, Unit},
+    model::{Level, MappingKind, Suggestion, Unit},
     verdict::{
         candidate::{Candidate, quoted},
         case::{Field, Matter, share},

@@ -1,8 +1,7 @@
 //! It grew, and has levelled off: a start, a warm-up, a cache that is full.
 
 use crate::{
-    ledger::Cause,
-    timeline::{CauseRow, Level, Unit},
+    model::{Cause, CauseRow, Level, Unit},
     verdict::{
         candidate::Candidate,
         case::{Field, Matter, share, total},

@@ -1,8 +1,7 @@
 //! RSS fell, but into swap: nothing was freed.
 
 use crate::{
-    ledger::Cause,
-    timeline::{CauseRow, Level, Suggestion, Unit},
+    model::{Cause, CauseRow, Level, Suggestion, Unit},
     verdict::{
         candidate::Candidate,
         case::{Field, Matter, OfCalls, share},

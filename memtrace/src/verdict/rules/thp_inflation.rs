@@ -1,8 +1,7 @@
 //! Huge pages: one used page became 512.
 
 use crate::{
-    ledger::Cause,
-    timeline::{CauseRow, Formula, Level, Unit},
+    model::{Cause, CauseRow, Formula, Level, Unit},
     verdict::{
         advice::{self, Topic},
         candidate::Candidate,

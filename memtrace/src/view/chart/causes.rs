@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 
 use crate::{
+    text::format::untrusted,
     timeline::{CauseName, History, Moved, Span},
-    view::format::untrusted,
 };
 
 /// A cause, and what it moved in all.

@@ -7,11 +7,11 @@ use std::fmt::Write as _;
 use super::{both, changed_text, group_title};
 use crate::{
     diff::{CauseDiff, Diff, Figure, Judged, Quantity, RssPoint, Side, Unit},
-    view::{
+    text::{
         format::{size, span, untrusted},
         markup,
-        table::label,
     },
+    view::table::label,
 };
 
 const STYLE: &str = include_str!("page.css");

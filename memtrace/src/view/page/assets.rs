@@ -1,6 +1,6 @@
 //! The page's own files, and what says that nothing else may run on it.
 
-use crate::view::markup::csp_hash;
+use crate::text::markup::csp_hash;
 
 /// The chart: <https://github.com/leeoniya/uPlot>, MIT.
 pub const UPLOT: &str = include_str!("../../../assets/uplot/uPlot.iife.min.js");

@@ -8,7 +8,7 @@ use super::{
     Block, Cell, EpochPart, ExecMark, Head, Item, Panel, Series, State,
     assets::{SCRIPTS, STYLES, UPLOT_LICENCE, policy},
 };
-use crate::view::markup::escaped;
+use crate::text::markup::escaped;
 
 /// Panels that stand above the timeline; all others stand below it.
 const ABOVE: &[&str] = &["answer"];

@@ -4,8 +4,9 @@ use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 
 use super::panels::cause_name;
 use crate::{
-    timeline::{CauseName, GoFigures, History, Moved, Span},
-    view::format::untrusted,
+    model::GoFigures,
+    text::format::untrusted,
+    timeline::{CauseName, History, Moved, Span},
 };
 
 /// Whole numbers beyond are not exact in a browser. No process has so many bytes.

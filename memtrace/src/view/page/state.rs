@@ -10,8 +10,9 @@ use super::{
     series::{shown, us, whole},
 };
 use crate::{
-    timeline::{Account, Capture, End, Epoch, Finished, History, HostInfo, Live, MarkKind, Mode},
-    view::format::size,
+    model::{Account, Capture, End, Epoch, HostInfo, Mode},
+    text::format::size,
+    timeline::{Finished, History, Live, MarkKind},
 };
 
 /// Epochs whose tables are shown: a process may replace its program any number of times.

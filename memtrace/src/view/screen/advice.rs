@@ -3,7 +3,7 @@
 use ratatui::style::Style;
 
 use super::{pen::Pen, rows::rows, shot::Shot, state::State, table::bar};
-use crate::view::{
+use crate::text::{
     format::{change, count, size, span},
     wrapped,
 };

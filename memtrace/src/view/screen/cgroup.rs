@@ -3,7 +3,7 @@
 use ratatui::style::Style;
 
 use super::{pen::Pen, shot::Shot, state::State, text::Text};
-use crate::view::format::{count, size};
+use crate::text::format::{count, size};
 
 /// Usage above this part of the limit, percent, is near it.
 const NEAR: u64 = 90;

@@ -4,8 +4,8 @@ use ratatui::style::Style;
 
 use super::{Look, Series, pen::Pen, shot::Shot};
 use crate::{
+    text::format::{clock, round_size},
     timeline::{Mark, Span},
-    view::format::{clock, round_size},
 };
 
 /// Columns of the figures on the left.

@@ -7,8 +7,9 @@ use ratatui::{
 
 use super::{Page, State, Zoom, pen::Pen, shot::Shot};
 use crate::{
-    timeline::{Finished, Mode},
-    view::format::{change, clock, count, size, span},
+    model::Mode,
+    text::format::{change, clock, count, size, span},
+    timeline::Finished,
 };
 
 /// Rows above a page.

@@ -2,7 +2,7 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
-use crate::view::format::untrusted;
+use crate::text::format::untrusted;
 
 /// Colours of the terminal. The background is always the terminal's own, so each must be seen on a dark one and on a light one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,8 +23,8 @@ pub use shot::Shot;
 pub use state::{Action, Extent, INTERVALS, Key, Page, Sort, State, WINDOWS, Zoom};
 
 use self::{pen::Pen, rows::Still, text::Text};
-use super::{format::span, verdict};
-use crate::timeline::Live;
+use super::verdict;
+use crate::{text::format::span, timeline::Live};
 
 /// The least that can be drawn on: columns and rows.
 pub const LEAST: (u16, u16) = (40, 10);

@@ -12,11 +12,12 @@ use super::{
     table::table,
 };
 use crate::{
-    timeline::Mode,
-    view::{
+    model::Mode,
+    text::{
         format::{change, count, signed_size, size, span},
-        verdict, wrapped,
+        wrapped,
     },
+    view::verdict,
 };
 
 /// From this width on, the whole answer stands beside the causes.
@@ -107,9 +108,9 @@ fn answer(pen: &mut Pen<'_>, shot: &Shot) {
     };
     let title = look.foreign(&verdict.title, 300);
     let level = match verdict.confidence.level {
-        crate::timeline::Level::High => "",
-        crate::timeline::Level::Medium => "perhaps: ",
-        crate::timeline::Level::Low => "a guess: ",
+        crate::model::Level::High => "",
+        crate::model::Level::Medium => "perhaps: ",
+        crate::model::Level::Low => "a guess: ",
     };
     let end = pen.put(0, 0, level, look.warn());
     pen.put(end, 0, &title, look.bold());

@@ -2,8 +2,8 @@
 
 use super::{Sort, shot::Shot};
 use crate::{
-    ledger::Cause,
-    timeline::{CauseName, CauseRow, Mode, Moved, Span},
+    model::{Cause, CauseRow, Mode},
+    timeline::{CauseName, Moved, Span},
 };
 
 /// Characters of a name that are looked at.
@@ -134,7 +134,7 @@ pub fn rows(shot: &Shot, sort: Sort) -> Vec<Row<'_>> {
 }
 
 fn name(cause: Cause, advice: Option<&str>, task: Option<&str>) -> String {
-    let untrusted = |text: &str| crate::view::format::untrusted(text, NAME);
+    let untrusted = |text: &str| crate::text::format::untrusted(text, NAME);
     let call = match cause {
         Cause::OtherProcess => "other",
         cause => cause.name(),

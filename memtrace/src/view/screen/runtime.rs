@@ -1,7 +1,7 @@
 //! What runs in the process, and its own figures.
 
 use super::{pen::Pen, shot::Shot, state::State, text::Text};
-use crate::view::format::{count, size};
+use crate::text::format::{count, size};
 
 /// Draws it; says how far it can be moved.
 pub fn runtime(pen: &mut Pen<'_>, shot: &Shot, state: &State) -> u16 {

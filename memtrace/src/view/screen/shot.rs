@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::{Page, State};
-use crate::timeline::{Account, CauseName, Finished, HostInfo, Live, Mark, Own, Span};
+use crate::{
+    model::{Account, HostInfo},
+    timeline::{CauseName, Finished, Live, Mark, Own, Span},
+};
 
 /// Most of what was said that is shown.
 const SAID: usize = 8;

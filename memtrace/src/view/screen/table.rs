@@ -7,7 +7,7 @@ use super::{
     pen::Pen,
     rows::{Row, Still},
 };
-use crate::view::format::{change, count, size};
+use crate::text::format::{change, count, size};
 
 /// Columns of a change.
 const CHANGE: u16 = 10;

@@ -6,7 +6,7 @@ use ratatui::{
 };
 
 use super::{Look, pen::Pen};
-use crate::{timeline::Missing, view::wrapped};
+use crate::{model::Missing, text::wrapped};
 
 /// Columns of a name.
 const NAME: usize = 18;

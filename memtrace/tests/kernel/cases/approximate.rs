@@ -2,8 +2,9 @@
 
 use memtrace::{
     ledger::{Names, rows},
-    probe::{Mode, Options, Session, Wanted},
-    sample::Sampler,
+    model::Mode,
+    observe::Sampler,
+    probe::{Options, Session, Wanted},
 };
 use memtrace_common::{
     cell::CELLS,

@@ -1,8 +1,8 @@
 //! The memory cgroup's own figures, of whichever version this kernel has. They need no ledger.
 
 use memtrace::{
-    sample::{Cgroup as Figures, Sampler, mappings},
-    timeline::CgroupFigures,
+    model::CgroupFigures,
+    observe::{Cgroup as Figures, Sampler, mappings},
 };
 use procfs::process::Process;
 

@@ -2,7 +2,8 @@
 
 use memtrace::{
     ledger::{add_pages, check, check_ended, rss_of},
-    probe::{HookKind, Options},
+    model::HookKind,
+    probe::Options,
 };
 use memtrace_common::layout::{EPOCH_SLOTS, EpochEnd, MAX_ERRNOS};
 

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
-use memtrace::{ledger::check, timeline::End};
+use memtrace::{ledger::check, model::End};
 use memtrace_common::layout::{EPOCH_SLOTS, EpochEnd};
 
 use super::{Outcome, ids::Ids, stage::Stage, tool::Tool, veteran::Veteran};

@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use memtrace::timeline::Capture;
+use memtrace::model::Capture;
 
 use super::tool::Ended;
 use crate::storm::{Known, share};

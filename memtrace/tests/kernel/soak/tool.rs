@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use memtrace::timeline::{Capture, End, Epoch};
+use memtrace::model::{Capture, End, Epoch};
 
 use super::ids::{self, Ids};
 use crate::harness::wait_for;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use memtrace::timeline::End;
+use memtrace::model::End;
 use memtrace_common::layout::{EPOCH_SLOTS, EpochEnd};
 
 use super::{

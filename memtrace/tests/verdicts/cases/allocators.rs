@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use memtrace::ledger::Cause;
+use memtrace::model::Cause;
 
 use super::{Case, Outcome, Skip};
 use crate::{

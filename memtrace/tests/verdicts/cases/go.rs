@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use memtrace::{ledger::Cause, timeline::GoFigures};
+use memtrace::model::{Cause, GoFigures};
 
 use super::{Case, Outcome, Skip};
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use memtrace::ledger::Cause;
+use memtrace::model::Cause;
 
 use super::{Case, Outcome};
 use crate::{

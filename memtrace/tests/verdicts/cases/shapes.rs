@@ -1,6 +1,6 @@
 //! What only time shows: churn, a beginning, and too short a look.
 
-use memtrace::ledger::Cause;
+use memtrace::model::Cause;
 
 use super::{Case, Outcome};
 use crate::{

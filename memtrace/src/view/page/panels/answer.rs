@@ -4,7 +4,7 @@ use super::{
     Block, Cell, NAME, Panel, Row, TEXT, Told, column, digits, heading, item, shown, sign, text,
 };
 use crate::{
-    timeline::{Evidence, Level, Suggestion, Unit, Verdict},
+    model::{Evidence, Level, Suggestion, Unit, Verdict},
     verdict::show,
     view::verdict::by_reason,
 };

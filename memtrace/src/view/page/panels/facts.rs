@@ -5,9 +5,9 @@ use super::{
     heading, item, optional, room, shown, text, unknown, unsigned,
 };
 use crate::{
-    probe::HookKind,
-    timeline::{HookInfo, Live, Missing, Mode, RuntimeInfo, SelfStats},
-    view::format::{size, span},
+    model::{HookInfo, HookKind, Missing, Mode, RuntimeInfo, SelfStats},
+    text::format::{size, span},
+    timeline::Live,
 };
 
 pub(super) fn panels(told: &Told<'_>) -> Vec<Panel> {

@@ -5,7 +5,7 @@ use super::{
     optional, room, shown, text,
 };
 use crate::{
-    timeline::{BridgePart, CgroupFigures, CgroupInfo, End, MappingGroup, Missing},
+    model::{BridgePart, CgroupFigures, CgroupInfo, End, MappingGroup, Missing},
     view::holdings::{kind_name, part_name},
 };
 

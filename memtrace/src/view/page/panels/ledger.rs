@@ -5,11 +5,9 @@ use super::{
     number, optional, room, shown, text, unknown, unsigned,
 };
 use crate::{
-    timeline::{Bytes4, CauseRow, End, Mode},
-    view::{
-        format::{change, size, span},
-        table::{add, compared, moved as sum_of, net, short_time},
-    },
+    model::{Bytes4, CauseRow, End, Mode},
+    text::format::{change, size, span},
+    view::table::{add, compared, moved as sum_of, net, short_time},
 };
 
 /// Rows of failed calls that are shown.

@@ -12,9 +12,9 @@ use super::{
     series::shown,
 };
 use crate::{
-    ledger::Cause,
-    timeline::{CaptureInfo, HostInfo, Live, Summary, TargetInfo, Verdict},
-    view::format::{change, count, signed_size, size},
+    model::{CaptureInfo, Cause, HostInfo, Summary, TargetInfo, Verdict},
+    text::format::{change, count, signed_size, size},
+    timeline::Live,
 };
 
 /// Characters of a name that came from outside.

@@ -1,0 +1,8 @@
+//! The process that is traced: who it is, and whether it still is.
+
+mod find;
+mod spawn;
+
+pub(crate) use find::living_thread;
+pub use find::{Target, TargetError};
+pub use spawn::{Held, Rights, SpawnError, Spawned};
