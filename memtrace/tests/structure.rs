@@ -74,7 +74,7 @@ fn imports(code: &str) -> BTreeSet<String> {
         let mut depth = 0;
         let mut begins = true;
         for (at, letter) in group.char_indices() {
-            if begins && depth == 0 && !letter.is_whitespace() {
+            if begins && depth == 0 && letter.is_alphanumeric() {
                 found.insert(word(&group[at..]));
             }
             begins = begins && letter.is_whitespace();
