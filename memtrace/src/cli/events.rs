@@ -26,7 +26,6 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     args::{Options, WRITE},
-    capture::Beside,
     output,
     usage::is_stdout,
 };
@@ -35,6 +34,7 @@ use crate::{
     model::{
         CallLine, EVENTS_SCHEMA, EventsFilter, EventsHeader, EventsTrailer, HostInfo, TargetInfo,
     },
+    observe::Gauges,
     privilege::invoker,
     probe::{
         Session,
@@ -218,7 +218,7 @@ impl Events {
         self,
         session: &mut Session,
         target: &Target,
-        beside: &Beside,
+        gauges: &Gauges,
     ) -> anyhow::Result<Begun> {
         let Some(mut file) = self.file else {
             return Ok(Begun(None));
@@ -227,7 +227,7 @@ impl Events {
             .call_events()
             .context("cannot read single events")?
             .context("cannot read single events: nothing tells them")?;
-        let header = header(session, target, beside, self.filter)?;
+        let header = header(session, target, gauges, self.filter)?;
         file.begin(invoker().as_ref())?;
         let mut batch = Batch::default();
         batch.push(&header);
@@ -249,7 +249,7 @@ impl Events {
 fn header(
     session: &Session,
     target: &Target,
-    beside: &Beside,
+    gauges: &Gauges,
     filter: EventsFilter,
 ) -> anyhow::Result<EventsHeader> {
     let host = session.host();
@@ -276,7 +276,7 @@ fn header(
                 .map(|exe| exe.to_string_lossy().into_owned()),
             cmdline: target.cmdline.clone(),
             start_time: target.start_time,
-            runtime: beside.runtime(),
+            runtime: gauges.runtime(),
         },
         hooked: session
             .hooks()

@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     args::{Options, TraceArgs, WantedMode},
-    capture::{Beside, Capturing, Ended, Subject},
+    capture::{Capturing, Ended, Subject},
     events::Events,
     exit,
     extra::Extras,
@@ -38,6 +38,7 @@ use crate::{
         journal::JournalFile,
     },
     model::End,
+    observe::Gauges,
     observe::Sampler,
     privilege::{self, invoker},
     probe::{self, Session},
@@ -85,8 +86,8 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
         return Err(probe::ProbeError::TargetGone(pid).into());
     }
     let sampler = sampler.context("the process ended while memtrace was attaching")?;
-    let beside = Beside::open(&target, options.no_runtime);
-    let events = events.begin(&mut session, &target, &beside)?;
+    let gauges = Gauges::open(&target, options.no_runtime);
+    let events = events.begin(&mut session, &target, &gauges)?;
     privileges::shed(&session, &sampler, &mut sink, None)?;
     let events = events.start()?;
     let (mut ended, _) = runtime()?
@@ -97,7 +98,7 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
                 Subject {
                     target,
                     sampler,
-                    beside,
+                    gauges,
                 },
                 &mut out,
                 options,
@@ -154,8 +155,8 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
         target.renew();
         let sampler =
             Sampler::open(pid).context("the program ended before it could be looked at")?;
-        let beside = Beside::open(&target, options.no_runtime);
-        let events = events.begin(&mut session, &target, &beside)?;
+        let gauges = Gauges::open(&target, options.no_runtime);
+        let events = events.begin(&mut session, &target, &gauges)?;
         privileges::shed(&session, &sampler, &mut sink, Some(&spawned))?;
         let events = events.start()?;
         let (mut ended, signalled) = capture(
@@ -163,7 +164,7 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
             Subject {
                 target,
                 sampler,
-                beside,
+                gauges,
             },
             &mut out,
             options,

@@ -1,12 +1,15 @@
 //! What `/proc` says of the target: cheap at every tick, dear by ration.
 
+mod aside;
 pub mod cgroup;
+mod gauges;
 mod mappings;
 mod own;
 mod ration;
 mod sampler;
 
 pub use cgroup::Cgroup;
+pub use gauges::{ClosingGauges, Gauges};
 pub use mappings::{MappingsFile, mappings};
 pub use own::{Own, own};
 pub use ration::Ration;

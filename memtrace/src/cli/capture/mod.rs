@@ -1,7 +1,5 @@
 //! A capture: ticks, ends of epochs, and the report that comes of them.
 
-mod aside;
-mod beside;
 mod closing;
 mod watched;
 
@@ -10,7 +8,6 @@ use std::time::{Duration, SystemTime};
 use memtrace_common::layout::EpochEnd;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-pub use beside::Beside;
 use watched::Watched;
 
 use super::{
@@ -25,11 +22,11 @@ use crate::{
         Account, CaptureInfo, Children, End, Epoch, HookInfo, HostInfo, LossInfo, Mode,
         ProgramStats, SelfStats, TargetInfo,
     },
-    observe::{Ration, Resident, Sampler, Smaps, Statm, own},
+    observe::{ClosingGauges, Gauges, Ration, Resident, Sampler, Smaps, Statm, own},
     probe::{ProbeError, Session, batch_pages, monotonic_ns},
     proc::Class,
     process::Target,
-    timeline::{Final, Known, Observed, Recorder, TakenBack},
+    timeline::{Final, Known, Observed, Recorder, TakenBack, bridge},
     verdict::{Case, Trend, judge},
     view::{Columns, LiveLine, live_header, replaced, whole},
 };
@@ -50,14 +47,14 @@ const MOMENT: Duration = Duration::from_millis(1);
 pub struct Subject {
     pub target: Target,
     pub sampler: Sampler,
-    pub beside: Beside,
+    pub gauges: Gauges,
 }
 
 /// A running capture.
 pub struct Capturing<'a> {
     session: &'a mut Session,
     sampler: Sampler,
-    beside: Beside,
+    gauges: Gauges,
     target: Target,
     out: &'a mut Out,
     columns: Columns,
@@ -120,7 +117,7 @@ impl<'a> Capturing<'a> {
         let Subject {
             target,
             sampler,
-            beside,
+            gauges,
         } = subject;
         let host = session.host();
         let host = HostInfo {
@@ -148,7 +145,7 @@ impl<'a> Capturing<'a> {
             class: target.class,
             session,
             sampler,
-            beside,
+            gauges,
             target,
             out,
             options,
@@ -218,7 +215,7 @@ impl<'a> Capturing<'a> {
     fn headline(&mut self) {
         if self.lines {
             self.columns =
-                Columns::new(self.session.mode(), self.beside.has_go(), self.out.width());
+                Columns::new(self.session.mode(), self.gauges.has_go(), self.out.width());
             self.out.line(&live_header(self.columns));
         }
     }
@@ -253,7 +250,7 @@ impl<'a> Capturing<'a> {
         if self.last_line.is_none() {
             // A program often renames itself when it starts, and it maps its libraries.
             self.target.refresh();
-            self.beside.refresh(&self.target);
+            self.gauges.refresh(&self.target);
         }
         if self.session.mode() == Mode::Approximate {
             return self.sampled_tick();
@@ -360,7 +357,7 @@ impl<'a> Capturing<'a> {
             self.out.line(&text);
             self.say(text);
         }
-        self.beside.collect();
+        self.gauges.collect();
         let tasks = if reading.task_slots == 0 {
             Vec::new()
         } else {
@@ -375,8 +372,8 @@ impl<'a> Capturing<'a> {
         let start = self.recorder.rss_start_bytes();
         let known = self.known(reading, &names)?;
         let observed = Observed {
-            go: self.beside.go(),
-            cgroup: self.beside.cgroup(Duration::from_nanos(now)),
+            go: self.gauges.go(),
+            cgroup: self.gauges.cgroup(Duration::from_nanos(now)),
             ..*observed
         };
         let tick = self.recorder.tick(now, reading, &names, &observed);
@@ -416,7 +413,7 @@ impl<'a> Capturing<'a> {
             .is_some_and(|journal| journal.blind != blind);
         let hooks = changed.then(|| self.hook_info(reading));
         // A program often renames itself when it starts.
-        let target = (self.beside.has_news() || is_first).then(|| self.target_info());
+        let target = (self.gauges.has_news() || is_first).then(|| self.target_info());
         let children = self.children(reading);
         let Some(journal) = &mut self.journal else {
             return Ok(None);
@@ -470,7 +467,7 @@ impl<'a> Capturing<'a> {
         self.started_at = SystemTime::now();
         self.last_line = None;
         self.target.renew();
-        self.beside.renew(&self.target);
+        self.gauges.renew(&self.target);
         // What was read is this epoch's only where the next one has not begun.
         let is_current = self.session.epoch()? == self.number;
         self.class = self.target.class.filter(|_| is_current);
@@ -529,9 +526,9 @@ impl<'a> Capturing<'a> {
             taken_back = self.recorder.ended_by_exec();
         } else {
             self.target.refresh();
-            self.beside.refresh_at_end(&self.target);
+            self.gauges.refresh_at_end(&self.target);
         }
-        self.beside.forget();
+        self.gauges.forget();
         let mut reading = self.session.read(self.number)?;
         let mut closing = Final::default();
         if self.session.mode() == Mode::Approximate {
@@ -573,7 +570,25 @@ impl<'a> Capturing<'a> {
         let gone = reading.end.is_some() || matches!(end, End::Exec | End::TargetExited);
         // What may not be walked for LazyFree may not be walked for this either.
         let walked = summary.lazyfree_bytes.is_some();
-        self.beside.close(&mut summary, gone, walked);
+        let ClosingGauges {
+            cgroup,
+            mappings,
+            go,
+        } = self.gauges.close(gone, walked);
+        (summary.cgroup, summary.cgroup_missing) = split(cgroup);
+        if !gone {
+            (summary.mappings, summary.mappings_missing) = match mappings {
+                Some(mappings) => split(mappings),
+                None => (None, summary.lazyfree_missing.clone()),
+            };
+            summary.bridge = bridge(
+                summary.end,
+                summary.rss_end_bytes,
+                summary.lazyfree_bytes,
+                go.as_ref(),
+                summary.mappings.as_deref(),
+            );
+        }
         let ended = if reading.end_ns > 0 {
             reading.end_ns
         } else {
@@ -695,7 +710,7 @@ impl<'a> Capturing<'a> {
                 .map(|exe| exe.to_string_lossy().into_owned()),
             cmdline: self.target.cmdline.clone(),
             start_time: self.target.start_time,
-            runtime: self.beside.runtime(),
+            runtime: self.gauges.runtime(),
         }
     }
 
@@ -737,6 +752,14 @@ impl<'a> Capturing<'a> {
             .filter(|hook| hook.kind.is_some() && !(blind && hook.is_call()))
             .map(|hook| hook.name)
             .collect()
+    }
+}
+
+/// Returns what was read, or why it could not be, as the summary has it.
+pub(super) fn split<T>(read: Result<T, String>) -> (Option<T>, Option<String>) {
+    match read {
+        Ok(read) => (Some(read), None),
+        Err(why) => (None, Some(why)),
     }
 }
 

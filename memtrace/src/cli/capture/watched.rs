@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::Capturing;
+use super::{Capturing, split};
 use crate::{
     cli::feed::{Command, Feed, Viewer, feed},
     export::file::Pending,
@@ -152,7 +152,8 @@ impl Capturing<'_> {
             observed.go.as_ref(),
             None,
         );
-        self.beside.cgroup_so_far(&mut summary, observed.cgroup);
+        (summary.cgroup, summary.cgroup_missing) =
+            split(self.gauges.cgroup_so_far(observed.cgroup));
         let target = self.target_info();
         let since = now.saturating_sub(self.recorder.begin_ns());
         // It is judged as if it ended here.

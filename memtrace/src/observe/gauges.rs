@@ -7,10 +7,9 @@ use procfs::process::Process;
 use super::aside::{Aside, Outcome};
 use crate::{
     inspect::{LiveProcess, Process as _, go, inspect},
-    model::{CgroupFigures, CgroupInfo, GoFigures, Missing, RuntimeInfo, Summary},
+    model::{CgroupFigures, CgroupInfo, GoFigures, MappingGroup, Missing, RuntimeInfo},
     observe::{Cgroup, MappingsFile},
     process::Target,
-    timeline::bridge,
 };
 
 /// What `missing` calls Go's figures.
@@ -24,7 +23,7 @@ const TICK_WAITS: Duration = Duration::from_millis(200);
 const CLOSING_WAITS: Duration = Duration::from_secs(1);
 
 /// Looks at one process. What it opens, it opens before privileges are given up.
-pub struct Beside {
+pub struct Gauges {
     pid: u32,
     /// `--no-runtime`.
     blind: bool,
@@ -82,12 +81,12 @@ struct GoHeap {
     memory: File,
 }
 
-impl Beside {
+impl Gauges {
     /// Opens what there is to look at. Its files are looked at with the privileges that are still there, unless their file system may
     /// hang: a thread that waits there with privileges could not be made to give them up, so such files are read afterwards.
     pub fn open(target: &Target, blind: bool) -> Self {
         let pid = target.pid;
-        let mut beside = Self {
+        let mut gauges = Self {
             pid,
             blind,
             runtime: None,
@@ -102,14 +101,14 @@ impl Beside {
             stuck: None,
             has_news: false,
         };
-        beside.begin();
-        if let Some(process) = beside.process(target)
+        gauges.begin();
+        if let Some(process) = gauges.process(target)
             && !process.is_served()
         {
             let seen = Seen::look(&process, true);
-            beside.take(seen);
+            gauges.take(seen);
         }
-        beside
+        gauges
     }
 
     /// Forgets the program that was there, and opens what there is of the present one.
@@ -274,14 +273,18 @@ impl Beside {
         self.read.cgroup
     }
 
-    /// What a summary says of the cgroup while the capture goes on; `figures` are those of the last tick, where it read any.
-    pub fn cgroup_so_far(&self, summary: &mut Summary, figures: Option<CgroupFigures>) {
-        summary.cgroup_missing = self.cgroup.as_ref().err().cloned();
-        summary.cgroup = self.cgroup.as_ref().ok().map(|cgroup| CgroupInfo {
+    /// Returns what is known of the cgroup while the capture goes on, or why it is not; `figures` are the last tick's, if it read any.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory cgroup to read.
+    pub fn cgroup_so_far(&self, figures: Option<CgroupFigures>) -> Result<CgroupInfo, String> {
+        let cgroup = self.cgroup.as_ref().map_err(Clone::clone)?;
+        Ok(CgroupInfo {
             start: self.cgroup_start,
             end: figures,
             ..cgroup.info()
-        });
+        })
     }
 
     /// To be called before the tick that closes an epoch: what an earlier one has read is of another moment.
@@ -289,49 +292,51 @@ impl Beside {
         self.read = Read::default();
     }
 
-    /// What a summary says beside the ledger, of the moment of the closing tick, whose RSS is the summary's: what that tick has read is not
-    /// read again. Of a process that is `gone`, there is nothing more to look at.
-    pub fn close(&mut self, summary: &mut Summary, gone: bool, smaps: bool) {
-        summary.cgroup = self.cgroup_info();
-        summary.cgroup_missing = self.cgroup.as_ref().err().cloned();
+    /// Returns the last readings of an epoch, of the moment of its closing tick: what that tick has read is not read again. If the process is
+    /// `gone`, nothing more can be read of it; `walkable` says whether its mappings may be walked.
+    pub fn close(&mut self, gone: bool, walkable: bool) -> ClosingGauges {
+        let cgroup = self.closing_cgroup();
         if gone {
-            return;
+            return ClosingGauges {
+                cgroup,
+                mappings: None,
+                go: None,
+            };
         }
-        if !smaps {
-            summary.mappings_missing = summary.lazyfree_missing.clone();
-        } else {
-            let is_go = self.go.is_ok();
-            match self
-                .smaps
-                .as_mut()
-                .map_err(|why| why.clone())
-                .and_then(|smaps| smaps.read(is_go))
-            {
-                Ok((mappings, _)) => summary.mappings = Some(mappings.groups),
-                Err(why) => summary.mappings_missing = Some(why),
-            }
+        let is_go = self.go.is_ok();
+        let mappings = walkable.then(|| {
+            let smaps = self.smaps.as_mut().map_err(|why| why.clone())?;
+            Ok(smaps.read(is_go)?.0.groups)
+        });
+        ClosingGauges {
+            cgroup,
+            mappings,
+            // The tick may have caught them in mid-change.
+            go: self.read.go.or_else(|| self.read_go()),
         }
-        // The tick may have caught them in mid-change.
-        let go = self.read.go.or_else(|| self.read_go());
-        summary.bridge = bridge(
-            summary.end,
-            summary.rss_end_bytes,
-            summary.lazyfree_bytes,
-            go.as_ref(),
-            summary.mappings.as_deref(),
-        );
     }
 
-    fn cgroup_info(&mut self) -> Option<CgroupInfo> {
-        let cgroup = self.cgroup.as_mut().ok()?;
+    fn closing_cgroup(&mut self) -> Result<CgroupInfo, String> {
+        let cgroup = self.cgroup.as_mut().map_err(|why| why.clone())?;
         // It reads them at some ticks only.
         let end = self.read.cgroup.unwrap_or_else(|| cgroup.figures());
-        Some(CgroupInfo {
+        Ok(CgroupInfo {
             start: self.cgroup_start,
             end: Some(end),
             ..cgroup.info()
         })
     }
+}
+
+/// The last readings of an epoch.
+#[derive(Clone, Debug)]
+pub struct ClosingGauges {
+    /// The memory cgroup, or why it could not be read.
+    pub cgroup: Result<CgroupInfo, String>,
+    /// The mappings by kind, or why they could not be read; `None` if the process may not be walked, or is gone.
+    pub mappings: Option<Result<Vec<MappingGroup>, String>>,
+    /// Go's figures.
+    pub go: Option<GoFigures>,
 }
 
 fn open_smaps(pid: u32) -> Result<MappingsFile, String> {
