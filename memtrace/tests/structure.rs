@@ -1,5 +1,11 @@
 //! The module structure: imports run one way, and aya stays in `probe/`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests, which may panic as tests do"
+)]
+
 use std::{
     collections::BTreeSet,
     fs,
