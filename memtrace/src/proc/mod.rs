@@ -6,6 +6,7 @@
 mod auxv;
 pub mod cgroup;
 mod cmdline;
+mod dir;
 mod groups;
 mod maps;
 mod smaps;
@@ -19,6 +20,7 @@ use procfs::{ProcError, ProcResult, process::Process};
 
 pub use auxv::{Class, class};
 pub use cmdline::cmdline;
+pub use dir::{ProcDir, is_gone, page_size, start_time};
 pub use groups::{GO_ARENA, Groups, Mappings, OTHERS};
 pub use maps::{Mapping, mapping};
 pub use smaps::{Rollup, smaps_rollup};
