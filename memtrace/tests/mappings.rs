@@ -18,10 +18,9 @@ use std::{
 use memtrace::{
     model::{MappingGroup, MappingKind},
     observe::{Mappings, MappingsFile, Sampler, mappings},
-    proc::OTHERS,
+    proc::{self, OTHERS, ProcDir, Stat},
 };
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use procfs::process::Process;
 
 const MIB: usize = 1 << 20;
 
@@ -39,7 +38,7 @@ fn mapped(bytes: usize, flags: i32, file: Option<&File>) -> *mut u8 {
 }
 
 fn own() -> Mappings {
-    mappings(&Process::myself().unwrap(), false).unwrap()
+    mappings(&ProcDir::own().unwrap(), false).unwrap()
 }
 
 #[track_caller]
@@ -115,8 +114,9 @@ fn memory_is_found_under_its_name_and_kind() {
 #[test]
 fn the_sums_are_those_of_smaps_rollup() {
     let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
-    let process = Process::new(child.id().cast_signed()).unwrap();
-    while process.stat().unwrap().comm != "sleep" || process.stat().unwrap().state != 'S' {
+    let process = ProcDir::open(child.id()).unwrap();
+    let rests = |stat: Stat| stat.comm == "sleep" && stat.state == b'S';
+    while !rests(proc::read(&process, "stat", proc::stat).unwrap()) {
         thread::sleep(Duration::from_millis(1));
     }
     let found = mappings(&process, false).unwrap();
@@ -149,7 +149,7 @@ fn the_sums_are_those_of_smaps_rollup() {
 #[ignore = "a measurement"]
 fn price_of_a_reading() {
     let least = |name: &str| {
-        let process = Process::myself().unwrap();
+        let process = ProcDir::own().unwrap();
         let mut file = MappingsFile::open(&process).unwrap();
         let mut sampler = Sampler::open(std::process::id()).unwrap();
         let mut took = Duration::MAX;

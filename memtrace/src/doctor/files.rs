@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use procfs::process::MountInfo;
+use crate::proc::cgroup::{Mount, mount};
 
 /// A root folder.
 #[derive(Clone, Debug)]
@@ -122,19 +122,21 @@ pub fn chosen(text: &str) -> Option<&str> {
 
 /// The mounts in `/proc/PID/mountinfo`. A line that is not one is left out.
 #[must_use]
-pub fn mounts(mountinfo: &str) -> Vec<MountInfo> {
+pub fn mounts(mountinfo: &str) -> Vec<Mount<'_>> {
     mountinfo
         .lines()
-        .filter_map(|line| MountInfo::from_line(line).ok())
+        .filter_map(|line| mount(line.as_bytes()))
         .collect()
 }
 
 /// The value of an option, of the filesystem's or of the mount's own.
 #[must_use]
-pub fn option<'a>(mount: &'a MountInfo, name: &str) -> Option<&'a str> {
-    [&mount.super_options, &mount.mount_options]
+pub fn option<'a>(mount: &Mount<'a>, name: &str) -> Option<&'a str> {
+    [mount.options, mount.mount_options]
         .into_iter()
-        .find_map(|options| options.get(name)?.as_deref())
+        .filter_map(|options| std::str::from_utf8(options).ok())
+        .flat_map(|options| options.split(','))
+        .find_map(|option| option.strip_prefix(name)?.strip_prefix('='))
 }
 
 /// The root folder of the host that this runs on.
@@ -171,7 +173,7 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert_eq!(option(&found[0], "hidepid"), Some("invisible"));
         assert_eq!(option(&found[0], "nosuid"), None);
-        assert_eq!(found[1].fs_type, "cgroup2");
+        assert_eq!(found[1].kind, b"cgroup2");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::{
     files::{field, mounts, option},
     hooks,
 };
+use crate::proc::cgroup::Version;
 
 pub(super) const TRACEFS: &str = "/sys/kernel/tracing";
 /// `PROC_PID_INIT_INO`, `include/linux/proc_ns.h`: the first PID namespace has always this number.
@@ -66,7 +67,7 @@ fn proc(files: &Files) -> Check {
     // The last one lies over the others.
     let Some(proc) = found
         .iter()
-        .rfind(|mount| mount.fs_type == "proc" && mount.mount_point.as_os_str() == "/proc")
+        .rfind(|mount| mount.kind == b"proc" && mount.point == b"/proc")
     else {
         return check.unknown("readable, and in no list of mounts");
     };
@@ -106,8 +107,8 @@ pub(super) fn tracefs_mount(files: &Files) -> Option<String> {
     let found = mounts(text.here()?);
     // debugfs mounts it by itself, once somebody looks there.
     let at = ["tracefs", "debugfs"].into_iter().find_map(|kind| {
-        let mount = found.iter().rfind(|mount| mount.fs_type == kind)?;
-        Some(mount.mount_point.to_string_lossy().into_owned())
+        let mount = found.iter().rfind(|mount| mount.kind == kind.as_bytes())?;
+        Some(String::from_utf8_lossy(&mount.point).into_owned())
     })?;
     Some(if at.ends_with("/debug") {
         format!("{at}/tracing")
@@ -166,11 +167,11 @@ fn memory_cgroup(files: &Files) -> Check {
     };
     let mountinfo = mountinfo(files);
     let found = mounts(mountinfo.here().unwrap_or_default());
-    let at = |kind: &str, with: &dyn Fn(&procfs::process::MountInfo) -> bool| {
+    let at = |version| {
         found
             .iter()
-            .rfind(|mount| mount.fs_type == kind && with(mount))
-            .map(|mount| mount.mount_point.to_string_lossy().into_owned())
+            .rfind(|mount| mount.is_memory_hierarchy(version))
+            .map(|mount| String::from_utf8_lossy(&mount.point).into_owned())
     };
     // Lines are `number:controllers:path`; version 2 is number 0, without controllers.
     let group = |wanted: &dyn Fn(&str, &str) -> bool| {
@@ -182,16 +183,13 @@ fn memory_cgroup(files: &Files) -> Check {
     };
     let first = group(&|_, controllers| controllers.split(',').any(|name| name == "memory"));
     if let Some(path) = first {
-        let place = at("cgroup", &|mount| {
-            mount.super_options.contains_key("memory")
-        })
-        .map_or("not mounted".to_owned(), |at| format!("at {at}"));
+        let place = at(Version::V1).map_or("not mounted".to_owned(), |at| format!("at {at}"));
         return check
             .value("v1")
             .info(format!("version 1, {place}; memtrace is in {path}"));
     }
     let second = group(&|number, controllers| number == "0" && controllers.is_empty());
-    if let (Some(path), Some(at)) = (second, at("cgroup2", &|_| true)) {
+    if let (Some(path), Some(at)) = (second, at(Version::V2)) {
         let controllers = files.read(&format!("{at}/cgroup.controllers"));
         let has_memory = controllers
             .here()

@@ -13,9 +13,9 @@ use std::{
 };
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use procfs::{ProcError, process::Process};
+use rustix::fs::OFlags;
 
-use crate::proc::{Groups, Mappings, cgroup::mount};
+use crate::proc::{Directory, Groups, Mappings, cgroup::mount};
 
 /// What is read at once; the kernel fills a part of it.
 const BLOCK: usize = 64 << 10;
@@ -37,18 +37,19 @@ impl MappingsFile {
     /// # Errors
     ///
     /// Where it may not be opened, in a sentence.
-    pub fn open(process: &Process) -> Result<Self, String> {
-        let file = process
-            .open_relative("smaps")
-            .map_err(|error| match error {
-                ProcError::PermissionDenied(_) => {
+    pub fn open(dir: &impl Directory) -> Result<Self, String> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = dir
+            .open_with("smaps", flags)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::PermissionDenied => {
                     "smaps of another user's process, or of one that protects itself, needs CAP_SYS_PTRACE, or root".to_owned()
                 }
-                other => format!("smaps cannot be opened: {other}"),
+                _ => format!("smaps cannot be opened: {error}"),
             })?;
         Ok(Self {
             file,
-            shmem_devices: shmem_devices(process),
+            shmem_devices: shmem_devices(dir),
         })
     }
 
@@ -108,13 +109,13 @@ impl MappingsFile {
 /// # Errors
 ///
 /// Where they cannot be read, in a sentence.
-pub fn mappings(process: &Process, go: bool) -> Result<Mappings, String> {
-    Ok(MappingsFile::open(process)?.read(go)?.0)
+pub fn mappings(dir: &impl Directory, go: bool) -> Result<Mappings, String> {
+    Ok(MappingsFile::open(dir)?.read(go)?.0)
 }
 
 /// The devices whose files are shared memory: the one inside the kernel, found by making such a file, and each tmpfs that the process
 /// sees mounted. What else there is, names tell.
-fn shmem_devices(process: &Process) -> BTreeSet<(u32, u32)> {
+fn shmem_devices(dir: &impl Directory) -> BTreeSet<(u32, u32)> {
     let mut devices = BTreeSet::new();
     if let Ok(own) = memfd_create(c"memtrace", MFdFlags::MFD_CLOEXEC)
         && let Ok(metadata) = File::from(own).metadata()
@@ -123,7 +124,7 @@ fn shmem_devices(process: &Process) -> BTreeSet<(u32, u32)> {
         devices.insert((libc::major(device), libc::minor(device)));
     }
     let mut mountinfo = Vec::new();
-    if let Ok(file) = process.open_relative("mountinfo") {
+    if let Ok(file) = dir.open_with("mountinfo", OFlags::RDONLY | OFlags::CLOEXEC) {
         let _ = file.take(MOST_MOUNTS).read_to_end(&mut mountinfo);
     }
     for mount in mountinfo.split(|&byte| byte == b'\n').filter_map(mount) {

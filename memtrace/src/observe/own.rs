@@ -4,7 +4,8 @@ use nix::sys::{
     resource::{UsageWho, getrusage},
     time::TimeValLike,
 };
-use procfs::process::Process;
+
+use crate::proc::{self, ProcDir};
 
 /// memtrace's own process, with all its threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,12 +26,16 @@ pub fn own() -> Own {
     let usage = getrusage(UsageWho::RUSAGE_SELF).ok();
     let ns = |micros: i64| u64::try_from(micros).ok()?.checked_mul(1000);
     // The peak of `getrusage` is older than this program's exec.
-    let status = Process::myself().and_then(|process| process.status()).ok();
-    let bytes = |kib: Option<u64>| kib?.checked_mul(1024);
+    let status = ProcDir::own().and_then(|own| {
+        proc::read(&own, "status", |bytes| {
+            Some((proc::resident(bytes)?.rss(), proc::peak(bytes)?))
+        })
+    });
+    let (rss, rss_peak) = status.ok().unzip();
     Own {
         user_ns: usage.and_then(|usage| ns(usage.user_time().num_microseconds())),
         system_ns: usage.and_then(|usage| ns(usage.system_time().num_microseconds())),
-        rss: bytes(status.as_ref().and_then(|status| status.vmrss)),
-        rss_peak: bytes(status.as_ref().and_then(|status| status.vmhwm)),
+        rss,
+        rss_peak,
     }
 }

@@ -7,9 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use procfs::{ProcError, ProcResult, process::Process};
-
-use crate::proc::{self, Resident, Rollup, Statm};
+use crate::proc::{self, Directory as _, ProcDir, Resident, Rollup, Statm};
 
 /// More than the kernel writes into `smaps_rollup`, which is about 700 bytes.
 const ROLLUP_BYTES: usize = 4096;
@@ -34,11 +32,11 @@ pub struct Smaps {
 /// Reads one process's figures, through whichever of its threads is alive.
 #[derive(Debug)]
 pub struct Sampler {
-    pid: i32,
-    process: Process,
+    pid: u32,
+    process: ProcDir,
     /// `statm` of the same. The kernel looks for the memory at each reading, so it stays right over an exec.
     statm: Option<File>,
-    rollup: Result<File, ProcError>,
+    rollup: io::Result<File>,
 }
 
 impl Sampler {
@@ -47,9 +45,8 @@ impl Sampler {
     /// # Errors
     ///
     /// Where there is no such process.
-    pub fn open(pid: u32) -> ProcResult<Self> {
-        let pid = i32::try_from(pid).unwrap_or(i32::MAX);
-        let process = Process::new(pid)?;
+    pub fn open(pid: u32) -> io::Result<Self> {
+        let process = ProcDir::open(pid)?;
         let rollup = open_rollup(&process);
         let mut sampler = Self {
             pid,
@@ -73,8 +70,8 @@ impl Sampler {
     /// process, and with `hidepid`, that needs `CAP_SYS_PTRACE`.
     #[must_use]
     pub fn can_see(&self) -> bool {
-        Process::new(self.pid).is_ok()
-            && self.process.exe().is_ok()
+        ProcDir::open(self.pid).is_ok()
+            && self.process.link("exe").is_ok()
             && read_statm(&self.process).is_some()
     }
 
@@ -88,14 +85,15 @@ impl Sampler {
     /// Why `smaps_rollup` cannot be read; `None` where it can be opened.
     #[must_use]
     pub fn refusal(&self) -> Option<String> {
-        match self.rollup.as_ref().err()? {
-            ProcError::PermissionDenied(_) => Some(
+        let error = self.rollup.as_ref().err()?;
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => Some(
                 "smaps_rollup of another user's process, or of one that protects itself, needs CAP_SYS_PTRACE, or root".to_owned(),
             ),
-            ProcError::NotFound(_) => {
+            _ if proc::is_gone(error) => {
                 Some("there is no smaps_rollup: the kernel is without it, or the process ended".to_owned())
             }
-            other => Some(format!("smaps_rollup cannot be opened: {other}")),
+            _ => Some(format!("smaps_rollup cannot be opened: {error}")),
         }
     }
 
@@ -146,17 +144,18 @@ impl Sampler {
     }
 
     fn switch_thread(&mut self) -> Option<()> {
-        let tasks = Process::new(self.pid).ok()?.tasks().ok()?;
-        self.process = tasks
-            .flatten()
-            .filter_map(|task| Process::new(task.tid).ok())
+        let leader = ProcDir::open(self.pid).ok()?;
+        self.process = leader
+            .threads()
+            .ok()?
+            .filter_map(|tid| ProcDir::open(tid).ok())
             .find(|process| read_statm(process).is_some())?;
         self.statm = None;
         Some(())
     }
 }
 
-fn read_statm(process: &Process) -> Option<Statm> {
+fn read_statm(process: &ProcDir) -> Option<Statm> {
     with_memory(proc::read(process, "statm", proc::statm).ok()?)
 }
 
@@ -173,11 +172,11 @@ fn with_memory(statm: Statm) -> Option<Statm> {
     (statm.size > 0).then_some(statm)
 }
 
-fn read_resident(process: &Process) -> Option<Resident> {
+fn read_resident(process: &ProcDir) -> Option<Resident> {
     proc::read(process, "status", proc::resident).ok()
 }
 
-fn open_rollup(process: &Process) -> ProcResult<File> {
+fn open_rollup(process: &ProcDir) -> io::Result<File> {
     process.open_relative("smaps_rollup")
 }
 
@@ -236,8 +235,8 @@ mod tests {
         assert!(sampler.statm().unwrap().resident > 0);
         assert!(sampler.statm.is_some());
         child.stdin.take().unwrap().write_all(b"\n").unwrap();
-        let process = Process::new(child.id().cast_signed()).unwrap();
-        while process.stat().unwrap().comm != "sleep" {
+        let process = ProcDir::open(child.id()).unwrap();
+        while proc::read(&process, "stat", proc::stat).unwrap().comm != "sleep" {
             std::thread::sleep(Duration::from_millis(1));
         }
         // Until it has come to rest, no two readings need be the same.

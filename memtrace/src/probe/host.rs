@@ -64,7 +64,7 @@ impl Host {
             what: "uname",
             reason: error.to_string(),
         })?;
-        let page_size = procfs::page_size();
+        let page_size = rustix::param::page_size() as u64;
         Ok(Self {
             kernel: uname.release().to_string_lossy().into_owned(),
             arch: uname.machine().to_string_lossy().into_owned(),

@@ -73,6 +73,6 @@ mod tests {
         } else {
             Class::Bits32
         };
-        assert_eq!(class(&own, procfs::page_size()), Some(bits));
+        assert_eq!(class(&own, crate::proc::page_size()), Some(bits));
     }
 }

@@ -65,6 +65,8 @@ pub struct Mount<'a> {
     pub point: Vec<u8>,
     /// The filesystem's type.
     pub kind: &'a [u8],
+    /// Options of the mount.
+    pub mount_options: &'a [u8],
     /// The filesystem's own options.
     pub options: &'a [u8],
 }
@@ -81,7 +83,8 @@ pub fn mount(line: &[u8]) -> Option<Mount<'_>> {
     let device = (number(&device[..colon])?, number(&device[colon + 1..])?);
     let root = unescaped(words.next()?);
     let point = unescaped(words.next()?);
-    // Options of the mount, and any number of optional fields.
+    let mount_options = words.next()?;
+    // Any number of optional fields.
     words.find(|&word| word == b"-")?;
     let kind = words.next()?;
     let _source = words.next()?;
@@ -94,6 +97,7 @@ pub fn mount(line: &[u8]) -> Option<Mount<'_>> {
         root,
         point,
         kind,
+        mount_options,
         options,
     })
 }

@@ -1,12 +1,15 @@
 //! A process's directory in `/proc`, held open.
 
 use std::{
+    ffi::OsString,
     fs::File,
     io::{self, Read as _},
+    os::unix::ffi::OsStringExt as _,
+    path::PathBuf,
 };
 
 use rustix::{
-    fs::{CWD, Dir, Mode, OFlags, openat},
+    fs::{CWD, Mode, OFlags, openat, readlinkat},
     io::Errno,
     path::Arg,
 };
@@ -72,18 +75,14 @@ impl ProcDir {
         Ok(openat(&self.dir, name, flags, Mode::empty())?.into())
     }
 
-    /// Returns the ids of its threads.
+    /// Returns where one of its links leads.
     ///
     /// # Errors
     ///
     /// As [`ProcDir::open_relative`].
-    pub fn threads(&self) -> io::Result<impl Iterator<Item = u32>> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let entries = Dir::new(self.open_relative_flags("task", flags)?)?;
-        // `.` and `..` are no numbers.
-        Ok(entries
-            .flatten()
-            .filter_map(|entry| super::number(entry.file_name().to_bytes())))
+    pub fn link(&self, name: impl Arg) -> io::Result<PathBuf> {
+        let path = readlinkat(&self.dir, name, Vec::new())?;
+        Ok(OsString::from_vec(path.into_bytes()).into())
     }
 }
 
@@ -118,12 +117,15 @@ pub fn start_time(ticks: u64) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proc::Directory as _;
 
     #[test]
     fn a_directory_stays_that_of_the_process_that_it_was_opened_for() {
         let own = ProcDir::open(std::process::id()).unwrap();
         assert_eq!(own.pid(), std::process::id());
         assert!(own.open_relative("stat").is_ok());
+        let program = std::env::current_exe().unwrap();
+        assert_eq!(own.link("exe").unwrap(), program);
         assert!(own.threads().unwrap().any(|id| id == std::process::id()));
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let held = ProcDir::open(child.id()).unwrap();

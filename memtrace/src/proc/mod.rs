@@ -7,6 +7,7 @@ mod auxv;
 pub mod cgroup;
 mod cmdline;
 mod dir;
+mod directory;
 mod groups;
 mod maps;
 mod smaps;
@@ -14,46 +15,41 @@ mod stat;
 mod statm;
 mod status;
 
-use std::io::Read;
+use std::io::{self, Read};
 
-use procfs::{ProcError, ProcResult, process::Process};
+use rustix::fs::OFlags;
 
 pub use auxv::{Class, class};
 pub use cmdline::cmdline;
 pub use dir::{ProcDir, is_gone, page_size, start_time};
+pub use directory::Directory;
 pub use groups::{GO_ARENA, Groups, Mappings, OTHERS};
 pub use maps::{Mapping, mapping};
 pub use smaps::{Rollup, smaps_rollup};
 pub use stat::{Stat, stat};
 pub use statm::{Statm, statm};
-pub use status::{Resident, Status, resident, status};
+pub use status::{Resident, Status, peak, resident, status};
 
 /// Most bytes that are read of one file. The longest that the kernel shows without being asked for more is a command line of
 /// 6 MiB.
 const MOST: u64 = 8 << 20;
 
-/// Reads the file `name` of a process, through the directory that `process` holds open, so that it is never another one's.
+/// Reads the file `name` of a process, through the directory that `dir` holds open, so that it is never another one's.
 ///
 /// # Errors
 ///
 /// Where the process is gone, the file may not be read, or is not what `parse` knows.
 pub fn read<T>(
-    process: &Process,
+    dir: &impl Directory,
     name: &str,
     parse: impl FnOnce(&[u8]) -> Option<T>,
-) -> ProcResult<T> {
+) -> io::Result<T> {
     let mut bytes = Vec::new();
-    process
-        .open_relative(name)?
+    dir.open_with(name, OFlags::RDONLY | OFlags::CLOEXEC)?
         .take(MOST)
-        .read_to_end(&mut bytes)
-        .map_err(|error| match error.raw_os_error() {
-            // The process ended after its file was opened.
-            Some(libc::ESRCH) => ProcError::NotFound(None),
-            _ => error.into(),
-        })?;
+        .read_to_end(&mut bytes)?;
     parse(&bytes).ok_or_else(|| {
-        ProcError::Other(format!(
+        io::Error::other(format!(
             "its file {name} in /proc has a form that this memtrace does not know"
         ))
     })
@@ -120,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_file_is_read_of_the_process_that_is_held() {
-        let own = Process::myself().unwrap();
+        let own = ProcDir::own().unwrap();
         assert_eq!(
             read(&own, "status", status).unwrap().tgid,
             std::process::id()
@@ -129,11 +125,8 @@ mod tests {
         let error = read(&own, "status", |_| None::<()>).unwrap_err();
         assert!(error.to_string().contains("its file status"), "{error}");
         let mut child = std::process::Command::new("true").spawn().unwrap();
-        let held = Process::new(child.id().cast_signed()).unwrap();
+        let held = ProcDir::open(child.id()).unwrap();
         child.wait().unwrap();
-        assert!(matches!(
-            read(&held, "stat", stat),
-            Err(ProcError::NotFound(_))
-        ));
+        assert!(is_gone(&read(&held, "stat", stat).unwrap_err()));
     }
 }

@@ -64,7 +64,6 @@ impl Resident {
 #[must_use]
 pub fn resident(bytes: &[u8]) -> Option<Resident> {
     let (mut anon, mut file, mut shmem, mut swap, mut threads) = (None, None, None, None, None);
-    let kib = |value: &[u8]| number::<u64>(value.strip_suffix(b" kB")?)?.checked_mul(1024);
     for (key, value) in fields(bytes) {
         match key {
             b"RssAnon" => anon = Some(kib(value)?),
@@ -83,6 +82,17 @@ pub fn resident(bytes: &[u8]) -> Option<Resident> {
         swap: swap.unwrap_or(0),
         threads: threads?,
     })
+}
+
+/// Parses the highest RSS so far out of `status`, bytes; `None` where it is not there.
+#[must_use]
+pub fn peak(bytes: &[u8]) -> Option<u64> {
+    let (_, value) = fields(bytes).find(|&(key, _)| key == b"VmHWM")?;
+    kib(value)
+}
+
+fn kib(value: &[u8]) -> Option<u64> {
+    number::<u64>(value.strip_suffix(b" kB")?)?.checked_mul(1024)
 }
 
 #[cfg(test)]

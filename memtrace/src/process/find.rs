@@ -1,14 +1,12 @@
 //! Finding a process by its id, and holding on to it.
 
 use std::{
-    fs, io,
+    io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     path::PathBuf,
 };
 
-use procfs::{ProcError, ProcResult, process::Process};
-
-use crate::proc::{self, Class, Stat};
+use crate::proc::{self, Class, Directory, ProcDir};
 
 /// `PF_KTHREAD`, bit of the flags in `/proc/PID/stat`.
 const PF_KTHREAD: u32 = 0x0020_0000;
@@ -124,20 +122,20 @@ impl Target {
         if !proc_is_own() {
             return Err(TargetError::ForeignProc(pid));
         }
-        let failed = |error: ProcError| match error {
-            ProcError::NotFound(_) if is_process(number) => TargetError::Hidden(pid),
-            ProcError::NotFound(_) => TargetError::NotFound(pid),
-            other => TargetError::Denied {
+        let failed = |error: io::Error| match proc::is_gone(&error) {
+            true if is_process(number) => TargetError::Hidden(pid),
+            true => TargetError::NotFound(pid),
+            false => TargetError::Denied {
                 pid,
-                reason: other.to_string(),
+                reason: error.to_string(),
             },
         };
-        let process = Process::new(number).map_err(failed)?;
+        let process = ProcDir::open(pid).map_err(failed)?;
         let tgid = proc::read(&process, "status", proc::status)
             .map_err(failed)?
             .tgid;
         if tgid != pid {
-            let leader = Process::new(tgid.cast_signed());
+            let leader = ProcDir::open(tgid);
             let stat = leader.and_then(|process| proc::read(&process, "stat", proc::stat));
             return Err(TargetError::Thread {
                 tid: pid,
@@ -174,7 +172,7 @@ impl Target {
             class: program.class.ok(),
             cmdline: program.cmdline,
             start_ticks: stat.start_ticks,
-            start_time: start_time(&stat),
+            start_time: proc::start_time(stat.start_ticks),
             comm: stat.comm,
             pidfd,
         })
@@ -199,11 +197,9 @@ impl Target {
     /// Whether the process has been stopped (SIGSTOP, a debugger).
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        i32::try_from(self.pid)
-            .ok()
-            .and_then(|pid| Process::new(pid).ok())
-            .and_then(|process| proc::read(&process, "stat", proc::stat).ok())
-            .is_some_and(|stat| matches!(stat.state, b'T' | b't'))
+        ProcDir::open(self.pid)
+            .and_then(|process| proc::read(&process, "stat", proc::stat))
+            .is_ok_and(|stat| matches!(stat.state, b'T' | b't'))
     }
 
     /// To be called where an exec has replaced the program: of the old one, nothing is taken for the new one's.
@@ -216,10 +212,7 @@ impl Target {
     /// Reads name, executable and arguments again: an exec changes all of them, and a process may rename itself. Of one that
     /// has ended the last ones known stay.
     pub fn refresh(&mut self) {
-        let Some(process) = i32::try_from(self.pid)
-            .ok()
-            .and_then(|pid| Process::new(pid).ok())
-        else {
+        let Ok(process) = ProcDir::open(self.pid) else {
             return;
         };
         let stat = proc::read(&process, "stat", proc::stat);
@@ -240,11 +233,11 @@ impl Target {
 }
 
 /// Of a zombie there is nothing to read any more: then what was known stays.
-fn renew<T>(known: &mut Option<T>, read: ProcResult<T>) {
+fn renew<T>(known: &mut Option<T>, read: io::Result<T>) {
     match read {
         Ok(read) => *known = Some(read),
         // It may be another one by now, and memtrace may not know.
-        Err(ProcError::PermissionDenied(_)) => *known = None,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => *known = None,
         Err(_) => {}
     }
 }
@@ -258,27 +251,28 @@ impl AsFd for Target {
 
 /// What a process shows of its program.
 struct Program {
-    exe: ProcResult<PathBuf>,
-    class: ProcResult<Class>,
+    exe: io::Result<PathBuf>,
+    class: io::Result<Class>,
     cmdline: Vec<String>,
 }
 
 impl Program {
-    fn read(process: &Process) -> Self {
+    fn read(process: &ProcDir) -> Self {
         let program = Self::of(process, "");
         // A leader that has exited shows nothing; the threads that go on run the same program.
         match (&program.exe, living_thread(process)) {
-            (Err(ProcError::NotFound(_)), Some(tid)) => Self::of(process, &format!("task/{tid}/")),
+            (Err(error), Some(tid)) if proc::is_gone(error) => {
+                Self::of(process, &format!("task/{tid}/"))
+            }
             _ => program,
         }
     }
 
-    fn of(process: &Process, task: &str) -> Self {
-        let exe = fs::read_link(format!("/proc/{}/{task}exe", process.pid()));
+    fn of(process: &ProcDir, task: &str) -> Self {
         Self {
-            exe: exe.map_err(ProcError::from),
+            exe: process.link(format!("{task}exe")),
             class: proc::read(process, &format!("{task}auxv"), |bytes| {
-                proc::class(bytes, procfs::page_size())
+                proc::class(bytes, proc::page_size())
             }),
             cmdline: proc::read(process, &format!("{task}cmdline"), |bytes| {
                 Some(proc::cmdline(bytes))
@@ -289,24 +283,19 @@ impl Program {
 }
 
 /// A group whose leader has exited looks like a zombie, and goes on in its other threads.
-pub(crate) fn living_thread(process: &Process) -> Option<i32> {
-    process.tasks().ok()?.flatten().find_map(|task| {
-        let stat = proc::read(process, &format!("task/{}/stat", task.tid), proc::stat).ok()?;
-        (!matches!(stat.state, b'Z' | b'X')).then_some(task.tid)
+pub(crate) fn living_thread(process: &impl Directory) -> Option<u32> {
+    process.threads().ok()?.find(|tid| {
+        proc::read(process, &format!("task/{tid}/stat"), proc::stat)
+            .is_ok_and(|stat| !matches!(stat.state, b'Z' | b'X'))
     })
 }
 
 /// Whether `/proc` numbers processes as this process's own PID namespace does. A container may show its host's.
 fn proc_is_own() -> bool {
-    Process::myself()
+    ProcDir::own()
         .and_then(|own| proc::read(&own, "status", proc::status))
         // It lists an id for each namespace, from that of this `/proc` down to the process's own.
         .is_ok_and(|status| status.tgid == std::process::id() && status.ns_pids.len() <= 1)
-}
-
-fn start_time(stat: &Stat) -> Option<i64> {
-    let booted = i64::try_from(procfs::boot_time_secs().ok()?).ok()?;
-    Some(booted + i64::try_from(stat.start_ticks / procfs::ticks_per_second()).ok()?)
 }
 
 /// Whether a process has this id, whatever /proc shows. That needs no privilege.

@@ -16,10 +16,9 @@ use std::{
 use memtrace::{
     model::{BridgePart, Bytes4, GoFigures},
     observe::{Sampler, mappings},
-    proc::{self, GO_ARENA},
+    proc::{self, GO_ARENA, ProcDir},
     timeline::bridge,
 };
-use procfs::process::Process;
 use tempfile::TempDir;
 
 const MIB: i64 = 1 << 20;
@@ -113,7 +112,7 @@ impl Drop for Running {
 /// The bridge with what can be read of the process now, and its RSS.
 fn bridge_of(running: &Running, go: &GoFigures) -> (Vec<BridgePart>, i64) {
     let pid = running.0.id();
-    let process = Process::new(pid.cast_signed()).unwrap();
+    let process = ProcDir::open(pid).unwrap();
     let resident = proc::read(&process, "status", proc::resident).unwrap();
     let rss = Bytes4 {
         anon_bytes: resident.anon.cast_signed(),

@@ -190,7 +190,7 @@ impl Swap {
             on: false,
         };
         write(&swap.attribute("disksize"), &BYTES.to_string());
-        let page = procfs::page_size();
+        let page = memtrace::proc::page_size();
         fs::write(
             &device,
             swap_header(page as usize, (BYTES / page - 1) as u32),
@@ -452,7 +452,11 @@ impl Scratch {
         let dir = TempDir::new_in(place).unwrap();
         let path = dir.path().join("scratch");
         let file = fs::File::create(&path).unwrap();
-        io::Write::write_all(&mut &file, &vec![7; (pages * procfs::page_size()) as usize]).unwrap();
+        io::Write::write_all(
+            &mut &file,
+            &vec![7; (pages * memtrace::proc::page_size()) as usize],
+        )
+        .unwrap();
         // A page that is being written back may be locked, and then a fault leaves it out.
         file.sync_all().unwrap();
         Ok(Self {

@@ -3,8 +3,8 @@
 use memtrace::{
     model::CgroupFigures,
     observe::{Cgroup as Figures, Sampler, mappings},
+    proc::ProcDir,
 };
-use procfs::process::Process;
 
 use super::{Case, FREE, Outcome};
 use crate::{
@@ -48,7 +48,7 @@ fn lazily_freed() -> Outcome {
     let cgroup = Cgroup::new()?;
     let mut workload = Workload::start();
     cgroup.enter(workload.pid());
-    let page = procfs::page_size();
+    let page = memtrace::proc::page_size();
     let mut figures = Figures::open(workload.pid()).unwrap();
     let begin = figures.figures();
     workload.ok(&format!("map a {PAGES}"));
@@ -161,13 +161,13 @@ fn mapped() -> Outcome {
     workload.ok("drain");
     workload.ok(&format!("madvise a 0 600 {FREE}"));
     workload.ok("drain");
-    let process = Process::new(workload.pid().cast_signed()).unwrap();
+    let process = ProcDir::open(workload.pid()).unwrap();
     let found = mappings(&process, false).unwrap();
     let rollup = Sampler::open(workload.pid()).unwrap().smaps().unwrap();
     assert_eq!(
         (found.rss, found.lazy_free, found.anon_huge, found.swap),
         (rollup.rss, rollup.lazy_free, rollup.anon_huge, rollup.swap)
     );
-    assert_eq!(found.lazy_free, 600 * procfs::page_size());
+    assert_eq!(found.lazy_free, 600 * memtrace::proc::page_size());
     Ok(())
 }

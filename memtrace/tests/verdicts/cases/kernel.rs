@@ -16,7 +16,7 @@ pub const CASES: &[Case] = &[("file-mapped", file), ("shmem", shmem)];
 pub const ALONE: &[Case] = &[("swapped", swapped), ("reclaimed", reclaimed)];
 
 fn pages(mib: i64) -> u64 {
-    (mib * MIB).unsigned_abs() / procfs::page_size()
+    (mib * MIB).unsigned_abs() / memtrace::proc::page_size()
 }
 
 fn file(stage: &Stage) -> Outcome {
