@@ -213,13 +213,8 @@ impl Events {
         Ok(Self { file, filter })
     }
 
-    /// Everything is attached: the file gets its name and its first line.
-    pub fn begin(
-        self,
-        session: &mut Session,
-        target: &Target,
-        gauges: &Gauges,
-    ) -> anyhow::Result<Begun> {
+    /// Everything is attached: the file gets its name.
+    pub fn begin(self, session: &mut Session) -> anyhow::Result<Begun> {
         let Some(mut file) = self.file else {
             return Ok(Begun(None));
         };
@@ -227,22 +222,20 @@ impl Events {
             .call_events()
             .context("cannot read single events")?
             .context("cannot read single events: nothing tells them")?;
-        let header = header(session, target, gauges, self.filter)?;
         file.begin(invoker().as_ref())?;
-        let mut batch = Batch::default();
-        batch.push(&header);
-        Ok(Begun(Some(Reader {
-            page_size: header.host.page_size,
+        let reader = Reader {
+            page_size: session.host().page_size,
             events,
             file,
-            batch,
+            batch: Batch::default(),
             stop_ns: Arc::new(AtomicU64::new(0)),
             moved_ns: Arc::new(AtomicU64::new(0)),
             trailer: EventsTrailer::default(),
             unwritten: 0,
             has_header: false,
             error: None,
-        })))
+        };
+        Ok(Begun(Some((reader, self.filter))))
     }
 }
 
@@ -274,7 +267,7 @@ fn header(
                 .exe
                 .as_ref()
                 .map(|exe| exe.to_string_lossy().into_owned()),
-            cmdline: target.cmdline.clone(),
+            cmdline: gauges.arguments().unwrap_or_default().to_vec(),
             start_time: target.start_time,
             runtime: gauges.runtime(),
         },
@@ -289,14 +282,21 @@ fn header(
 }
 
 /// Events that nobody reads yet.
-pub struct Begun(Option<Reader>);
+pub struct Begun(Option<(Reader, EventsFilter)>);
 
 impl Begun {
-    /// Starts the thread, with the privileges that memtrace has by now.
-    pub fn start(self) -> anyhow::Result<Running> {
-        let Some(reader) = self.0 else {
+    /// Writes the first line, and starts the thread, with the privileges that memtrace has by now.
+    pub fn start(
+        self,
+        session: &Session,
+        target: &Target,
+        gauges: &mut Gauges,
+    ) -> anyhow::Result<Running> {
+        let Some((mut reader, filter)) = self.0 else {
             return Ok(Running(None));
         };
+        gauges.wait_for_first();
+        reader.batch.push(&header(session, target, gauges, filter)?);
         let (name, stop_ns) = (reader.file.name(), Arc::clone(&reader.stop_ns));
         let moved_ns = Arc::clone(&reader.moved_ns);
         let waker = reader.events.waker();

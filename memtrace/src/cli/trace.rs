@@ -86,10 +86,11 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
         return Err(probe::ProbeError::TargetGone(pid).into());
     }
     let sampler = sampler.context("the process ended while memtrace was attaching")?;
-    let gauges = Gauges::open(&target, options.no_runtime);
-    let events = events.begin(&mut session, &target, &gauges)?;
+    let mut gauges = Gauges::open(&target, options.no_runtime);
+    let events = events.begin(&mut session)?;
     privileges::shed(&session, &sampler, &mut sink, None)?;
-    let events = events.start()?;
+    gauges.start();
+    let events = events.start(&session, &target, &mut gauges)?;
     let (mut ended, _) = runtime()?
         .block_on(async {
             let mut until = Until::new(false)?;
@@ -155,10 +156,11 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
         target.renew();
         let sampler =
             Sampler::open(pid).context("the program ended before it could be looked at")?;
-        let gauges = Gauges::open(&target, options.no_runtime);
-        let events = events.begin(&mut session, &target, &gauges)?;
+        let mut gauges = Gauges::open(&target, options.no_runtime);
+        let events = events.begin(&mut session)?;
         privileges::shed(&session, &sampler, &mut sink, Some(&spawned))?;
-        let events = events.start()?;
+        gauges.start();
+        let events = events.start(&session, &target, &mut gauges)?;
         let (mut ended, signalled) = capture(
             &mut session,
             Subject {

@@ -5,21 +5,23 @@
 //! All of that is input from outside: it is parsed as bytes, and what cannot be had is named.
 
 mod allocator;
+mod budget;
 mod elf;
 mod engine;
 mod expect;
+mod findings;
 pub mod go;
 mod live;
 mod loaded;
 mod maps;
 mod process;
 mod runtime;
-mod served;
 mod settings;
 mod words;
 
-pub use live::LiveProcess;
+pub use budget::{Budget, MOST_WORK, Metered};
+pub use findings::Findings;
+pub use live::{LiveMemory, LiveProcess};
 pub use maps::{MappedFile, code_files};
 pub use process::{Image, Memory, Process};
 pub use runtime::inspect;
-pub use served::is_served;

@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::FileExt,
 };
 
-use super::maps::MappedFile;
+use super::{Budget, maps::MappedFile};
 
 /// An executable or a library.
 pub trait Image: Read + Seek {}
@@ -39,7 +39,7 @@ pub trait Process {
     /// Where it cannot be opened.
     fn executable(&self) -> Result<Box<dyn Image>, String>;
 
-    /// `/proc/PID/maps`.
+    /// `/proc/PID/maps`; lines of anonymous and of shared mappings may be left out.
     ///
     /// # Errors
     ///
@@ -74,5 +74,10 @@ pub trait Process {
     /// Where it cannot be opened, or another file is at its path.
     fn mapped(&self, file: &MappedFile) -> Result<Box<dyn Image>, String> {
         self.file(&file.path)
+    }
+
+    /// Returns the work that may still be done for this process.
+    fn budget(&self) -> Budget {
+        Budget::default()
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::{
-    Process,
+    Metered, Process,
     allocator::{self, Allocator},
     code_files,
     elf::Elf,
@@ -26,6 +26,11 @@ const MOST_PRELOAD: u64 = 64 << 10;
 /// the page cache, and as long as the file system takes that they are on.
 #[must_use]
 pub fn inspect(process: &dyn Process) -> RuntimeInfo {
+    within(&Metered::new(process))
+}
+
+/// As [`inspect`], within what is left of the process's budget.
+pub(super) fn within(process: &dyn Process) -> RuntimeInfo {
     let mut info = RuntimeInfo::default();
     let files = match process.maps() {
         Ok(maps) => code_files(&maps),

@@ -1,32 +1,35 @@
 //! What is looked at beside the ledger: what runs in the process, Go's own figures, its cgroup, its mappings.
 
-use std::{fs::File, time::Duration};
+use std::time::Duration;
 
-use procfs::process::Process;
-
-use super::aside::{Aside, Outcome};
+use super::{
+    Cgroup, MappingsFile,
+    inspector::{Inspector, LONGEST, Look, Message, Next, PROMPT, took_too_long},
+};
 use crate::{
-    inspect::{LiveProcess, Process as _, go, inspect},
     model::{CgroupFigures, CgroupInfo, GoFigures, MappingGroup, Missing, RuntimeInfo},
-    observe::{Cgroup, MappingsFile},
+    proc::ProcDir,
     process::Target,
 };
 
 /// What `missing` calls Go's figures.
 const GO: &str = "go";
-/// And the process itself, where nothing is known of it.
+/// And the process itself, if nothing is known of it.
 const RUNTIME: &str = "runtime";
 
-/// How long a tick waits for a look at the target's files, which takes some 10 ms. What takes longer is there at a later tick.
-const TICK_WAITS: Duration = Duration::from_millis(200);
-/// The same of the last look, for which there is no later tick.
-const CLOSING_WAITS: Duration = Duration::from_secs(1);
+/// How much time the end of a capture gives a look, from its beginning. One that hangs has had it long before.
+const CLOSING: Duration = Duration::from_millis(500);
+/// How long the first line of an events file waits for the first look.
+const FIRST: Duration = Duration::from_millis(250);
 
-/// Looks at one process. What it opens, it opens before privileges are given up.
+/// The gauges of one process that are read beside the ledger. Files of `/proc` are opened before privileges are dropped; the target's own
+/// files and memory are looked into afterwards, by an [`Inspector`], for which nothing here waits.
 pub struct Gauges {
-    pid: u32,
     /// `--no-runtime`.
     blind: bool,
+    process: Result<ProcDir, String>,
+    inspector: Result<Inspector, String>,
+    arguments: Option<Vec<String>>,
     runtime: Option<RuntimeInfo>,
     go: Result<GoHeap, String>,
     cgroup: Result<Cgroup, String>,
@@ -38,10 +41,12 @@ pub struct Gauges {
     has_read: bool,
     /// What the present tick has read: the next one has its own.
     read: Read,
-    /// A look that is on its way: at files of a file system that may hang.
-    look: Option<Aside<Option<Seen>>>,
-    /// One of a program that has been replaced since, and which hung.
-    stuck: Option<Aside<Option<Seen>>>,
+    /// A look that goes on.
+    look: Option<Look>,
+    /// Why a look at this program has found nothing.
+    failed: Option<String>,
+    /// A look that was given up, and whose process has not ended. One that hangs is enough.
+    stuck: Option<u32>,
     /// Something was seen of which the reader of the journal does not know.
     has_news: bool,
 }
@@ -53,42 +58,28 @@ struct Read {
     cgroup: Option<CgroupFigures>,
 }
 
-/// What one look at the process has found.
-struct Seen {
-    runtime: RuntimeInfo,
-    /// Of a Go program, where they were looked for.
-    go: Option<Result<GoHeap, String>>,
-}
-
-impl Seen {
-    /// Looks at the executable, the libraries, and what the process was started with: as long as their file system takes. `None`
-    /// where the process has no memory any more, so that nothing was seen.
-    fn look(process: &LiveProcess, wants_go: bool) -> Option<Self> {
-        let runtime = inspect(process);
-        let go = (wants_go && runtime.name.as_deref() == Some("go")).then(|| {
-            let reader = go::Reader::find(process)?;
-            let memory = process.open_memory()?;
-            Ok(GoHeap { reader, memory })
-        });
-        let has_memory = process.maps().is_ok_and(|maps| !maps.is_empty());
-        has_memory.then_some(Self { runtime, go })
-    }
-}
-
-/// Where a Go program's figures are, and the memory that they are in.
+/// The way to a Go program's figures.
 struct GoHeap {
-    reader: go::Reader,
-    memory: File,
+    look: Look,
+    /// How they are found.
+    source: String,
 }
 
 impl Gauges {
-    /// Opens what there is to look at. Its files are looked at with the privileges that are still there, unless their file system may
-    /// hang: a thread that waits there with privileges could not be made to give them up, so such files are read afterwards.
+    /// Opens the target's files in `/proc`. `blind` leaves the target's own files and memory alone.
     pub fn open(target: &Target, blind: bool) -> Self {
         let pid = target.pid;
+        let process = ProcDir::open(pid).map_err(|error| error.to_string());
+        // Its id was nobody else's when its directory was opened.
+        let process = process.and_then(|process| match target.is_alive() {
+            true => Ok(process),
+            false => Err("the process has ended".to_owned()),
+        });
         let mut gauges = Self {
-            pid,
             blind,
+            process,
+            inspector: Err("privileges have not been dropped yet".to_owned()),
+            arguments: None,
             runtime: None,
             go: Err(String::new()),
             cgroup: Cgroup::open(pid),
@@ -98,138 +89,206 @@ impl Gauges {
             has_read: false,
             read: Read::default(),
             look: None,
+            failed: None,
             stuck: None,
             has_news: false,
         };
         gauges.begin();
-        if let Some(process) = gauges.process(target)
-            && !process.is_served()
-        {
-            let seen = Seen::look(&process, true);
-            gauges.take(seen);
-        }
         gauges
     }
 
-    /// Forgets the program that was there, and opens what there is of the present one.
+    /// Starts to look into the target. To be called once privileges are dropped, and before memtrace has other threads.
+    pub fn start(&mut self) {
+        if !self.blind {
+            self.inspector = Inspector::start().map_err(|error| error.to_string());
+            self.look();
+        }
+    }
+
+    /// Forgets the program that was there, and opens the files of the present one.
     fn begin(&mut self) {
+        self.arguments = None;
         self.runtime = None;
         self.go = Err(String::new());
         self.unread = None;
         self.has_read = false;
         self.read = Read::default();
+        self.failed = None;
         if let Some(look) = self.look.take() {
-            self.stuck = Some(look);
+            self.give_up(look);
         }
-        self.smaps = open_smaps(self.pid);
+        let process = self.process.as_ref().map_err(Clone::clone);
+        self.smaps = process.and_then(MappingsFile::open);
         self.cgroup_start = self.cgroup.as_mut().ok().map(Cgroup::figures);
     }
 
-    /// The process, where it is to be looked at. It is `target`, whose id was nobody else's when its directory was opened.
-    fn process(&self, target: &Target) -> Option<LiveProcess> {
-        if self.blind {
-            return None;
+    fn give_up(&mut self, look: Look) {
+        if let Ok(inspector) = &self.inspector {
+            self.stuck = Some(look.number());
+            inspector.end(look);
         }
-        let process = LiveProcess::open(self.pid).ok()?;
-        target.is_alive().then_some(process)
     }
 
-    fn take(&mut self, seen: Option<Seen>) {
-        // Of a process that has ended, what was known stays.
-        let Some(seen) = seen else {
+    /// Starts a look, unless one goes on, or one at this program has failed.
+    fn look(&mut self) {
+        let (Ok(inspector), Ok(process)) = (&mut self.inspector, &self.process) else {
             return;
         };
-        if let Some(go) = seen.go {
-            self.go = go;
+        if let Some(stuck) = self.stuck
+            && inspector.why(stuck, PROMPT).is_some()
+        {
+            self.stuck = None;
         }
-        self.runtime = Some(seen.runtime);
-    }
-
-    /// To be called where an exec has replaced the program. `target` holds the process.
-    pub fn renew(&mut self, target: &Target) {
-        self.begin();
-        self.refresh(target);
-    }
-
-    /// Looks again: libraries are mapped after the start. What takes long comes at a later tick.
-    pub fn refresh(&mut self, target: &Target) {
-        self.look_for(target, TICK_WAITS);
-    }
-
-    /// Looks for the last time.
-    pub fn refresh_at_end(&mut self, target: &Target) {
-        self.look_for(target, CLOSING_WAITS);
-    }
-
-    fn look_for(&mut self, target: &Target, at_most: Duration) {
-        // One that hangs is enough, also where the target replaces its program again and again.
-        if self.stuck.as_ref().is_some_and(|stuck| !stuck.has_ended()) {
+        if self.look.is_some() || self.failed.is_some() || self.stuck.is_some() {
             return;
         }
-        self.stuck = None;
-        if self.look.is_none() {
-            let Some(process) = self.process(target) else {
-                return;
-            };
-            let wants_go = self.go.is_err();
-            // Without a thread there is no look, which `runtime` says.
-            self.look = Aside::start(move || Seen::look(&process, wants_go)).ok();
+        match inspector.look(process, self.go.is_err()) {
+            Ok(look) => self.look = Some(look),
+            Err(error) => self.failed = Some(error.to_string()),
         }
-        self.collect_within(at_most);
     }
 
-    /// Takes what a look has found that took longer than a tick. Waits for nothing.
+    /// Begins anew with the program that an exec has started.
+    pub fn renew(&mut self) {
+        self.begin();
+        self.look();
+    }
+
+    /// Looks again: libraries are mapped after the start. What a look finds comes with a later [`Gauges::collect`].
+    pub fn refresh(&mut self) {
+        self.collect();
+        self.look();
+    }
+
+    /// Waits a moment for the first look, for what has to be written before anything else.
+    pub fn wait_for_first(&mut self) {
+        self.collect_within(FIRST);
+    }
+
+    /// Looks for the last time, and waits a moment for what it finds.
+    pub fn refresh_at_end(&mut self) {
+        self.refresh();
+        if let Some(look) = &self.look {
+            let left = CLOSING.saturating_sub(look.elapsed());
+            self.collect_within(left);
+        }
+    }
+
+    /// Takes what a look has found, and waits for nothing.
     pub fn collect(&mut self) {
         self.collect_within(Duration::ZERO);
+        if self.runtime.is_none() {
+            self.look();
+        }
     }
 
     fn collect_within(&mut self, at_most: Duration) {
-        let Some(look) = &self.look else {
+        let Some(mut look) = self.look.take() else {
             return;
         };
-        match look.wait(at_most) {
-            Outcome::NotYet => return,
-            Outcome::Done(seen) => {
-                self.take(seen);
-                self.has_news = true;
+        let until = look.elapsed() + at_most;
+        loop {
+            match look.next(until.saturating_sub(look.elapsed())) {
+                Next::Message(Message::Arguments(arguments)) => {
+                    self.arguments = arguments.ok();
+                    self.has_news = true;
+                }
+                Next::Message(Message::Found { runtime, go }) => {
+                    self.runtime = Some(*runtime);
+                    self.has_news = true;
+                    match go {
+                        Some(Ok(source)) => self.go = Ok(GoHeap { look, source }),
+                        Some(Err(why)) => self.go = Err(why),
+                        None => {}
+                    }
+                    return;
+                }
+                // Of a process that has ended, what was known stays.
+                Next::Message(Message::Gone | Message::Figures(_)) => {
+                    if self.runtime.is_none() {
+                        self.fail("the process ended before it could be looked at".to_owned());
+                    }
+                    return;
+                }
+                Next::NotYet if look.elapsed() < LONGEST => {
+                    self.look = Some(look);
+                    return;
+                }
+                Next::NotYet => {
+                    self.give_up(look);
+                    return self.fail(took_too_long());
+                }
+                Next::Over => {
+                    let why = self.why(look.number());
+                    return self.fail(why);
+                }
             }
-            Outcome::Lost => {}
         }
-        self.look = None;
     }
 
-    /// Whether something was seen since this was asked last.
+    fn fail(&mut self, why: String) {
+        self.failed = Some(why);
+        self.has_news = true;
+    }
+
+    fn why(&mut self, number: u32) -> String {
+        let inspector = self.inspector.as_mut().ok();
+        let why = inspector.and_then(|inspector| inspector.why(number, PROMPT));
+        why.unwrap_or_else(|| "the process that looked has ended".to_owned())
+    }
+
+    /// Returns true if something was seen since this was asked last.
     pub fn has_news(&mut self) -> bool {
         std::mem::take(&mut self.has_news)
     }
 
-    /// Why nothing is known of the process yet.
-    fn late(&self) -> Option<String> {
-        if let Some(look) = &self.look {
+    /// Returns the target's arguments, once they are known.
+    #[must_use]
+    pub fn arguments(&self) -> Option<&[String]> {
+        self.arguments.as_deref()
+    }
+
+    /// Returns why nothing is known of the process yet, or no more than before.
+    fn unknown(&self) -> Option<String> {
+        if let Err(why) = &self.inspector {
+            return Some(format!("nothing looks into it: {why}"));
+        }
+        if let Err(why) = &self.process {
+            return Some(why.clone());
+        }
+        if let Some(why) = &self.failed {
             return Some(format!(
-                "its executable and libraries had not been read after {:.1} s: does their file system answer? Until it does, memtrace may not be able to end",
-                look.elapsed().as_secs_f64()
+                "looking at its executable and libraries failed: {why}"
             ));
         }
-        let stuck = self.stuck.as_ref().filter(|stuck| !stuck.has_ended())?;
+        if self.stuck.is_some() {
+            return Some(
+                "it was not looked at: the file system of the program before it has not answered"
+                    .to_owned(),
+            );
+        }
+        let look = self.look.as_ref()?;
         Some(format!(
-            "it was not looked at: the file system of the program before it has not answered for {:.1} s",
-            stuck.elapsed().as_secs_f64()
+            "its executable and libraries had not been read after {:.1} s",
+            look.elapsed().as_secs_f64()
         ))
     }
 
-    /// What runs in the process.
+    /// Returns what runs in the process; `None` with `--no-runtime`.
     pub fn runtime(&self) -> Option<RuntimeInfo> {
+        if self.blind {
+            return None;
+        }
         let Some(mut runtime) = self.runtime.clone() else {
             return Some(RuntimeInfo {
-                missing: vec![Missing::new(RUNTIME, self.late()?)],
+                missing: vec![Missing::new(RUNTIME, self.unknown()?)],
                 ..RuntimeInfo::default()
             });
         };
         if runtime.name.as_deref() == Some("go") {
             match &self.go {
                 Ok(heap) => {
-                    let how = format!("Go's figures are found by {}", heap.reader.source());
+                    let how = format!("Go's figures are found by {}", heap.source);
                     runtime.evidence.push(how);
                 }
                 Err(why) => runtime.missing.push(Missing::new(GO, why.as_str())),
@@ -241,20 +300,20 @@ impl Gauges {
         Some(runtime)
     }
 
-    /// Whether Go's figures can be read.
+    /// Returns true if Go's figures can be read.
     pub const fn has_go(&self) -> bool {
         self.go.is_ok()
     }
 
-    /// Go's figures of this tick; `None` where it is none, or they were caught in mid-change.
+    /// Returns Go's figures of this tick; `None` if there are none, or they were caught in mid-change.
     pub fn go(&mut self) -> Option<GoFigures> {
         self.read.go = self.read_go();
         self.read.go
     }
 
     fn read_go(&mut self) -> Option<GoFigures> {
-        let heap = self.go.as_ref().ok()?;
-        match heap.reader.read(&heap.memory) {
+        let heap = self.go.as_mut().ok()?;
+        match heap.look.figures() {
             Ok(figures) => {
                 self.unread = None;
                 self.has_read = true;
@@ -337,12 +396,4 @@ pub struct ClosingGauges {
     pub mappings: Option<Result<Vec<MappingGroup>, String>>,
     /// Go's figures.
     pub go: Option<GoFigures>,
-}
-
-fn open_smaps(pid: u32) -> Result<MappingsFile, String> {
-    let process = i32::try_from(pid)
-        .ok()
-        .and_then(|pid| Process::new(pid).ok())
-        .ok_or("the process has ended")?;
-    MappingsFile::open(&process)
 }

@@ -1,8 +1,8 @@
 //! What `/proc` says of the target: cheap at every tick, dear by ration.
 
-mod aside;
 pub mod cgroup;
 mod gauges;
+mod inspector;
 mod mappings;
 mod own;
 mod ration;

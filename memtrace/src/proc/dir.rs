@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{self, Read as _},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     os::unix::ffi::OsStringExt as _,
     path::PathBuf,
 };
@@ -51,6 +52,15 @@ impl ProcDir {
         })
     }
 
+    /// Takes a directory that was opened by another process as that of the process `pid`.
+    #[must_use]
+    pub fn received(pid: u32, dir: OwnedFd) -> Self {
+        Self {
+            pid,
+            dir: dir.into(),
+        }
+    }
+
     /// The id that it was opened with.
     #[must_use]
     pub const fn pid(&self) -> u32 {
@@ -83,6 +93,12 @@ impl ProcDir {
     pub fn link(&self, name: impl Arg) -> io::Result<PathBuf> {
         let path = readlinkat(&self.dir, name, Vec::new())?;
         Ok(OsString::from_vec(path.into_bytes()).into())
+    }
+}
+
+impl AsFd for ProcDir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
     }
 }
 

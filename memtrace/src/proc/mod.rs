@@ -26,7 +26,7 @@ pub use directory::Directory;
 pub use groups::{GO_ARENA, Groups, Mappings, OTHERS};
 pub use maps::{Mapping, mapping};
 pub use smaps::{Rollup, smaps_rollup};
-pub use stat::{Stat, stat};
+pub use stat::{Stat, environment, stat};
 pub use statm::{Statm, statm};
 pub use status::{Resident, Status, peak, resident, status};
 

@@ -40,6 +40,16 @@ pub fn stat(bytes: &[u8]) -> Option<Stat> {
     })
 }
 
+/// Returns the addresses at which a process's environment began when its program started, and ended, from the bytes of its `stat`. Both are 0
+/// for who may not look into the process. `None` if the bytes are something else.
+#[must_use]
+pub fn environment(bytes: &[u8]) -> Option<(u64, u64)> {
+    let close = bytes.iter().rposition(|&byte| byte == b')')?;
+    // The fields 50 and 51 of proc(5), of which the name is the second.
+    let mut words = words(&bytes[close + 1..]).skip(50 - 3);
+    Some((number(words.next()?)?, number(words.next()?)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -250,7 +250,7 @@ impl<'a> Capturing<'a> {
         if self.last_line.is_none() {
             // A program often renames itself when it starts, and it maps its libraries.
             self.target.refresh();
-            self.gauges.refresh(&self.target);
+            self.gauges.refresh();
         }
         if self.session.mode() == Mode::Approximate {
             return self.sampled_tick();
@@ -467,7 +467,7 @@ impl<'a> Capturing<'a> {
         self.started_at = SystemTime::now();
         self.last_line = None;
         self.target.renew();
-        self.gauges.renew(&self.target);
+        self.gauges.renew();
         // What was read is this epoch's only where the next one has not begun.
         let is_current = self.session.epoch()? == self.number;
         self.class = self.target.class.filter(|_| is_current);
@@ -526,7 +526,7 @@ impl<'a> Capturing<'a> {
             taken_back = self.recorder.ended_by_exec();
         } else {
             self.target.refresh();
-            self.gauges.refresh_at_end(&self.target);
+            self.gauges.refresh_at_end();
         }
         self.gauges.forget();
         let mut reading = self.session.read(self.number)?;
@@ -708,7 +708,7 @@ impl<'a> Capturing<'a> {
                 .exe
                 .as_ref()
                 .map(|exe| exe.to_string_lossy().into_owned()),
-            cmdline: self.target.cmdline.clone(),
+            cmdline: self.gauges.arguments().unwrap_or_default().to_vec(),
             start_time: self.target.start_time,
             runtime: self.gauges.runtime(),
         }

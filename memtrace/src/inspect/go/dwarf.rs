@@ -1,7 +1,8 @@
 //! Where the fields of the runtime's structures are, from DWARF: Go's linker writes it unless told not to (`-w`, `-s`), compressed.
 //!
-//! All types of a program are in one unit, which can be tens of MB. Of the section, one unit at a time is held in memory, and only
-//! those are parsed that speak of the runtime's figures.
+//! All types of a program are in one unit, which can be tens of MB. One unit at a time is held in memory, and only those are parsed that
+//! speak of the runtime's figures. A program whose units are larger than that is read by the table of its version. Unpacking and
+//! parsing spend the budget of the look: many small units may each ask for much parsing.
 
 use std::{
     collections::HashMap,
@@ -10,17 +11,22 @@ use std::{
 
 use flate2::read::ZlibDecoder;
 use gimli::{
-    Abbreviations, AttributeValue, DebugAbbrev, DebugInfo, EndianSlice, LittleEndian, UnitHeader,
+    Abbreviations, AttributeValue, DebugAbbrev, DebugAbbrevOffset, DebugInfo, EndianSlice,
+    LittleEndian, UnitHeader,
 };
 use memchr::memmem;
 
 use super::elf::{Elf, Section};
+use crate::inspect::Budget;
 
-/// Most bytes of all units, unpacked, and of one. A program of 100 MB has some 60 MB.
-const MOST: u64 = 1 << 29;
-const MOST_UNIT: u64 = 1 << 27;
-/// The abbreviations of a Go program have some hundred bytes, those of C code that is linked in some hundred KB.
-const MOST_ABBREVIATIONS: u64 = 1 << 24;
+/// Most bytes of a unit, unpacked.
+const MOST_UNIT: u64 = 16 << 20;
+/// Most bytes of all abbreviations: those of a Go program have some hundred bytes, those of C code that is linked in some hundred KB.
+const MOST_ABBREVIATIONS: u64 = 4 << 20;
+/// Most bytes of the abbreviations of one unit. Parsed, they take some fifty times as much memory.
+const MOST_OF_UNIT: usize = 64 << 10;
+/// An attribute may take no byte, and an abbreviation have any number of them: so many are parsed for each byte of a unit.
+const ATTRIBUTES: u64 = 4;
 
 /// The largest of the structures has some hundred.
 const MOST_MEMBERS: usize = 1 << 12;
@@ -61,21 +67,26 @@ pub fn structures(elf: &mut Elf) -> Result<Option<Structures>, String> {
     else {
         return Ok(None);
     };
+    let budget = elf.budget.clone();
     let mut bytes = Vec::new();
-    let mut packed = unpacked(elf, &abbreviations)?.take(MOST_ABBREVIATIONS);
+    let mut packed = unpacked(elf, &abbreviations)?.take(MOST_ABBREVIATIONS + 1);
     packed.read_to_end(&mut bytes).map_err(broken)?;
     drop(packed);
+    budget.spend(bytes.len() as u64)?;
+    if bytes.len() as u64 > MOST_ABBREVIATIONS {
+        return Err(format!(
+            "its DWARF has more than {} MiB of abbreviations",
+            MOST_ABBREVIATIONS >> 20
+        ));
+    }
     let mut units = unpacked(elf, &info)?;
     let mut unit = Vec::new();
-    let mut done = 0;
-    while next(&mut units, &mut unit)? {
-        done += unit.len() as u64;
-        if done > MOST {
-            return Err(format!("its DWARF has more than {} MiB", MOST >> 20));
-        }
+    while next(&mut units, &mut unit, &budget)? {
         if memmem::find(&unit, TELLING).is_none() {
             continue;
         }
+        // Parsing takes several times as long as reading.
+        budget.spend((unit.len() + MOST_OF_UNIT) as u64 * ATTRIBUTES)?;
         let found = of_unit(&unit, &bytes).map_err(broken)?;
         // Elsewhere the name may be a parameter's, or a string.
         if found.contains_key("runtime.mstats") {
@@ -127,7 +138,7 @@ fn unpacked<'a>(elf: &'a mut Elf, section: &Section) -> Result<Box<dyn Read + 'a
 }
 
 /// Reads the next unit, with its length in front; false at the end.
-fn next(units: &mut impl Read, unit: &mut Vec<u8>) -> Result<bool, String> {
+fn next(units: &mut impl Read, unit: &mut Vec<u8>, budget: &Budget) -> Result<bool, String> {
     unit.clear();
     take(units, 4, unit)?;
     let mut length = match unit.first_chunk() {
@@ -148,6 +159,8 @@ fn next(units: &mut impl Read, unit: &mut Vec<u8>) -> Result<bool, String> {
         ));
     }
     let before = unit.len() as u64;
+    budget.spend(before + length)?;
+    unit.reserve_exact(usize::try_from(length).unwrap_or(usize::MAX));
     take(units, length, unit)?;
     if (unit.len() as u64) < before + length {
         return Err(broken("a unit is cut"));
@@ -167,8 +180,12 @@ fn of_unit(unit: &[u8], abbreviations: &[u8]) -> gimli::Result<Structures> {
     let Some(header) = info.units().next()? else {
         return Ok(found);
     };
-    let abbreviations = header.abbreviations(&DebugAbbrev::new(abbreviations, LittleEndian))?;
-    walk(&header, &abbreviations, &mut found)?;
+    // Only its own, and no more of them than is bearable: what is cut there is an error.
+    let from = header.debug_abbrev_offset().0.min(abbreviations.len());
+    let own = abbreviations.get(from..).unwrap_or_default();
+    let own = own.get(..MOST_OF_UNIT).unwrap_or(own);
+    let own = DebugAbbrev::new(own, LittleEndian).abbreviations(DebugAbbrevOffset(0))?;
+    walk(&header, &own, &mut found)?;
     Ok(found)
 }
 
@@ -180,10 +197,9 @@ fn walk(
     let mut entries = header.entries_raw(abbreviations, None)?;
     // The structure that the next entries may be members of, and its depth.
     let mut inside: Option<(isize, String)> = None;
-    // An attribute may take no byte, and an abbreviation have any number of them.
-    let mut budget = header
+    let mut attributes = header
         .length_including_self()
-        .saturating_mul(4)
+        .saturating_mul(ATTRIBUTES as usize)
         .saturating_add(1 << 12);
     while !entries.is_empty() {
         let depth = entries.next_depth();
@@ -194,7 +210,7 @@ fn walk(
             continue;
         };
         let count = abbreviation.attributes().len();
-        budget = budget
+        attributes = attributes
             .checked_sub(count)
             .ok_or(gimli::Error::TooManyIterations)?;
         let is_structure = abbreviation.tag() == gimli::DW_TAG_structure_type;

@@ -8,7 +8,7 @@ use object::{
     read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _},
 };
 
-use crate::inspect::Image;
+use crate::inspect::{Budget, Image, Process};
 
 /// Most program headers and sections that are looked at. Linkers make a dozen of the ones, and a few dozen of the others.
 const MOST_SEGMENTS: usize = 1 << 10;
@@ -53,6 +53,8 @@ pub struct Section {
 /// An executable for 64 bits, little-endian, as every one for the machines that memtrace runs on.
 pub struct Elf {
     image: Box<dyn Image>,
+    /// The work that may still be done for this process.
+    pub budget: Budget,
     pub machine: Machine,
     /// Whether it is mapped where the kernel likes.
     pub relocatable: bool,
@@ -62,8 +64,13 @@ pub struct Elf {
 }
 
 impl Elf {
+    /// Reads the headers of a process's executable.
+    pub fn of(process: &dyn Process) -> Result<Self, String> {
+        Self::open(process.executable()?, process.budget())
+    }
+
     /// Reads the headers.
-    pub fn open(mut image: Box<dyn Image>) -> Result<Self, String> {
+    pub fn open(mut image: Box<dyn Image>, budget: Budget) -> Result<Self, String> {
         let mut bytes = [0; size_of::<elf::FileHeader64<LittleEndian>>()];
         read(&mut image, 0, &mut bytes)?;
         if !bytes.starts_with(&elf::ELFMAG) {
@@ -85,6 +92,7 @@ impl Elf {
         };
         let mut elf = Self {
             image,
+            budget,
             machine,
             relocatable,
             segments: Vec::new(),

@@ -17,7 +17,7 @@ mod symbols;
 mod table;
 
 use self::{elf::Elf, figures::Variables, layout::Layout};
-use super::{Memory, Process};
+use super::{Memory, Metered, Process};
 use crate::model::GoFigures;
 
 /// The runtime's variables that hold the figures.
@@ -34,7 +34,7 @@ const NAMES: [&str; 4] = [
 ///
 /// Where that cannot be told.
 pub fn version(process: &dyn Process) -> Result<Option<String>, String> {
-    let mut elf = Elf::open(process.executable()?)?;
+    let mut elf = Elf::of(process)?;
     Ok(buildinfo::read(&mut elf)?.map(|info| info.version))
 }
 
@@ -45,7 +45,7 @@ pub fn version(process: &dyn Process) -> Result<Option<String>, String> {
 ///
 /// Where the executable cannot be read, or is no Go program.
 pub fn has_c(process: &dyn Process) -> Result<Option<bool>, String> {
-    let mut elf = Elf::open(process.executable()?)?;
+    let mut elf = Elf::of(process)?;
     let info = buildinfo::read(&mut elf)?.ok_or(NO_GO)?;
     if info.cgo == Some(false) {
         return Ok(Some(false));
@@ -72,7 +72,12 @@ impl Reader {
     ///
     /// Why they cannot be had, in words.
     pub fn find(process: &dyn Process) -> Result<Self, String> {
-        let mut elf = Elf::open(process.executable()?)?;
+        Self::within(&Metered::new(process))
+    }
+
+    /// As [`Reader::find`], within what is left of the process's budget.
+    pub(super) fn within(process: &dyn Process) -> Result<Self, String> {
+        let mut elf = Elf::of(process)?;
         let info = buildinfo::read(&mut elf)?.ok_or(NO_GO)?;
         let (layout, from) = layout(&mut elf, &info.version)?;
         let (found, by) = variables(&mut elf, &layout)?;

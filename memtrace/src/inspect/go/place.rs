@@ -107,7 +107,7 @@ mod tests {
 
     fn elf() -> Elf {
         let file = Program::new("go1.24.4").relocatable().build();
-        Elf::open(Box::new(std::io::Cursor::new(file))).unwrap()
+        Elf::open(Box::new(std::io::Cursor::new(file)), Default::default()).unwrap()
     }
 
     fn own(bias: u64) -> Vec<u8> {
