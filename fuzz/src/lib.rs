@@ -1,6 +1,6 @@
 //! What is asked of every parser of outside bytes. Each function takes any bytes, and panics where a promise is broken.
 //!
-//! The fuzz targets call them, and so do the property tests in `memtrace/tests/parsers.rs`.
+//! The fuzz targets call them, and so do the property tests in `memtrace/tests/it/parsers.rs`.
 
 use std::{
     collections::BTreeSet,

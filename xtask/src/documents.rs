@@ -29,7 +29,7 @@ pub fn write(test: &str) -> Result<()> {
         "--package",
         "memtrace",
         "--test",
-        "generated",
+        "it",
         "--",
         test,
     ];

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The test targets of package `memtrace` that attach to a process, and so need root.
-const ROOT_TESTS: [&str; 5] = ["kernel", "cli", "privileges", "doctor", "survival"];
+const ROOT_TESTS: [&str; 3] = ["kernel", "root", "survival"];
 
 /// Makes a test that would be skipped fail.
 const REQUIRE_KERNEL: &str = "MEMTRACE_REQUIRE_KERNEL";
@@ -150,10 +150,8 @@ mod tests {
     #[test]
     fn only_memtraces_own_root_tests_run_as_root_and_the_verdict_suite_by_itself() {
         let built = [
-            artifact("/w/memtrace", "privileges", "test", true),
-            artifact("/w/memtrace", "cli", "test", true),
-            artifact("/w/memtrace", "schema", "test", true),
-            artifact("/w/memtrace", "doctor", "test", true),
+            artifact("/w/memtrace", "root", "test", true),
+            artifact("/w/memtrace", "it", "test", true),
             artifact("/w/memtrace", "kernel", "test", true),
             artifact("/w/memtrace", "memtrace", "bin", false),
             artifact("/w/memtrace", "memtrace", "lib", true),
@@ -162,9 +160,9 @@ mod tests {
             artifact("/w/memtrace", "verdicts", "test", true),
         ];
         let (privileged, plain) = by_privilege(&built, Path::new("/w/memtrace"));
-        let expected = [4, 1, 0, 3, 8].map(|index: usize| &built[index]);
+        let expected = [2, 0, 6].map(|index: usize| &built[index]);
         assert_eq!(privileged, expected);
-        assert_eq!(plain, [&built[2], &built[7]]);
+        assert_eq!(plain, [&built[1], &built[5]]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From single figures to what is told: minima, medians, differences, and who wins.
 
-use crate::{
+use super::{
     names::{CONTROL, EQUIVALENT, FLOOR, LESSER, MEMTRACE, NOTHING, PEERS, STRACE},
     report::{Operation, Report, Who},
 };

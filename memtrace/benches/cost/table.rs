@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{
+use super::{
     figures::{Figure, cheaper, figure, max, median, min, noise, targets, winners},
     names::NOTHING,
     report::{ROWS, Report, Who},
@@ -153,7 +153,7 @@ fn own(text: &mut String, report: &Report) {
         report.binary_bytes as f64 / MIB,
         report.object_bytes as f64 / 1024.0
     );
-    let times = |pick: fn(&crate::report::Startup) -> u64| -> Vec<f64> {
+    let times = |pick: fn(&super::report::Startup) -> u64| -> Vec<f64> {
         report
             .startup
             .iter()

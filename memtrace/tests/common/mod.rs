@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
+    path::Path,
     process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -41,6 +42,15 @@ pub fn run(arguments: &[&str]) -> Output {
 
 pub fn sleeper() -> Guard {
     Guard(Command::new("sleep").arg("1000").spawn().unwrap())
+}
+
+/// Copies a program in a process of its own. The kernel runs no file that is open for writing, and a thread of another test may fork
+/// while it is open here.
+#[track_caller]
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let mut copy = Command::new("cp");
+    copy.arg(from.as_ref()).arg(to.as_ref());
+    assert!(copy.status().unwrap().success());
 }
 
 pub fn text(bytes: &[u8]) -> String {

@@ -1,7 +1,7 @@
 //! What production does to a tracer: every failure that memtrace must survive, provoked for real.
 //!
 //! Each case runs the binary as a user does, on a process of its own, and looks at what it says, what it writes, and what it
-//! leaves behind. The failures of the ledger itself are among the cases of `tests/kernel`; wrong usage is in `tests/cli.rs`.
+//! leaves behind. The failures of the ledger itself are among the cases of `tests/kernel`; wrong usage is in `tests/root/cli.rs`.
 //! Needs root.
 
 #![expect(
@@ -13,7 +13,7 @@
 
 mod cases;
 #[path = "../common/mod.rs"]
-#[expect(dead_code, reason = "shared with tests/cli.rs")]
+#[expect(dead_code, reason = "shared with tests/root")]
 mod common;
 #[path = "../kernel/harness.rs"]
 #[expect(dead_code, reason = "shared with tests/kernel")]

@@ -14,7 +14,7 @@
 
 mod cases;
 #[path = "../common/mod.rs"]
-#[expect(dead_code, reason = "shared with tests/cli.rs")]
+#[expect(dead_code, reason = "shared with tests/root")]
 mod common;
 #[path = "../kernel/host.rs"]
 #[expect(dead_code, reason = "shared with tests/kernel")]
