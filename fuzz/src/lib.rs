@@ -3,13 +3,15 @@
 //! The fuzz targets call them, and so do the property tests in `memtrace/tests/it/parsers.rs`.
 
 use std::{
+    cell::Cell,
     collections::BTreeSet,
-    io::{self, Cursor},
+    io::{self, Cursor, Read, Seek, SeekFrom},
+    rc::Rc,
 };
 
 use memtrace::{
     export::json,
-    inspect::{Image, Memory, Process, go, inspect},
+    inspect::{Findings, Image, MOST_WORK, Memory, Metered, Process, go, inspect},
     model::{Capture, GoFigures, MappingGroup, RuntimeInfo},
     observe::cgroup::places,
     probe::{
@@ -489,5 +491,77 @@ impl Memory for Program<'_> {
             *byte = self.0.get(from).copied().unwrap_or(0);
         }
         Ok(())
+    }
+}
+
+/// The work of one look at a process whose files all have the same content: no more than its budget, whatever they ask for.
+pub fn work(bytes: &[u8]) {
+    let read = Rc::new(Cell::new(0));
+    let process = Counted {
+        file: bytes,
+        read: Rc::clone(&read),
+    };
+    let metered = Metered::new(&process);
+    let _found = Findings::of(&metered, true);
+    // The look has a budget of its own, within this one, and nothing is read beside it.
+    assert!(read.get() <= metered.budget().spent());
+    assert!(metered.budget().spent() <= MOST_WORK);
+}
+
+/// As [`Bytes`], and counts what is read.
+struct Counted<'b> {
+    file: &'b [u8],
+    read: Rc<Cell<u64>>,
+}
+
+struct Counting(Cursor<Vec<u8>>, Rc<Cell<u64>>);
+
+impl Read for Counting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.0.read(buffer)?;
+        self.1.set(self.1.get() + read as u64);
+        Ok(read)
+    }
+}
+
+impl Seek for Counting {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.0.seek(to)
+    }
+}
+
+impl Process for Counted<'_> {
+    fn executable(&self) -> Result<Box<dyn Image>, String> {
+        let file = Cursor::new(self.file.to_vec());
+        Ok(Box::new(Counting(file, Rc::clone(&self.read))))
+    }
+
+    fn maps(&self) -> Result<Vec<u8>, String> {
+        let file = "400000-500000 r-xp 00000000 08:02 77   /srv/app\n";
+        let libraries = [
+            "libc.so.6",
+            "libjvm.so",
+            "libpython3.11.so.1.0",
+            "libjemalloc.so.2",
+        ];
+        let line = |(number, name): (usize, &&str)| {
+            format!(
+                "7f{number}00000000-7f{number}00001000 r-xp 00000000 08:02 {number}   /lib/{name}\n"
+            )
+        };
+        let lines: String = libraries.iter().enumerate().map(line).collect();
+        Ok((file.to_owned() + &lines).into_bytes())
+    }
+
+    fn environ(&self) -> Result<Vec<u8>, String> {
+        Ok(Vec::new())
+    }
+
+    fn arguments(&self) -> Result<Vec<u8>, String> {
+        Ok(Vec::new())
+    }
+
+    fn file(&self, _: &[u8]) -> Result<Box<dyn Image>, String> {
+        self.executable()
     }
 }

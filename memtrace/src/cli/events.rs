@@ -267,7 +267,7 @@ fn header(
                 .exe
                 .as_ref()
                 .map(|exe| exe.to_string_lossy().into_owned()),
-            cmdline: gauges.arguments().unwrap_or_default().to_vec(),
+            cmdline: target.cmdline.clone(),
             start_time: target.start_time,
             runtime: gauges.runtime(),
         },

@@ -43,6 +43,10 @@ impl Budget {
         }
     }
 
+    fn left(&self) -> u64 {
+        self.0.get()
+    }
+
     /// Returns the bytes of work that were spent.
     #[must_use]
     pub fn spent(&self) -> u64 {
@@ -106,6 +110,34 @@ impl Process for Metered<'_> {
     }
 }
 
+/// A process of whose files only the executable is looked at: what lies in its root, or was mapped from there, may be on a file system that
+/// does not answer.
+pub struct Shallow<'p>(pub &'p dyn Process);
+
+const SKIPPED: &str = "it was left out, since a file system that the process uses does not answer";
+
+impl Process for Shallow<'_> {
+    fn executable(&self) -> Result<Box<dyn Image>, String> {
+        self.0.executable()
+    }
+
+    fn maps(&self) -> Result<Vec<u8>, String> {
+        self.0.maps()
+    }
+
+    fn environ(&self) -> Result<Vec<u8>, String> {
+        self.0.environ()
+    }
+
+    fn arguments(&self) -> Result<Vec<u8>, String> {
+        self.0.arguments()
+    }
+
+    fn file(&self, _path: &[u8]) -> Result<Box<dyn Image>, String> {
+        Err(SKIPPED.to_owned())
+    }
+}
+
 /// A file whose bytes are charged as they are read.
 struct Charged {
     image: Box<dyn Image>,
@@ -114,10 +146,16 @@ struct Charged {
 
 impl Read for Charged {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.image.read(buffer)?;
         // At least 1: a file that has nothing more to give is not asked without end.
-        let spent = self.budget.spend(read.max(1) as u64);
-        spent.map(|()| read).map_err(io::Error::other)
+        self.budget.spend(1).map_err(io::Error::other)?;
+        let most = usize::try_from(self.budget.left()).unwrap_or(usize::MAX);
+        let most = most.saturating_add(1).min(buffer.len());
+        let read = self
+            .image
+            .read(buffer.get_mut(..most).unwrap_or_default())?;
+        let more = read.saturating_sub(1) as u64;
+        self.budget.spend(more).map_err(io::Error::other)?;
+        Ok(read)
     }
 }
 

@@ -19,7 +19,7 @@ mod runtime;
 mod settings;
 mod words;
 
-pub use budget::{Budget, MOST_WORK, Metered};
+pub use budget::{Budget, MOST_WORK, Metered, Shallow};
 pub use findings::Findings;
 pub use live::{LiveMemory, LiveProcess};
 pub use maps::{MappedFile, code_files};

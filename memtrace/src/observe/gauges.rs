@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Cgroup, MappingsFile,
-    inspector::{Inspector, LONGEST, Look, Message, Next, PROMPT, took_too_long},
+    inspector::{Inspector, LONGEST, Look, Message, Next, PROMPT, Task, took_too_long},
 };
 use crate::{
     model::{CgroupFigures, CgroupInfo, GoFigures, MappingGroup, Missing, RuntimeInfo},
@@ -17,8 +17,8 @@ const GO: &str = "go";
 /// And the process itself, if nothing is known of it.
 const RUNTIME: &str = "runtime";
 
-/// How much time the end of a capture gives a look, from its beginning. One that hangs has had it long before.
-const CLOSING: Duration = Duration::from_millis(500);
+/// The age at which a look is late: the end of a capture waits for it no longer, and the executable is looked at alone.
+const LATE: Duration = Duration::from_millis(500);
 /// How long the first line of an events file waits for the first look.
 const FIRST: Duration = Duration::from_millis(250);
 
@@ -29,7 +29,6 @@ pub struct Gauges {
     blind: bool,
     process: Result<ProcDir, String>,
     inspector: Result<Inspector, String>,
-    arguments: Option<Vec<String>>,
     runtime: Option<RuntimeInfo>,
     go: Result<GoHeap, String>,
     cgroup: Result<Cgroup, String>,
@@ -43,6 +42,10 @@ pub struct Gauges {
     read: Read,
     /// A look that goes on.
     look: Option<Look>,
+    /// A look at the executable alone, beside one that is late.
+    shallow: Option<Look>,
+    /// There was one at this program.
+    was_late: bool,
     /// Why a look at this program has found nothing.
     failed: Option<String>,
     /// A look that was given up, and whose process has not ended. One that hangs is enough.
@@ -79,7 +82,6 @@ impl Gauges {
             blind,
             process,
             inspector: Err("privileges have not been dropped yet".to_owned()),
-            arguments: None,
             runtime: None,
             go: Err(String::new()),
             cgroup: Cgroup::open(pid),
@@ -89,6 +91,8 @@ impl Gauges {
             has_read: false,
             read: Read::default(),
             look: None,
+            shallow: None,
+            was_late: false,
             failed: None,
             stuck: None,
             has_news: false,
@@ -107,14 +111,17 @@ impl Gauges {
 
     /// Forgets the program that was there, and opens the files of the present one.
     fn begin(&mut self) {
-        self.arguments = None;
         self.runtime = None;
         self.go = Err(String::new());
         self.unread = None;
         self.has_read = false;
         self.read = Read::default();
         self.failed = None;
-        if let Some(look) = self.look.take() {
+        self.was_late = false;
+        for look in [self.shallow.take(), self.look.take()]
+            .into_iter()
+            .flatten()
+        {
             self.give_up(look);
         }
         let process = self.process.as_ref().map_err(Clone::clone);
@@ -142,9 +149,32 @@ impl Gauges {
         if self.look.is_some() || self.failed.is_some() || self.stuck.is_some() {
             return;
         }
-        match inspector.look(process, self.go.is_err()) {
+        let task = Task {
+            wants_go: self.go.is_err(),
+            is_shallow: false,
+        };
+        match inspector.look(process, task) {
             Ok(look) => self.look = Some(look),
             Err(error) => self.failed = Some(error.to_string()),
+        }
+    }
+
+    /// Looks at the executable alone, once, if a look at everything is late and nothing is known.
+    fn look_beside(&mut self) {
+        let is_late = self
+            .look
+            .as_ref()
+            .is_some_and(|look| look.elapsed() >= LATE);
+        if !is_late || self.was_late || self.runtime.is_some() {
+            return;
+        }
+        self.was_late = true;
+        if let (Ok(inspector), Ok(process)) = (&mut self.inspector, &self.process) {
+            let task = Task {
+                wants_go: true,
+                is_shallow: true,
+            };
+            self.shallow = inspector.look(process, task).ok();
         }
     }
 
@@ -169,7 +199,12 @@ impl Gauges {
     pub fn refresh_at_end(&mut self) {
         self.refresh();
         if let Some(look) = &self.look {
-            let left = CLOSING.saturating_sub(look.elapsed());
+            let left = LATE.saturating_sub(look.elapsed());
+            self.collect_within(left);
+        }
+        self.look_beside();
+        if let Some(look) = &self.shallow {
+            let left = LATE.saturating_sub(look.elapsed());
             self.collect_within(left);
         }
     }
@@ -180,50 +215,51 @@ impl Gauges {
         if self.runtime.is_none() {
             self.look();
         }
+        self.look_beside();
     }
 
     fn collect_within(&mut self, at_most: Duration) {
-        let Some(mut look) = self.look.take() else {
-            return;
-        };
-        let until = look.elapsed() + at_most;
-        loop {
-            match look.next(until.saturating_sub(look.elapsed())) {
-                Next::Message(Message::Arguments(arguments)) => {
-                    self.arguments = arguments.ok();
-                    self.has_news = true;
-                }
-                Next::Message(Message::Found { runtime, go }) => {
-                    self.runtime = Some(*runtime);
-                    self.has_news = true;
-                    match go {
-                        Some(Ok(source)) => self.go = Ok(GoHeap { look, source }),
-                        Some(Err(why)) => self.go = Err(why),
-                        None => {}
-                    }
-                    return;
-                }
-                // Of a process that has ended, what was known stays.
-                Next::Message(Message::Gone | Message::Figures(_)) => {
-                    if self.runtime.is_none() {
-                        self.fail("the process ended before it could be looked at".to_owned());
-                    }
-                    return;
-                }
-                Next::NotYet if look.elapsed() < LONGEST => {
-                    self.look = Some(look);
-                    return;
-                }
-                Next::NotYet => {
-                    self.give_up(look);
-                    return self.fail(took_too_long());
-                }
-                Next::Over => {
-                    let why = self.why(look.number());
-                    return self.fail(why);
+        if let Some(look) = self.look.take() {
+            self.look = self.take(look, at_most);
+        }
+        if let Some(look) = self.shallow.take() {
+            self.shallow = self.take(look, at_most);
+        }
+        // What hangs is told by the one that looks at everything.
+        if self.look.is_none()
+            && let Some(look) = self.shallow.take()
+        {
+            self.give_up(look);
+        }
+    }
+
+    /// Takes what a look has found within `at_most`; returns the look if it goes on.
+    fn take(&mut self, mut look: Look, at_most: Duration) -> Option<Look> {
+        match look.next(at_most) {
+            Next::Message(Message::Found { runtime, go }) => {
+                self.runtime = Some(*runtime);
+                self.has_news = true;
+                match go {
+                    Some(Ok(source)) => self.go = Ok(GoHeap { look, source }),
+                    Some(Err(why)) => self.go = Err(why),
+                    None => {}
                 }
             }
+            // Of a process that has ended, what was known stays.
+            Next::Message(Message::Gone | Message::Figures(_)) => {
+                self.fail("the process ended before it could be looked at".to_owned());
+            }
+            Next::NotYet if look.elapsed() < LONGEST => return Some(look),
+            Next::NotYet => {
+                self.give_up(look);
+                self.fail(took_too_long());
+            }
+            Next::Over => {
+                let why = self.why(look.number());
+                self.fail(why);
+            }
         }
+        None
     }
 
     fn fail(&mut self, why: String) {
@@ -240,12 +276,6 @@ impl Gauges {
     /// Returns true if something was seen since this was asked last.
     pub fn has_news(&mut self) -> bool {
         std::mem::take(&mut self.has_news)
-    }
-
-    /// Returns the target's arguments, once they are known.
-    #[must_use]
-    pub fn arguments(&self) -> Option<&[String]> {
-        self.arguments.as_deref()
     }
 
     /// Returns why nothing is known of the process yet, or no more than before.

@@ -3,9 +3,14 @@
 //! It is built by `cargo xtask build-ebpf` and committed, so that building memtrace needs stable Rust and nothing else;
 //! `cargo xtask ci` checks that it belongs to the sources.
 
-use std::ptr;
+use std::{ops::Range, ptr};
 
 use memtrace_common::config::{CAST, Config, MOVE, NO_CAST, NUMBER};
+use object::{
+    LittleEndian, Object as _, ObjectSection as _,
+    elf::SHF_EXECINSTR,
+    read::elf::{ElfFile64, ElfSection64, SectionHeader as _},
+};
 
 /// Aligned as an ELF file wants to be read.
 #[repr(C, align(8))]
@@ -22,18 +27,43 @@ pub fn provenance() -> &'static str {
     include_str!("../../ebpf/memtrace.bpf.txt")
 }
 
-/// The object, with what only the loader knows put into its instructions: the numbers of the configuration ([`MOVE`]), and the BTF
-/// id of `bpf_rdonly_cast` where this kernel has it ([`CAST`]).
+/// Returns the object with what only the loader knows put into its instructions: the numbers of the configuration ([`MOVE`]), and the BTF
+/// id of `bpf_rdonly_cast` if this kernel has it ([`CAST`]).
 pub(super) fn configured(config: &Config, cast: Option<u32>) -> Words {
+    patched(OBJECT, config, cast)
+}
+
+/// Returns the bytes of the sections that hold instructions; none of what is no ELF file.
+fn code(object: &[u8]) -> Vec<Range<u64>> {
+    let Ok(file) = ElfFile64::<LittleEndian>::parse(object) else {
+        return Vec::new();
+    };
+    let executable = |section: &ElfSection64<'_, '_, LittleEndian>| {
+        let flags = section.elf_section_header().sh_flags(LittleEndian);
+        flags & u64::from(SHF_EXECINSTR) != 0
+    };
+    file.sections()
+        .filter(executable)
+        .filter_map(|section| section.file_range())
+        .map(|(start, size)| start..start.saturating_add(size))
+        .collect()
+}
+
+/// Puts the numbers into the instructions of an object. Words like these in other sections, such as names or BTF, stay as they are.
+fn patched(object: &[u8], config: &Config, cast: Option<u32>) -> Words {
+    let code = code(object);
     // SAFETY: all of its fields are integers, and there is no padding between them.
     let config: &[u8; size_of::<Config>()] = unsafe { &*ptr::from_ref(config).cast() };
     let call = cast.map_or(NO_CAST, |id| with_number(CAST, id));
-    let words = OBJECT.chunks(8).map(|bytes| {
+    let words = (0..).step_by(8).zip(object.chunks(8)).map(|(at, bytes)| {
         let mut word = [0; 8];
         word.iter_mut()
             .zip(bytes)
             .for_each(|(to, from)| *to = *from);
         let word = u64::from_le_bytes(word);
+        if !code.iter().any(|code| code.contains(&at)) {
+            return word;
+        }
         if word == CAST {
             return call;
         }
@@ -119,6 +149,51 @@ mod tests {
         }
         assert!(asked > 0);
         assert!(words(&object).all(|word| field(word).is_none()));
+    }
+
+    #[test]
+    fn what_looks_like_an_instruction_elsewhere_stays_as_it_is() {
+        let code = code(OBJECT);
+        let is_code = |at: usize| code.iter().any(|code| code.contains(&(at as u64)));
+        let asked = words(OBJECT)
+            .enumerate()
+            .filter(|(_, word)| field(*word).is_some() || *word == CAST);
+        let mut found = 0;
+        for (index, word) in asked {
+            assert!(
+                is_code(8 * index),
+                "{word:#x} at {:#x} is no instruction",
+                8 * index
+            );
+            found += 1;
+        }
+        assert!(found > 0);
+        let [cast, number] =
+            [CAST, u64::from(NUMBER) << 32 | u64::from(MOVE)].map(u64::to_le_bytes);
+        // The same words among the names, which may be any bytes.
+        let file = ElfFile64::<LittleEndian>::parse(OBJECT).unwrap();
+        let names = file
+            .section_by_name(".strtab")
+            .unwrap()
+            .file_range()
+            .unwrap();
+        let names = names.0..names.0 + names.1;
+        let mut object = OBJECT.to_vec();
+        let mut placed = Vec::new();
+        for (at, bytes) in (0..OBJECT.len())
+            .step_by(8)
+            .zip([cast, number].iter().cycle())
+        {
+            if names.contains(&(at as u64)) && names.contains(&(at as u64 + 7)) {
+                object[at..at + 8].copy_from_slice(bytes);
+                placed.push(at);
+            }
+        }
+        assert!(placed.len() > 1);
+        let patched = patched(&object, &config(), Some(7));
+        for at in placed {
+            assert_eq!(patched[at..at + 8], object[at..at + 8]);
+        }
     }
 
     #[test]

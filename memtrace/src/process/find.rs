@@ -94,6 +94,8 @@ pub struct Target {
     pub exe: Option<PathBuf>,
     /// Whether its program is a 32-bit one; `None` where that cannot be read.
     pub class: Option<Class>,
+    /// Arguments: not to be trusted either.
+    pub cmdline: Vec<String>,
     /// When it started, in clock ticks since boot. With the pid, this names a process for as long as the host is up.
     pub start_ticks: u64,
     /// When it started, in seconds since 1970.
@@ -168,6 +170,7 @@ impl Target {
             pid,
             exe: program.exe.ok(),
             class: program.class.ok(),
+            cmdline: program.cmdline,
             start_ticks: stat.start_ticks,
             start_time: proc::start_time(stat.start_ticks),
             comm: stat.comm,
@@ -223,6 +226,9 @@ impl Target {
         }
         renew(&mut self.exe, program.exe);
         renew(&mut self.class, program.class);
+        if !program.cmdline.is_empty() {
+            self.cmdline = program.cmdline;
+        }
     }
 }
 
@@ -247,6 +253,7 @@ impl AsFd for Target {
 struct Program {
     exe: io::Result<PathBuf>,
     class: io::Result<Class>,
+    cmdline: Vec<String>,
 }
 
 impl Program {
@@ -267,6 +274,12 @@ impl Program {
             class: proc::read(process, &format!("{task}auxv"), |bytes| {
                 proc::class(bytes, proc::page_size())
             }),
+            // Since 4.17 the kernel reads them from anonymous memory alone (FOLL_ANON in fs/proc/base.c), so that no file laid over them
+            // makes a reader wait.
+            cmdline: proc::read(process, &format!("{task}cmdline"), |bytes| {
+                Some(proc::cmdline(bytes))
+            })
+            .unwrap_or_default(),
         }
     }
 }

@@ -4,6 +4,8 @@
 
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod alone;
+#[path = "../common/bomb.rs"]
+mod bomb;
 #[path = "../common/chromium.rs"]
 #[expect(
     clippy::unwrap_used,

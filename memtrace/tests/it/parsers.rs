@@ -27,7 +27,7 @@ struct Target {
     cases: u32,
 }
 
-const TARGETS: [Target; 18] = [
+const TARGETS: [Target; 19] = [
     target("auxv", fuzz::auxv, 2000),
     target("btf", fuzz::btf, 2000),
     // A capture is some KiB of JSON, and its table is printed in two widths.
@@ -49,6 +49,7 @@ const TARGETS: [Target; 18] = [
     target("statm", fuzz::statm, 2000),
     target("status", fuzz::status, 2000),
     target("verdict", fuzz::verdict, 500),
+    target("work", fuzz::work, 300),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8]), cases: u32) -> Target {

@@ -11,6 +11,8 @@
     reason = "what is not as expected is a case that fails"
 )]
 
+#[path = "../common/bomb.rs"]
+mod bomb;
 mod cases;
 #[path = "../common/mod.rs"]
 #[expect(dead_code, reason = "shared with tests/root")]
@@ -31,6 +33,8 @@ mod uring;
 #[path = "../kernel/workload.rs"]
 mod workload;
 
+use std::path::Path;
+
 use libtest_mimic::{Arguments, Trial};
 
 fn main() {
@@ -42,6 +46,7 @@ fn main() {
         ["__nothing", ..] => return,
         ["__breed"] => return programs::breed::main(),
         ["__crowd"] => return programs::crowd::main(),
+        ["__hung", way, folder] => programs::hung::main(way, Path::new(folder)),
         ["__traced_within"] => return cases::traced_within(),
         ["__refused_within"] => return cases::refused_within(),
         ["__within", proc, ref command @ ..] => programs::within::main(proc, command),

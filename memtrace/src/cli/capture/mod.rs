@@ -708,7 +708,7 @@ impl<'a> Capturing<'a> {
                 .exe
                 .as_ref()
                 .map(|exe| exe.to_string_lossy().into_owned()),
-            cmdline: self.gauges.arguments().unwrap_or_default().to_vec(),
+            cmdline: self.target.cmdline.clone(),
             start_time: self.target.start_time,
             runtime: self.gauges.runtime(),
         }

@@ -14,14 +14,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{GoFigures, RuntimeInfo};
 
-/// Most bytes of a message. The longest holds the arguments.
-const MOST: usize = 16 << 20;
+/// Most bytes of a message. Those that say what runs in a process have some KiB.
+const MOST: usize = 1 << 20;
 
 /// A worker's message.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Message {
-    /// The arguments that the process was started with, or why they cannot be read.
-    Arguments(Result<Vec<String>, String>),
     /// The end of a look.
     Found {
         /// What runs in the process.
@@ -80,15 +78,20 @@ impl Frames {
     }
 }
 
+/// The extent of a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// Go's figures are looked for.
+    pub wants_go: bool,
+    /// Of the target's files, the executable alone is looked at.
+    pub is_shallow: bool,
+}
+
 /// memtrace's order to the spawner.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Order {
     /// Look at a process: with its directory, and the channel to answer on.
-    Look {
-        number: u32,
-        pid: u32,
-        wants_go: bool,
-    },
+    Look { number: u32, pid: u32, task: Task },
     /// End a look.
     End { number: u32 },
 }
@@ -96,11 +99,10 @@ pub enum Order {
 impl Order {
     pub fn send(&self, control: &OwnedFd, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let words = match *self {
-            Self::Look {
-                number,
-                pid,
-                wants_go,
-            } => [number, pid, u32::from(wants_go)],
+            Self::Look { number, pid, task } => {
+                let task = u32::from(task.wants_go) | u32::from(task.is_shallow) << 1;
+                [number, pid, task]
+            }
             Self::End { number } => [number, 0, 0],
         };
         let bytes = words.map(u32::to_le_bytes).concat();
@@ -142,11 +144,11 @@ impl Order {
         let order = if fds.is_empty() {
             Self::End { number }
         } else {
-            Self::Look {
-                number,
-                pid,
-                wants_go: word(2) != 0,
-            }
+            let task = Task {
+                wants_go: word(2) & 1 != 0,
+                is_shallow: word(2) & 2 != 0,
+            };
+            Self::Look { number, pid, task }
         };
         Ok(Some((order, fds)))
     }
@@ -164,8 +166,8 @@ mod tests {
     fn messages_come_whole_however_they_are_cut() {
         let mut stream = Vec::new();
         for message in [
-            Message::Arguments(Ok(vec!["a".to_owned(), "b c".to_owned()])),
             Message::Gone,
+            Message::Figures(Ok(GoFigures::default())),
             Message::Figures(Err("no".to_owned())),
         ] {
             message.send(&mut stream).unwrap();
@@ -180,8 +182,8 @@ mod tests {
                 }
             }
             let expected = [
-                "Arguments(Ok([\"a\", \"b c\"]))",
                 "Gone",
+                &format!("Figures(Ok({:?}))", GoFigures::default()),
                 "Figures(Err(\"no\"))",
             ];
             assert_eq!(shown, expected);
@@ -205,15 +207,19 @@ mod tests {
         let order = Order::Look {
             number: 7,
             pid: 1234,
-            wants_go: true,
+            task: Task {
+                wants_go: false,
+                is_shallow: true,
+            },
         };
         order.send(&ours, &[ours.as_fd(), ours.as_fd()]).unwrap();
         Order::End { number: 8 }.send(&ours, &[]).unwrap();
         let (received, fds) = Order::receive(&theirs).unwrap().unwrap();
         assert_eq!((received, fds.len()), (order, 2));
+        drop(fds);
         let (received, fds) = Order::receive(&theirs).unwrap().unwrap();
         assert_eq!((received, fds.len()), (Order::End { number: 8 }, 0));
-        drop((ours, fds));
+        drop(ours);
         assert!(Order::receive(&theirs).unwrap().is_none());
     }
 }

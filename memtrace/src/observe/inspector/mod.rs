@@ -28,8 +28,8 @@ use rustix::{
 
 use crate::{model::GoFigures, proc::ProcDir};
 
-pub use message::Message;
 use message::{Frames, Order};
+pub use message::{Message, Task};
 use spawner::Side;
 
 /// The longest that a look may take. Most take some 10 ms.
@@ -79,12 +79,12 @@ impl Inspector {
         })
     }
 
-    /// Starts a look at the process whose directory this is, for Go's figures too if `wants_go`.
+    /// Starts a look at the process whose directory this is.
     ///
     /// # Errors
     ///
     /// If the kernel refuses a descriptor, or the spawner has gone.
-    pub fn look(&mut self, process: &ProcDir, wants_go: bool) -> io::Result<Look> {
+    pub fn look(&mut self, process: &ProcDir, task: Task) -> io::Result<Look> {
         let (channel, theirs) = UnixStream::pair()?;
         channel.set_nonblocking(true)?;
         self.drain();
@@ -92,7 +92,7 @@ impl Inspector {
         let order = Order::Look {
             number: self.last,
             pid: process.pid(),
-            wants_go,
+            task,
         };
         order.send(&self.control, &[process.as_fd(), theirs.as_fd()])?;
         Ok(Look {
@@ -264,5 +264,68 @@ impl Look {
                 Err(LATE.to_owned())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look() -> (Look, UnixStream) {
+        let (channel, theirs) = UnixStream::pair().unwrap();
+        channel.set_nonblocking(true).unwrap();
+        let look = Look {
+            number: 1,
+            channel,
+            frames: Frames::default(),
+            begun: Instant::now(),
+            owes: false,
+            is_over: false,
+        };
+        (look, theirs)
+    }
+
+    #[test]
+    fn figures_that_hang_are_waited_for_once_and_late_ones_are_not_taken_for_new_ones() {
+        let (mut look, mut worker) = look();
+        let late = look.figures().unwrap_err();
+        assert!(late.contains("within 0.1 s"), "{late}");
+        // It is not asked again, and nothing is waited for.
+        let begun = Instant::now();
+        for _ in 0..1000 {
+            look.figures().unwrap_err();
+        }
+        assert!(begun.elapsed() < 1000 * FIGURES_WAIT / 2);
+        let mut asked = [0; 8];
+        assert_eq!(worker.read(&mut asked).unwrap(), 1);
+        // Its answer is of a moment that has passed; the next one is of its own.
+        let of = |collections| {
+            let figures = GoFigures {
+                num_gc: Some(collections),
+                ..GoFigures::default()
+            };
+            Message::Figures(Ok(figures))
+        };
+        of(1).send(&mut worker).unwrap();
+        let answers = thread::spawn(move || {
+            assert_eq!(worker.read(&mut asked).unwrap(), 1);
+            of(2).send(&mut worker).unwrap();
+            worker
+        });
+        assert_eq!(look.figures().map(|figures| figures.num_gc), Ok(Some(2)));
+        drop(answers.join().unwrap());
+        let ended = look.figures().unwrap_err();
+        assert!(ended.contains("has ended"), "{ended}");
+    }
+
+    #[test]
+    fn a_look_that_hangs_is_waited_for_no_longer_than_said() {
+        let (mut look, worker) = look();
+        let begun = Instant::now();
+        assert!(matches!(look.next(Duration::ZERO), Next::NotYet));
+        assert!(matches!(look.next(FIGURES_WAIT), Next::NotYet));
+        assert!(begun.elapsed() >= FIGURES_WAIT);
+        drop(worker);
+        assert!(matches!(look.next(Duration::from_secs(60)), Next::Over));
     }
 }

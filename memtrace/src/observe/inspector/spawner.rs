@@ -109,14 +109,7 @@ fn serve(control: &OwnedFd) -> io::Result<()> {
                     let _ended = kill_process(worker.child.pid, Signal::KILL);
                 }
             }
-            Some((
-                Order::Look {
-                    number,
-                    pid,
-                    wants_go,
-                },
-                fds,
-            )) => {
+            Some((Order::Look { number, pid, task }, fds)) => {
                 let Ok([dir, channel]) = <[OwnedFd; 2]>::try_from(fds) else {
                     continue;
                 };
@@ -125,9 +118,8 @@ fn serve(control: &OwnedFd) -> io::Result<()> {
                     keep_only(&[channel.as_raw_fd(), dir.as_raw_fd()]);
                     let process = LiveProcess::at(ProcDir::received(pid, dir));
                     let mut channel = UnixStream::from(channel);
-                    let ran = std::panic::catch_unwind(move || {
-                        worker::run(&process, &mut channel, wants_go)
-                    });
+                    let ran =
+                        std::panic::catch_unwind(move || worker::run(&process, &mut channel, task));
                     exit(i32::from(!matches!(ran, Ok(Ok(())))));
                 }
             }

@@ -7,19 +7,23 @@ use std::{
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{LONGEST, MOST_MEMORY, message::Message};
+use super::{
+    LONGEST, MOST_MEMORY,
+    message::{Message, Task},
+};
 use crate::{
-    inspect::{Findings, LiveProcess, Memory, Process as _, go},
-    proc::{self, ProcDir},
+    inspect::{Findings, LiveProcess, Memory, Shallow, go},
+    proc::ProcDir,
 };
 
 /// Looks at a process, and then answers with Go's figures whenever it is asked, until the channel is closed.
-pub fn run(process: &LiveProcess, channel: &mut UnixStream, wants_go: bool) -> io::Result<()> {
+pub fn run(process: &LiveProcess, channel: &mut UnixStream, task: Task) -> io::Result<()> {
     limit()?;
-    let arguments = process.arguments();
-    let arguments = arguments.map(|bytes| proc::cmdline(&bytes));
-    Message::Arguments(arguments).send(channel)?;
-    let Findings { runtime, go } = Findings::of(process, wants_go);
+    let Findings { runtime, go } = if task.is_shallow {
+        Findings::of(&Shallow(process), task.wants_go)
+    } else {
+        Findings::of(process, task.wants_go)
+    };
     if !process.has_memory() {
         return Message::Gone.send(channel);
     }

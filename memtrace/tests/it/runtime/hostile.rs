@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File},
+    fs,
     io::Read,
     os::unix::{ffi::OsStringExt, fs::MetadataExt},
     path::Path,
@@ -205,10 +205,10 @@ fn a_process_of_another_user_says_what_is_needed() {
     let pid = started.pid();
     let (info, memory) = thread::spawn(move || {
         // SAFETY: numbers only. The bare system call changes this thread alone, which ends here.
-        let changed = unsafe { libc::syscall(libc::SYS_setresuid, -1, 65534, -1) };
+        let changed = unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };
         assert_eq!(changed, 0);
         let process = LiveProcess::open(pid).unwrap();
-        (inspect(&process), process.open_memory())
+        (inspect(&process), process.open_memory().map(drop))
     })
     .join()
     .unwrap();
@@ -233,7 +233,7 @@ fn memory_that_was_opened_can_be_read() {
     let started = Started::new(&mut command(&waits));
     let process = started.look();
     let files = memtrace::inspect::code_files(&process.maps().unwrap());
-    let memory: File = process.open_memory().unwrap();
+    let memory = process.open_memory().unwrap();
     let mut bytes = [0; 16];
     memtrace::inspect::Memory::read(&memory, files[0].start, &mut bytes).unwrap();
     assert_ne!(bytes, [0; 16]);

@@ -12,3 +12,4 @@ mod hostile;
 mod inside;
 mod programs;
 mod started;
+mod work;

@@ -4,6 +4,7 @@ mod compat;
 mod crowds;
 mod ends;
 mod journal;
+mod looks;
 mod lookup;
 mod losses;
 mod names;
@@ -35,6 +36,7 @@ static HOST: RwLock<()> = RwLock::new(());
 
 pub fn all() -> Vec<Trial> {
     let together = [
+        looks::CASES,
         lookup::CASES,
         ends::CASES,
         crowds::CASES,

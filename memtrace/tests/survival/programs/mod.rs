@@ -3,6 +3,7 @@
 pub mod breed;
 pub mod code32;
 pub mod crowd;
+pub mod hung;
 pub mod within;
 
 use std::{
