@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 pub use address::{DEFAULT, address};
 use guard::{Guard, PARAMETER, Token};
+use routes::Routes;
 use source::Source;
 
 use super::feed::Viewer;
@@ -83,8 +84,7 @@ impl Web {
         let policy = content_security_policy(true);
         let guard = Guard::new(self.bound, self.host_name, self.token);
         let source = Arc::new(Source::new(viewer, stopped.clone()));
-        let crowded = routes::crowded(guard.clone(), &policy)?;
-        let router = routes::routes(source, guard, document(None), &policy)?;
+        let routes = Arc::new(Routes::new(source, guard, document(None), &policy)?);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -94,8 +94,7 @@ impl Web {
             tokio::net::TcpListener::from_std(self.listener)
                 .context("cannot watch the web page's port")?
         };
-        let serve =
-            move || runtime.block_on(connections::serve(listener, router, crowded, stopped));
+        let serve = move || runtime.block_on(connections::serve(listener, routes, stopped));
         let thread = thread::Builder::new()
             .name("web".to_owned())
             .spawn(serve)
