@@ -19,9 +19,12 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::{Pid, getpgrp, getsid, tcgetpgrp},
 };
-use ratatui::{
-    Terminal,
-    backend::CrosstermBackend,
+use ratatui_core::{
+    layout::{Position, Rect},
+    terminal::Terminal,
+};
+use ratatui_crossterm::{
+    CrosstermBackend,
     crossterm::{
         cursor::{Hide, Show},
         event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
@@ -29,7 +32,6 @@ use ratatui::{
         style::force_color_output,
         terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
     },
-    layout::{Position, Rect},
 };
 use signal_hook::{
     consts::{SIGCONT, SIGTSTP},
