@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::Context as _;
@@ -38,14 +38,16 @@ use signal_hook::{
     flag,
     low_level::emulate_default_handler,
 };
-use time::{OffsetDateTime, macros::format_description};
 
 use super::{
     args::{Color, Options},
     feed::{Command, Viewer},
     usage::is_stdout,
 };
-use crate::view::screen::{Action, Key, Look, Palette, Screen};
+use crate::{
+    text::time::in_a_name,
+    view::screen::{Action, Key, Look, Palette, Screen},
+};
 
 /// How long a key, a change or the end may wait.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -312,8 +314,7 @@ impl Showing {
 
     /// Where a capture is saved: in the current folder, under a name of this moment.
     fn path(&self) -> PathBuf {
-        let format = format_description!("[year][month][day]T[hour][minute][second]Z");
-        let now = OffsetDateTime::now_utc().format(format).unwrap_or_default();
+        let now = in_a_name(SystemTime::now()).unwrap_or_default();
         let pid = self.screen.pid().unwrap_or_default();
         PathBuf::from(format!("memtrace-{pid}-{now}.json"))
     }
