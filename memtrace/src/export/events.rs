@@ -18,10 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use super::file::{Beside, FileError, Place, by_invoker, failure, place, text};
-use crate::{
-    model::EventLine,
-    privilege::{Invoker, as_invoker},
-};
+use crate::privilege::{Invoker, as_invoker};
 
 /// What a pipe takes without making anybody wait, once it takes anything: `PIPE_BUF`, a page.
 const PIPE_BYTES: usize = 4096;
@@ -244,9 +241,10 @@ impl Batch {
 }
 
 /// The JSON Schema of a line, as `docs/memtrace-events-1.schema.json` holds it.
+#[cfg(feature = "schema")]
 #[must_use]
 pub fn schema() -> serde_json::Value {
-    schemars::schema_for!(EventLine).to_value()
+    schemars::schema_for!(crate::model::EventLine).to_value()
 }
 
 #[cfg(test)]
