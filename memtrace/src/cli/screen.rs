@@ -15,10 +15,6 @@ use std::{
 };
 
 use anyhow::Context as _;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::{Pid, getpgrp, getsid, tcgetpgrp},
-};
 use ratatui_core::{
     layout::{Position, Rect},
     terminal::Terminal,
@@ -32,6 +28,10 @@ use ratatui_crossterm::{
         style::force_color_output,
         terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
     },
+};
+use rustix::{
+    process::{Signal, getpgrp, getsid, kill_current_process_group},
+    termios::tcgetpgrp,
 };
 use signal_hook::{
     consts::{SIGCONT, SIGTSTP},
@@ -304,7 +304,7 @@ impl Showing {
             Action::Draw | Action::Redraw => *changed = true,
             // Without a shell there is nobody to go on with it.
             Action::Suspend if getsid(None).is_ok_and(|leader| leader == getpgrp()) => {}
-            Action::Suspend => kill(Pid::from_raw(0), Signal::SIGTSTP).map_err(io::Error::from)?,
+            Action::Suspend => kill_current_process_group(Signal::TSTP).map_err(io::Error::from)?,
             Action::Save => self.viewer.ask(Command::Save(self.path())),
             Action::Interval(interval) => self.viewer.ask(Command::Interval(interval)),
             Action::Quit | Action::None => {}

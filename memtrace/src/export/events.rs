@@ -13,8 +13,10 @@ use std::{
 
 use bytes::{BufMut, BytesMut};
 use memchr::memchr_iter;
-use nix::unistd::Uid;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::geteuid,
+};
 use serde::Serialize;
 
 use super::file::{Beside, FileError, Place, by_invoker, failure, place, text};
@@ -69,7 +71,7 @@ impl EventsFile {
             let out = match place(path, invoker)? {
                 Place::Special(file) => Output::Stream(file),
                 Place::Regular(folder) => {
-                    let failed = |errno| failure(path, Uid::effective(), errno);
+                    let failed = |errno| failure(path, geteuid(), errno);
                     Output::Regular(Beside::create(folder).map_err(failed)?, 0)
                 }
             };

@@ -14,8 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use nix::sys::utsname::uname;
-use rustix::net::sockopt::set_socket_send_buffer_size;
+use rustix::{net::sockopt::set_socket_send_buffer_size, system::uname};
 use tokio::sync::watch;
 
 pub use address::{DEFAULT, address};
@@ -148,8 +147,8 @@ fn refused(wanted: SocketAddr, error: &io::Error) -> anyhow::Result<TcpListener>
 
 /// This host's name, where it can stand in a URL.
 fn host_name() -> Option<String> {
-    let names = uname().ok()?;
-    let name = names.nodename().to_str()?;
+    let names = uname();
+    let name = names.nodename().to_str().ok()?;
     let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.');
     (!name.is_empty() && name.chars().all(plain)).then(|| name.to_owned())
 }
