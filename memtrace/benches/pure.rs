@@ -20,7 +20,7 @@ use memtrace::{
 use memtrace_common::cell::{
     FAULT, MADVISE_BASE, MEMBER_ANON, MEMBER_FILE, MMAP, MUNMAP, call_slot,
 };
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui_core::{buffer::Buffer, layout::Rect};
 
 const PAGE: u64 = 4096;
 const SECOND: u64 = 1_000_000_000;

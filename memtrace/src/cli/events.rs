@@ -22,7 +22,6 @@ use memtrace_common::{
     cell::{BRK, MADVISE_BASE, MMAP, MREMAP, MUNMAP, PROCESS_MADVISE_BASE, call_slot},
     config::EVENT_WORDS,
 };
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     args::{Options, WRITE},
@@ -42,6 +41,7 @@ use crate::{
         monotonic_ns,
     },
     process::Target,
+    text::time::rfc3339,
 };
 
 /// How long nothing may be taken of the last lines, once the capture has ended, until they are given up.
@@ -250,9 +250,7 @@ fn header(
     let started_at = SystemTime::now() - Duration::from_nanos(since);
     Ok(EventsHeader {
         schema: EVENTS_SCHEMA.to_owned(),
-        started_at: OffsetDateTime::from(started_at)
-            .format(&Rfc3339)
-            .unwrap_or_default(),
+        started_at: rfc3339(started_at).unwrap_or_default(),
         mode: session.mode(),
         host: HostInfo {
             kernel: host.kernel.clone(),

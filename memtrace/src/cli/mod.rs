@@ -13,6 +13,7 @@ mod fail_on;
 mod feed;
 mod journal;
 mod load;
+mod logging;
 mod memory;
 mod output;
 mod privileges;

@@ -11,17 +11,16 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::Context as _;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::{Pid, getpgrp, getsid, tcgetpgrp},
+use ratatui_core::{
+    layout::{Position, Rect},
+    terminal::Terminal,
 };
-use ratatui::{
-    Terminal,
-    backend::CrosstermBackend,
+use ratatui_crossterm::{
+    CrosstermBackend,
     crossterm::{
         cursor::{Hide, Show},
         event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
@@ -29,21 +28,26 @@ use ratatui::{
         style::force_color_output,
         terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
     },
-    layout::{Position, Rect},
+};
+use rustix::{
+    process::{Signal, getpgrp, getsid, kill_current_process_group},
+    termios::tcgetpgrp,
 };
 use signal_hook::{
     consts::{SIGCONT, SIGTSTP},
     flag,
     low_level::emulate_default_handler,
 };
-use time::{OffsetDateTime, macros::format_description};
 
 use super::{
     args::{Color, Options},
     feed::{Command, Viewer},
     usage::is_stdout,
 };
-use crate::view::screen::{Action, Key, Look, Palette, Screen};
+use crate::{
+    text::time::in_a_name,
+    view::screen::{Action, Key, Look, Palette, Screen},
+};
 
 /// How long a key, a change or the end may wait.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -300,7 +304,7 @@ impl Showing {
             Action::Draw | Action::Redraw => *changed = true,
             // Without a shell there is nobody to go on with it.
             Action::Suspend if getsid(None).is_ok_and(|leader| leader == getpgrp()) => {}
-            Action::Suspend => kill(Pid::from_raw(0), Signal::SIGTSTP).map_err(io::Error::from)?,
+            Action::Suspend => kill_current_process_group(Signal::TSTP).map_err(io::Error::from)?,
             Action::Save => self.viewer.ask(Command::Save(self.path())),
             Action::Interval(interval) => self.viewer.ask(Command::Interval(interval)),
             Action::Quit | Action::None => {}
@@ -310,8 +314,7 @@ impl Showing {
 
     /// Where a capture is saved: in the current folder, under a name of this moment.
     fn path(&self) -> PathBuf {
-        let format = format_description!("[year][month][day]T[hour][minute][second]Z");
-        let now = OffsetDateTime::now_utc().format(format).unwrap_or_default();
+        let now = in_a_name(SystemTime::now()).unwrap_or_default();
         let pid = self.screen.pid().unwrap_or_default();
         PathBuf::from(format!("memtrace-{pid}-{now}.json"))
     }

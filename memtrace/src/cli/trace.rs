@@ -27,7 +27,7 @@ use super::{
     exit,
     extra::Extras,
     feed::Command,
-    memory,
+    logging, memory,
     output::{self, Out},
     privileges, usage,
     views::{Shown, Views},
@@ -200,9 +200,7 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
 
 fn probe_options(pid: u32, options: &Options, wait_for_exec: bool) -> probe::Options {
     if options.bpf_log {
-        let _ = env_logger::Builder::new()
-            .filter_level(log::LevelFilter::Info)
-            .try_init();
+        logging::to_stderr();
     }
     probe::Options {
         mode: match options.mode {

@@ -1,6 +1,5 @@
 //! A number of two captures, and what is to be said of the difference.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Up to so many bytes, two runs of one program differ without a reason. Of four pairs of such runs (Go, glibc, jemalloc, Node.js;
@@ -13,7 +12,8 @@ pub const SMALL_COUNT: i64 = 4;
 pub const SMALL_PART: i64 = 100;
 
 /// What a number counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// Bytes.
@@ -32,7 +32,8 @@ impl Unit {
 }
 
 /// What is to be said of a difference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Judged {
     /// There is none.
@@ -46,7 +47,8 @@ pub enum Judged {
 }
 
 /// A number of two captures.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Quantity {
     /// Of A; `null` where it does not know.
     pub a: Option<i64>,
@@ -63,7 +65,8 @@ pub struct Quantity {
 }
 
 /// A number per second.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PerSecond {
     /// Of A.
     pub a: Option<f64>,

@@ -1,6 +1,5 @@
 //! What `memtrace diff --json` prints: names in it are a contract, see `docs/schema.md`.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Quantity, Unit};
@@ -12,8 +11,12 @@ pub const SCHEMA: &str = "memtrace-diff/1";
 /// Two captures side by side. A is the first one on the command line, B the second; a change is B less A.
 ///
 /// Bytes are integers, signed where they are a change. What a side does not know is `null`, never 0. Times are ns.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[schemars(title = "memtrace diff", rename = "memtrace-diff/1")]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    schemars(title = "memtrace diff", rename = "memtrace-diff/1")
+)]
 pub struct Diff {
     /// Always `memtrace-diff/1`.
     pub schema: String,
@@ -36,7 +39,8 @@ pub struct Diff {
 }
 
 /// One of the captures: its last epoch.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Side {
     /// The file.
     pub file: String,
@@ -61,7 +65,8 @@ pub struct Side {
 }
 
 /// RSS at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RssPoint {
     /// Since the start of the epoch.
     pub t_ns: u64,
@@ -70,7 +75,8 @@ pub struct RssPoint {
 }
 
 /// What the comparison rests on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Conditions {
     /// What is not the same in both.
     pub differ: Vec<Condition>,
@@ -83,7 +89,8 @@ pub struct Conditions {
 }
 
 /// Something that is not the same in both captures.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Condition {
     /// What: `kernel`, `runtime.version`, `setting:GODEBUG`, …
     pub what: String,
@@ -98,7 +105,8 @@ pub struct Condition {
 }
 
 /// What something is a condition of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Of {
     /// The program, its runtime and its settings: may explain a change.
@@ -112,7 +120,8 @@ pub enum Of {
 }
 
 /// One cause in both captures. A cause that has no row in a capture moved nothing there: 0 where that is known, else `null`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CauseDiff {
     /// The cause.
     pub cause: Cause,
@@ -131,7 +140,8 @@ pub struct CauseDiff {
 }
 
 /// A number of both captures.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Figure {
     /// Its name, as in the capture file.
     pub name: String,
@@ -146,7 +156,8 @@ pub struct Figure {
 }
 
 /// What a figure belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Group {
     /// RSS and what is beside it.
@@ -160,7 +171,8 @@ pub enum Group {
 }
 
 /// The answers of both captures.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Answers {
     /// Of A; `null` where there is none.
     pub a: Option<Answer>,
@@ -173,7 +185,8 @@ pub struct Answers {
 }
 
 /// An answer in short.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Answer {
     /// The rule.
     pub id: String,

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::HookInfo;
@@ -13,8 +12,12 @@ pub const SCHEMA: &str = "memtrace-doctor/1";
 /// Everything that was found.
 ///
 /// `id`, `section`, `state`, `mode` and `kind` are names to rely on; `found`, `cost`, `advice` and `reason` are for people.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[schemars(title = "memtrace doctor", rename = "memtrace-doctor/1")]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    schemars(title = "memtrace doctor", rename = "memtrace-doctor/1")
+)]
 pub struct Report {
     /// Always `memtrace-doctor/1`.
     pub schema: Cow<'static, str>,
@@ -29,7 +32,8 @@ pub struct Report {
 }
 
 /// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Check {
     /// Its name.
     pub id: Cow<'static, str>,
@@ -51,7 +55,8 @@ pub struct Check {
 }
 
 /// How one thing is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// As memtrace needs it.
@@ -81,7 +86,8 @@ impl State {
 }
 
 /// What the checks are about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Section {
     /// memtrace itself, and the kernel.
@@ -111,7 +117,8 @@ impl Section {
 }
 
 /// A hook, tried in one way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AttemptInfo {
     /// The hook, as in the capture file, and `find_target`.
     pub hook: Cow<'static, str>,
@@ -124,7 +131,8 @@ pub struct AttemptInfo {
 }
 
 /// How exact a trace by this process would be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TraceMode {
     /// The ledger sees every change of RSS.
@@ -136,7 +144,8 @@ pub enum TraceMode {
 }
 
 /// What a trace by this process would be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Verdict {
     /// How exact.
     pub mode: TraceMode,

@@ -1,12 +1,9 @@
 //! When a tick was, for those who put it beside other things: memtrace knows the time of day when an epoch began, and counts from
 //! there by the monotonic clock.
 
-use std::{
-    fmt::Write as _,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::model::CaptureInfo;
+use crate::{model::CaptureInfo, text::time::rfc3339};
 
 /// The time of day of an epoch's ticks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,10 +28,7 @@ impl Clock {
     /// RFC 3339 in UTC, with nine digits behind the point.
     #[must_use]
     pub fn text(self, t_ns: u64) -> Option<String> {
-        let mut text = String::new();
-        // After the year 9999 it has no such name.
-        write!(text, "{}", humantime::format_rfc3339_nanos(self.at(t_ns)?)).ok()?;
-        Some(text)
+        rfc3339(self.at(t_ns)?)
     }
 
     /// ns since 1970.

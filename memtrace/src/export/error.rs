@@ -2,7 +2,7 @@
 
 use std::io;
 
-use nix::{errno::Errno, unistd::Uid};
+use rustix::process::Uid;
 
 use super::TooMany;
 use crate::timeline::{ReadError, ReplayError};
@@ -99,14 +99,14 @@ pub enum FileError {
         path: String,
     },
     /// Not allowed.
-    #[error("cannot write {path}: user {uid} may not ({errno}); give a folder of your own")]
+    #[error("cannot write {path}: user {uid} may not ({reason}); give a folder of your own")]
     Denied {
         /// The file.
         path: String,
         /// Who tried.
         uid: Uid,
         /// What the kernel said.
-        errno: Errno,
+        reason: String,
     },
     /// The last step failed.
     #[error("cannot give the capture the name {path}: {reason}; it is whole, as {whole}")]

@@ -13,15 +13,14 @@ use std::{
 
 use bytes::{BufMut, BytesMut};
 use memchr::memchr_iter;
-use nix::unistd::Uid;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::geteuid,
+};
 use serde::Serialize;
 
 use super::file::{Beside, FileError, Place, by_invoker, failure, place, text};
-use crate::{
-    model::EventLine,
-    privilege::{Invoker, as_invoker},
-};
+use crate::privilege::{Invoker, as_invoker};
 
 /// What a pipe takes without making anybody wait, once it takes anything: `PIPE_BUF`, a page.
 const PIPE_BYTES: usize = 4096;
@@ -72,7 +71,7 @@ impl EventsFile {
             let out = match place(path, invoker)? {
                 Place::Special(file) => Output::Stream(file),
                 Place::Regular(folder) => {
-                    let failed = |errno| failure(path, Uid::effective(), errno);
+                    let failed = |errno| failure(path, geteuid(), errno);
                     Output::Regular(Beside::create(folder).map_err(failed)?, 0)
                 }
             };
@@ -244,9 +243,10 @@ impl Batch {
 }
 
 /// The JSON Schema of a line, as `docs/memtrace-events-1.schema.json` holds it.
+#[cfg(feature = "schema")]
 #[must_use]
 pub fn schema() -> serde_json::Value {
-    schemars::schema_for!(EventLine).to_value()
+    schemars::schema_for!(crate::model::EventLine).to_value()
 }
 
 #[cfg(test)]

@@ -13,11 +13,13 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use nix::{
-    errno::Errno,
-    fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl, openat, renameat},
-    sys::stat::{FileStat, Mode, SFlag, fstat, fstatat},
-    unistd::{Uid, UnlinkatFlags, fchown, linkat, unlinkat},
+use rustix::{
+    fs::{
+        AtFlags, CWD, FileType, Mode, OFlags, Stat, fchown, fcntl_setfl, fstat, linkat, openat,
+        renameat, statat, unlinkat,
+    },
+    io::Errno,
+    process::{Uid, geteuid},
 };
 
 pub use super::error::FileError;
@@ -25,7 +27,10 @@ use super::{
     folder::{self, FolderError},
     journal::JournalFile,
 };
-use crate::privilege::{Invoker, as_invoker};
+use crate::{
+    model::{errno_text, errno_words},
+    privilege::{Invoker, as_invoker},
+};
 
 /// A file to be written once, at the end.
 pub struct Pending {
@@ -69,7 +74,7 @@ impl Pending {
             Place::Special(file) => (Kind::Special(file), JournalFile::unnamed(invoker)?),
             Place::Regular(folder) => {
                 let journal = JournalFile::beside(path, &folder, trusted(invoker))?;
-                let failed = |errno| failure(path, Uid::effective(), errno);
+                let failed = |errno| failure(path, geteuid(), errno);
                 let beside = Beside::create(folder).map_err(failed)?;
                 (Kind::Regular(beside), journal)
             }
@@ -92,7 +97,7 @@ impl Pending {
             let kind = match place(path, invoker)? {
                 Place::Special(file) => Kind::Special(file),
                 Place::Regular(folder) => {
-                    let failed = |errno| failure(path, Uid::effective(), errno);
+                    let failed = |errno| failure(path, geteuid(), errno);
                     Kind::Regular(Beside::create(folder).map_err(failed)?)
                 }
             };
@@ -176,7 +181,7 @@ pub(super) enum Place {
 
 /// Whose files and links are trusted: root's, the present user's, and those of who started memtrace.
 pub(super) fn trusted(invoker: Option<&Invoker>) -> impl Fn(Uid) -> bool + Copy {
-    let uid = Uid::effective();
+    let uid = geteuid();
     let invoker = invoker.map(|invoker| invoker.uid);
     move |owner: Uid| owner.is_root() || owner == uid || invoker == Some(owner)
 }
@@ -202,7 +207,7 @@ pub(super) fn by_invoker<T: Send>(
 
 /// Looks at what is there under this name, by the present thread's user, and whether it may be written to or replaced.
 pub(super) fn place(path: &Path, invoker: Option<&Invoker>) -> Result<Place, FileError> {
-    let uid = Uid::effective();
+    let uid = geteuid();
     let trusted = trusted(invoker);
     let failed = |errno| failure(path, uid, errno);
     let dir = folder_of(path);
@@ -211,7 +216,7 @@ pub(super) fn place(path: &Path, invoker: Option<&Invoker>) -> Result<Place, Fil
         None => return Err(FileError::IsFolder { path: text(path) }),
     };
     let folder = folder::open(dir, trusted).map_err(|error| match error {
-        FolderError::Kernel(Errno::ENOENT) => FileError::NoFolder {
+        FolderError::Kernel(Errno::NOENT) => FileError::NoFolder {
             path: text(path),
             dir: text(dir),
         },
@@ -227,18 +232,18 @@ pub(super) fn place(path: &Path, invoker: Option<&Invoker>) -> Result<Place, Fil
             target: text(&target),
         },
     })?;
-    let found = match fstatat(&folder, &name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+    let found = match statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(found) => Some(found),
-        Err(Errno::ENOENT) => None,
+        Err(Errno::NOENT) => None,
         Err(errno) => return Err(failed(errno)),
     };
     let kind = found.as_ref().map(kind_of);
     let owner = found.as_ref().map(|found| Uid::from_raw(found.st_uid));
     match (kind, owner) {
-        (Some(SFlag::S_IFDIR), _) => Err(FileError::IsFolder { path: text(path) }),
-        (Some(SFlag::S_IFLNK), _) => Err(FileError::IsLink { path: text(path) }),
-        (Some(SFlag::S_IFSOCK), _) => Err(FileError::IsSocket { path: text(path) }),
-        (Some(SFlag::S_IFCHR | SFlag::S_IFBLK | SFlag::S_IFIFO), Some(owner)) => {
+        (Some(FileType::Directory), _) => Err(FileError::IsFolder { path: text(path) }),
+        (Some(FileType::Symlink), _) => Err(FileError::IsLink { path: text(path) }),
+        (Some(FileType::Socket), _) => Err(FileError::IsSocket { path: text(path) }),
+        (Some(FileType::CharacterDevice | FileType::BlockDevice | FileType::Fifo), Some(owner)) => {
             if !trusted(owner) {
                 // Whoever reads from it would read the capture.
                 return Err(FileError::Foreign {
@@ -247,7 +252,7 @@ pub(super) fn place(path: &Path, invoker: Option<&Invoker>) -> Result<Place, Fil
                 });
             }
             let file = special(&folder, &name).map_err(|errno| match errno {
-                Errno::ENXIO if kind == Some(SFlag::S_IFIFO) => {
+                Errno::NXIO if kind == Some(FileType::Fifo) => {
                     FileError::NoReader { path: text(path) }
                 }
                 errno => failed(errno),
@@ -258,7 +263,7 @@ pub(super) fn place(path: &Path, invoker: Option<&Invoker>) -> Result<Place, Fil
             if let Some(owner) = owner {
                 // The kernel would refuse it at the end: in a shared folder, each removes only what is his own.
                 let shared = fstat(&folder).map_err(failed)?;
-                let sticky = Mode::from_bits_truncate(shared.st_mode).contains(Mode::S_ISVTX);
+                let sticky = Mode::from_raw_mode(shared.st_mode).contains(Mode::SVTX);
                 if sticky && owner != uid && Uid::from_raw(shared.st_uid) != uid {
                     return Err(FileError::Foreign {
                         path: text(path),
@@ -311,7 +316,7 @@ impl Beside {
                 let trial = unnamed(&self.folder)?;
                 let (aside, ()) = fresh(|name| link(&trial, &self.folder, name))?;
                 Self {
-                    folder: self.folder.try_clone().map_err(|_| Errno::EMFILE)?,
+                    folder: self.folder.try_clone().map_err(|_| Errno::MFILE)?,
                     file: trial,
                     name: Some(aside),
                 }
@@ -340,7 +345,6 @@ impl Beside {
 
     /// Gives it its name; it goes on being written to.
     pub(super) fn rename(&mut self, name: &OsStr) -> Result<(), String> {
-        let said = |errno: Errno| errno.desc().to_owned();
         let beside = match self.name.take() {
             Some(beside) => beside,
             None => match fresh(|name| link(&self.file, &self.folder, name)) {
@@ -368,7 +372,7 @@ impl Beside {
         if renamed.is_err() {
             self.name = Some(beside);
         }
-        renamed.map_err(said)
+        renamed.map_err(errno_words)
     }
 
     pub(super) const fn file(&self) -> &File {
@@ -396,14 +400,14 @@ impl Drop for Beside {
         if let Some(name) = self.name.take()
             && self.is_here(Path::new(&name))
         {
-            let _ = unlinkat(&self.folder, Path::new(&name), UnlinkatFlags::NoRemoveDir);
+            let _ = unlinkat(&self.folder, Path::new(&name), AtFlags::empty());
         }
     }
 }
 
 /// Whether the file has this name.
 pub(super) fn is_here(file: &File, folder: &OwnedFd, name: &Path) -> bool {
-    let found = fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+    let found = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
     match (fstat(file), found) {
         (Ok(own), Ok(found)) => (own.st_dev, own.st_ino) == (found.st_dev, found.st_ino),
         _ => false,
@@ -411,16 +415,15 @@ pub(super) fn is_here(file: &File, folder: &OwnedFd, name: &Path) -> bool {
 }
 
 /// As any program makes its files: the umask and the folder's own rules decide.
-pub(super) const MODE: Mode = Mode::from_bits_truncate(0o666);
+pub(super) const MODE: Mode = Mode::from_raw_mode(0o666);
 
 fn unnamed(folder: &OwnedFd) -> Result<File, Errno> {
-    let flags = OFlag::O_RDWR | OFlag::O_TMPFILE | OFlag::O_CLOEXEC;
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     openat(folder, ".", flags, MODE).map(File::from)
 }
 
 fn named(folder: &OwnedFd, name: &Path) -> Result<File, Errno> {
-    let flags =
-        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(folder, name, flags, MODE).map(File::from)
 }
 
@@ -428,13 +431,7 @@ fn named(folder: &OwnedFd, name: &Path) -> Result<File, Errno> {
 fn link(file: &File, folder: &OwnedFd, name: &Path) -> Result<(), Errno> {
     // By the descriptor alone, the kernel wants CAP_DAC_READ_SEARCH: open(2), O_TMPFILE.
     let own = format!("/proc/self/fd/{}", file.as_raw_fd());
-    linkat(
-        AT_FDCWD,
-        own.as_str(),
-        folder,
-        name,
-        AtFlags::AT_SYMLINK_FOLLOW,
-    )
+    linkat(CWD, own.as_str(), folder, name, AtFlags::SYMLINK_FOLLOW)
 }
 
 /// Makes something under a name that nothing else in the folder has.
@@ -444,7 +441,7 @@ pub(super) fn fresh<T>(make: impl Fn(&Path) -> Result<T, Errno>) -> Result<(OsSt
         match make(Path::new(&name)) {
             Ok(made) => return Ok((name, made)),
             // Somebody guessed it: the next name is another one.
-            Err(Errno::EEXIST) => {}
+            Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno),
         }
     }
@@ -459,31 +456,28 @@ fn fresh_name() -> OsString {
 
 /// Opens a device or a pipe, which must still be one. It is not waited for a reader.
 fn special(folder: impl AsFd, name: &Path) -> Result<File, Errno> {
-    let flags = OFlag::O_WRONLY
-        | OFlag::O_NOFOLLOW
-        | OFlag::O_NONBLOCK
-        | OFlag::O_NOCTTY
-        | OFlag::O_CLOEXEC;
-    let found = fstatat(&folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    let flags =
+        OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let found = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
     let file = openat(&folder, name, flags, Mode::empty())?;
     let opened = fstat(&file)?;
     if (opened.st_dev, opened.st_ino) != (found.st_dev, found.st_ino) {
-        return Err(Errno::EAGAIN);
+        return Err(Errno::AGAIN);
     }
-    fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
+    fcntl_setfl(&file, OFlags::empty())?;
     Ok(File::from(file))
 }
 
-pub(super) const fn kind_of(stat: &FileStat) -> SFlag {
-    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+pub(super) const fn kind_of(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
 }
 
 pub(super) fn failure(path: &Path, uid: Uid, errno: Errno) -> FileError {
     match errno {
-        Errno::EACCES | Errno::EPERM => FileError::Denied {
+        Errno::ACCESS | Errno::PERM => FileError::Denied {
             path: text(path),
             uid,
-            errno,
+            reason: errno_text(errno),
         },
         errno => io_error(path, errno),
     }

@@ -7,18 +7,17 @@
 use std::{
     collections::VecDeque,
     ffi::OsString,
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStringExt as _,
+    },
     path::{Component, Path, PathBuf},
 };
 
-use nix::{
-    errno::Errno,
-    fcntl::{AT_FDCWD, OFlag, openat, readlinkat},
-    sys::{
-        stat::{Mode, SFlag, fstat},
-        statfs::{PROC_SUPER_MAGIC, fstatfs},
-    },
-    unistd::Uid,
+use rustix::{
+    fs::{CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, fstat, fstatfs, openat, readlinkat},
+    io::Errno,
+    process::Uid,
 };
 
 /// As many as the kernel follows.
@@ -54,12 +53,12 @@ impl From<Errno> for FolderError {
 pub fn open(path: &Path, trusted: impl Fn(Uid) -> bool) -> Result<OwnedFd, FolderError> {
     let mut left = VecDeque::new();
     prepend(&mut left, path);
-    let mut at = enter(AT_FDCWD, Path::new("."))?;
+    let mut at = enter(CWD, Path::new("."))?;
     let mut shown = PathBuf::new();
     let mut links = 0;
     while let Some(name) = left.pop_front() {
         // The kernel's own links, such as /proc/PID/cwd, lead where no text says.
-        if fstatfs(&at)?.filesystem_type() == PROC_SUPER_MAGIC {
+        if fstatfs(&at)?.f_type == PROC_SUPER_MAGIC {
             at = enter(&at, Path::new(&name))?;
             shown.push(&name);
             continue;
@@ -67,16 +66,18 @@ pub fn open(path: &Path, trusted: impl Fn(Uid) -> bool) -> Result<OwnedFd, Folde
         let found = openat(
             &at,
             Path::new(&name),
-            STAY | OFlag::O_NOFOLLOW,
+            STAY | OFlags::NOFOLLOW,
             Mode::empty(),
         )?;
         let stat = fstat(&found)?;
-        if SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) != SFlag::S_IFLNK {
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
             at = enter(&found, Path::new("."))?;
             shown.push(&name);
             continue;
         }
-        let target = PathBuf::from(readlinkat(&found, "")?);
+        let target = PathBuf::from(OsString::from_vec(
+            readlinkat(&found, "", Vec::new())?.into_bytes(),
+        ));
         let owner = Uid::from_raw(stat.st_uid);
         if !trusted(owner) {
             return Err(FolderError::ForeignLink {
@@ -87,7 +88,7 @@ pub fn open(path: &Path, trusted: impl Fn(Uid) -> bool) -> Result<OwnedFd, Folde
         }
         links += 1;
         if links > MOST_LINKS {
-            return Err(Errno::ELOOP.into());
+            return Err(Errno::LOOP.into());
         }
         prepend(&mut left, &target);
     }
@@ -95,10 +96,10 @@ pub fn open(path: &Path, trusted: impl Fn(Uid) -> bool) -> Result<OwnedFd, Folde
 }
 
 /// A descriptor that stands for a place, and reads nothing.
-const STAY: OFlag = OFlag::O_PATH.union(OFlag::O_CLOEXEC);
+const STAY: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
 fn enter(at: impl AsFd, name: &Path) -> Result<OwnedFd, FolderError> {
-    Ok(openat(at, name, STAY | OFlag::O_DIRECTORY, Mode::empty())?)
+    Ok(openat(at, name, STAY | OFlags::DIRECTORY, Mode::empty())?)
 }
 
 fn prepend(left: &mut VecDeque<OsString>, path: &Path) {
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
 
     fn same(fd: &OwnedFd, path: &Path) -> bool {
-        let (found, wanted) = (fstat(fd).unwrap(), nix::sys::stat::stat(path).unwrap());
+        let (found, wanted) = (fstat(fd).unwrap(), rustix::fs::stat(path).unwrap());
         (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino)
     }
 
@@ -156,11 +157,11 @@ mod tests {
         }
         fs::write(root.join("file"), "").unwrap();
         for (path, errno) in [
-            ("missing", Errno::ENOENT),
-            ("missing/../a", Errno::ENOENT),
-            ("file", Errno::ENOTDIR),
-            ("file/..", Errno::ENOTDIR),
-            ("loop", Errno::ELOOP),
+            ("missing", Errno::NOENT),
+            ("missing/../a", Errno::NOENT),
+            ("file", Errno::NOTDIR),
+            ("file/..", Errno::NOTDIR),
+            ("loop", Errno::LOOP),
         ] {
             let error = open(&root.join(path), |_| true).unwrap_err();
             assert_eq!(error, errno.into(), "{path}");

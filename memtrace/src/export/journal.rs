@@ -16,18 +16,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::{
-    errno::Errno,
-    fcntl::{AtFlags, OFlag, openat},
-    sys::stat::{Mode, SFlag, fstat, fstatat},
-    unistd::{Uid, UnlinkatFlags, unlinkat},
+use rustix::{
+    fs::{AtFlags, FileType, Mode, OFlags, fchown, fstat, openat, statat, unlinkat},
+    io::Errno,
+    process::{Uid, geteuid},
 };
 
 use super::{
     file::{FileError, MODE, failure, folder_of, fresh, io_error, is_here, kind_of, text, trusted},
     folder,
 };
-use crate::privilege::{Invoker, as_invoker};
+use crate::{
+    model::errno_words,
+    privilege::{Invoker, as_invoker},
+};
 
 /// What is put behind the capture file's name.
 const SUFFIX: &str = ".partial";
@@ -92,13 +94,13 @@ impl JournalFile {
                         lines: 0,
                     });
                 }
-                Err(Errno::EEXIST) => {
+                Err(Errno::EXIST) => {
                     clear(path, &partial, folder, Path::new(&name), &trusted)?;
                 }
-                Err(errno) => return Err(failure(&partial, Uid::effective(), errno)),
+                Err(errno) => return Err(failure(&partial, geteuid(), errno)),
             }
         }
-        Err(io_error(&partial, Errno::EBUSY))
+        Err(io_error(&partial, Errno::BUSY))
     }
 
     /// Makes a journal without a name in a temporary folder, by who started memtrace. Nothing is left over of it, however
@@ -153,7 +155,9 @@ impl JournalFile {
         match self.path() {
             // Without a tick in it, it does not stay.
             Some(path) if !self.has_ticks() => {
-                let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+                let errno = error
+                    .raw_os_error()
+                    .map_or(Errno::IO, Errno::from_raw_os_error);
                 io_error(path, errno)
             }
             Some(path) => FileError::Stopped {
@@ -189,7 +193,7 @@ impl JournalFile {
 
     /// Gives it to somebody else.
     pub(super) fn give(&self, invoker: &Invoker) -> Result<(), FileError> {
-        nix::unistd::fchown(&self.file, Some(invoker.uid), Some(invoker.gid))
+        fchown(&self.file, Some(invoker.uid), Some(invoker.gid))
             .map_err(|errno| io_error(&self.path, errno))
     }
 
@@ -201,7 +205,7 @@ impl JournalFile {
     pub fn remove(mut self) -> Result<(), FileError> {
         self.unlink().map_err(|errno| FileError::NotRemoved {
             path: text(&self.path),
-            reason: errno.desc().to_owned(),
+            reason: errno_words(errno),
         })
     }
 
@@ -209,7 +213,7 @@ impl JournalFile {
         match self.place.take() {
             // What somebody put in its place is not ours.
             Some((folder, name)) if is_here(&self.file, &folder, Path::new(&name)) => {
-                unlinkat(&folder, Path::new(&name), UnlinkatFlags::NoRemoveDir)
+                unlinkat(&folder, Path::new(&name), AtFlags::empty())
             }
             _ => Ok(()),
         }
@@ -272,7 +276,7 @@ pub(super) fn unnamed(invoker: Option<&Invoker>) -> Result<(File, PathBuf), Stri
         match file {
             Ok(file) => return Ok((file, dir)),
             Err(folder::FolderError::Kernel(errno)) => {
-                reasons.push(format!("{}: {}", text(&dir), errno.desc()));
+                reasons.push(format!("{}: {}", text(&dir), errno_words(errno)));
             }
             Err(folder::FolderError::ForeignLink { owner, .. }) => {
                 reasons.push(format!("{}: a link of user {owner}", text(&dir)));
@@ -289,21 +293,20 @@ pub fn is_being_written(file: &File) -> bool {
 }
 
 fn made(folder: &OwnedFd, name: &Path, mode: Mode) -> Result<File, Errno> {
-    let flags =
-        OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(folder, name, flags, mode).map(File::from)
 }
 
 fn nameless(folder: &OwnedFd) -> Result<File, Errno> {
-    let private = Mode::S_IRUSR | Mode::S_IWUSR;
+    let private = Mode::RUSR | Mode::WUSR;
     // With O_EXCL nobody can give it a name.
-    let flags = OFlag::O_RDWR | OFlag::O_TMPFILE | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::EXCL | OFlags::CLOEXEC;
     match openat(folder, ".", flags, private) {
         Ok(file) => Ok(File::from(file)),
         // Not every file system knows them, and each says so in its own way.
         Err(_) => {
             let (name, file) = fresh(|name| made(folder, name, private))?;
-            unlinkat(folder, Path::new(&name), UnlinkatFlags::NoRemoveDir)?;
+            unlinkat(folder, Path::new(&name), AtFlags::empty())?;
             Ok(file)
         }
     }
@@ -322,19 +325,19 @@ fn clear(
         path: text(path),
         partial: text(partial),
     };
-    let found = match fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+    let found = match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(found) => found,
         // It went meanwhile.
-        Err(Errno::ENOENT) => return Ok(()),
-        Err(errno) => return Err(failure(partial, Uid::effective(), errno)),
+        Err(Errno::NOENT) => return Ok(()),
+        Err(errno) => return Err(failure(partial, geteuid(), errno)),
     };
-    if kind_of(&found) != SFlag::S_IFREG || !trusted(Uid::from_raw(found.st_uid)) {
+    if kind_of(&found) != FileType::RegularFile || !trusted(Uid::from_raw(found.st_uid)) {
         return Err(in_the_way());
     }
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match openat(folder, name, flags, Mode::empty()) {
         Ok(file) => File::from(file),
-        Err(Errno::ENOENT) => return Ok(()),
+        Err(Errno::NOENT) => return Ok(()),
         Err(_) => return Err(in_the_way()),
     };
     // A reader's lock, which lasts for a moment, is no writer's.
@@ -346,8 +349,8 @@ fn clear(
     }
     let is_empty = fstat(&file).is_ok_and(|found| found.st_size == 0);
     if is_empty && file.try_lock().is_ok() && is_here(&file, folder, name) {
-        return unlinkat(folder.as_fd(), name, UnlinkatFlags::NoRemoveDir)
-            .map_err(|errno| failure(partial, Uid::effective(), errno));
+        return unlinkat(folder.as_fd(), name, AtFlags::empty())
+            .map_err(|errno| failure(partial, geteuid(), errno));
     }
     if is_empty {
         return Ok(());

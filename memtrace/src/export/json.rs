@@ -38,18 +38,21 @@ pub fn write_diff(diff: &Diff, mut out: impl Write) -> io::Result<()> {
 }
 
 /// The JSON Schema of what `memtrace diff --json` prints, as `docs/memtrace-diff-1.schema.json` holds it.
+#[cfg(feature = "schema")]
 #[must_use]
 pub fn diff_schema() -> serde_json::Value {
     schemars::schema_for!(Diff).to_value()
 }
 
 /// The JSON Schema of what `memtrace doctor --json` prints, as `docs/memtrace-doctor-1.schema.json` holds it.
+#[cfg(feature = "schema")]
 #[must_use]
 pub fn doctor_schema() -> serde_json::Value {
     schemars::schema_for!(Report).to_value()
 }
 
 /// The JSON Schema of the capture file, as `docs/memtrace-1.schema.json` holds it.
+#[cfg(feature = "schema")]
 #[must_use]
 pub fn schema() -> serde_json::Value {
     schemars::schema_for!(Capture).to_value()

@@ -7,6 +7,7 @@ use memtrace_common::{
     cell::{BRK, MADVISE_BASE, MMAP, MREMAP, MUNMAP, PROCESS_MADVISE_BASE, TASK_BASE},
     layout::CallEvent,
 };
+#[cfg(feature = "schema")]
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
@@ -20,7 +21,8 @@ pub const EVENTS_SCHEMA: &str = "memtrace-events/1";
 
 /// A line of an events file. The first one is a header, the last one, where the file came to its end, a trailer; each other one is a
 /// call. They are told apart by `schema`, `call` and `written`, which only they have.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum EventLine {
     /// The first line.
@@ -32,7 +34,8 @@ pub enum EventLine {
 }
 
 /// The first line: of what the calls are.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EventsHeader {
     /// `memtrace-events/1`.
     pub schema: String,
@@ -51,7 +54,8 @@ pub struct EventsHeader {
 }
 
 /// Which calls are told.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EventsFilter {
     /// `--events-min-bytes`: calls that asked for so many bytes, or more.
     pub min_bytes: u64,
@@ -60,7 +64,8 @@ pub struct EventsFilter {
 }
 
 /// The hooked calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CallName {
     /// `mmap`.
@@ -87,6 +92,7 @@ impl Serialize for Address {
     }
 }
 
+#[cfg(feature = "schema")]
 impl JsonSchema for Address {
     fn schema_name() -> Cow<'static, str> {
         "Address".into()
@@ -140,6 +146,7 @@ impl Serialize for Flags {
     }
 }
 
+#[cfg(feature = "schema")]
 impl JsonSchema for Flags {
     fn schema_name() -> Cow<'static, str> {
         "Flags".into()
@@ -155,7 +162,8 @@ impl JsonSchema for Flags {
 
 /// A call that has ended. What does not apply to a call is left out; what could not be had is `null`. Lines are in the order in which
 /// calls ended.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CallLine {
     /// Number of the epoch, from 0: how often the process had replaced its program.
     pub epoch: u32,
@@ -211,7 +219,8 @@ pub struct CallLine {
 }
 
 /// The last line. `written` + `filtered` + `dropped` are all calls that the ledger has counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EventsTrailer {
     /// Calls in this file.
     pub written: u64,

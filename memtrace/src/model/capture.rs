@@ -1,6 +1,5 @@
 //! The capture file: names in it are a contract.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -14,8 +13,12 @@ pub const SCHEMA: &str = "memtrace/1";
 /// A whole capture.
 ///
 /// Bytes are integers, signed where they are a change. What could not be had is `null`, never 0. Times are ns.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[schemars(title = "memtrace capture", rename = "memtrace/1")]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    schemars(title = "memtrace capture", rename = "memtrace/1")
+)]
 pub struct Capture {
     /// Always `memtrace/1`.
     pub schema: String,
@@ -44,7 +47,8 @@ impl Capture {
 }
 
 /// One program's time: from the start of the capture, or an exec, to the next exec or the end.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Epoch {
     /// The process.
     pub target: TargetInfo,
@@ -119,7 +123,8 @@ pub struct Account {
 }
 
 /// The process. `comm`, `exe` and `cmdline` are what the process chose to call itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TargetInfo {
     /// Process id.
     pub pid: u32,
@@ -136,7 +141,8 @@ pub struct TargetInfo {
 }
 
 /// The host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HostInfo {
     /// Kernel release.
     pub kernel: String,
@@ -149,7 +155,8 @@ pub struct HostInfo {
 }
 
 /// Why a capture, or an epoch of it, ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum End {
     /// `--duration` was over.
@@ -166,7 +173,8 @@ pub enum End {
 }
 
 /// How the epoch was captured.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CaptureInfo {
     /// Start of the epoch, RFC 3339, UTC.
     pub started_at: String,
@@ -195,7 +203,8 @@ pub struct CaptureInfo {
 }
 
 /// A hook.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HookInfo {
     /// `rss`, `exit`, `exec`, `fork`, `faults_user`, `faults_kernel`, or a system call.
     pub name: String,
@@ -210,7 +219,8 @@ pub struct HookInfo {
 }
 
 /// What was not counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LossInfo {
     /// Ends of epochs that did not fit into the ring buffer.
     pub ring_buffer: u64,
@@ -259,7 +269,8 @@ impl LossInfo {
 }
 
 /// What memtrace itself took since it attached, over all epochs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SelfStats {
     /// Its programs in the kernel, by name.
     pub programs: Vec<ProgramStats>,
@@ -274,7 +285,8 @@ pub struct SelfStats {
 }
 
 /// One program in the kernel, with all its attachments: whichever process made it run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProgramStats {
     /// Its name.
     pub name: String,
@@ -289,7 +301,8 @@ pub struct ProgramStats {
 }
 
 /// Child processes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Children {
     /// How many were forked during the capture; threads are not counted.
     pub forked: u64,
@@ -298,7 +311,8 @@ pub struct Children {
 }
 
 /// A change by kind of page.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Bytes4 {
     /// Anonymous memory.
     pub anon_bytes: i64,
@@ -323,7 +337,8 @@ impl Bytes4 {
 /// The ledger of an epoch: `rss_start_bytes` + Σ `rss_delta_bytes` + `unexplained_bytes` = `rss_end_bytes`.
 ///
 /// In the approximate mode there is no ledger: RSS is sampled, and what only a ledger knows is `null`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Summary {
     /// RSS when the epoch began.
     pub rss_start_bytes: i64,
@@ -380,7 +395,8 @@ pub struct Summary {
 }
 
 /// One cause.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CauseRow {
     /// The cause.
     pub cause: Cause,
@@ -412,7 +428,8 @@ pub struct CauseRow {
 }
 
 /// Failed calls with one errno.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ErrnoCount {
     /// Its name, such as `ENOMEM`.
     pub errno: String,
@@ -421,7 +438,8 @@ pub struct ErrnoCount {
 }
 
 /// Page faults: counts, never bytes. `null` where they were not counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Faults {
     /// From user code.
     pub user: Option<u64>,
@@ -440,7 +458,8 @@ pub struct Faults {
 }
 
 /// The process at one moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Tick {
     /// Since the start of the epoch. Ticks further apart than the interval are a gap: memtrace did not run.
     pub t_ns: u64,
@@ -487,7 +506,8 @@ impl Tick {
 }
 
 /// What one cause did since the last tick.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TickCause {
     /// The cause.
     pub cause: Cause,

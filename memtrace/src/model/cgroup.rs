@@ -1,12 +1,12 @@
 //! The process's memory cgroup, in the capture file.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Missing;
 
 /// The memory cgroup that the process is in: what a container's limit, an OOM kill and an autoscaler look at.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CgroupInfo {
     /// 1 or 2.
     pub version: u32,
@@ -31,7 +31,8 @@ pub struct CgroupInfo {
 
 /// The cgroup's figures at one moment, in bytes unless said otherwise. With all of its processes, their page cache, and cgroups
 /// below. `null` where the kernel does not have it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CgroupFigures {
     /// `memory.current`, `memory.usage_in_bytes`.
     pub usage_bytes: Option<u64>,

@@ -1,10 +1,10 @@
 //! What the process holds, and what it gave back, in the capture file.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What the process gave back during the epoch, and what became of it. `null` where it could not be had.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Returned {
     /// RSS that fell at the process's own calls: `munmap`, `madvise`, `brk` and the like. From the ledger.
     pub released_bytes: Option<i64>,
@@ -18,7 +18,8 @@ pub struct Returned {
 }
 
 /// A part of RSS. All of them add up to `rss_end_bytes`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BridgePart {
     /// `go_heap_in_use`, `go_heap_idle`, `go_stacks`, `go_other`, `lazy_free`, `anon`, `other_anon`, `file`, `shmem`, `rest`.
     pub part: String,
@@ -29,7 +30,8 @@ pub struct BridgePart {
 }
 
 /// Mappings of one name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MappingGroup {
     /// `heap` (that of `brk`), `stack`, `anon`, `file`, `shmem`, `special`.
     pub kind: MappingKind,
@@ -52,9 +54,8 @@ pub struct MappingGroup {
 }
 
 /// What a mapping is.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum MappingKind {
     /// The heap that `brk` moves.

@@ -23,7 +23,7 @@ pub use capture::{
 };
 pub use cause::Cause;
 pub use cgroup::{CgroupFigures, CgroupInfo};
-pub use errno::errno_name;
+pub use errno::{errno_name, errno_text, errno_words};
 pub use holdings::{BridgePart, MappingGroup, MappingKind, Returned};
 pub use hooks::{HookKind, Mode};
 pub use runtime::{ExpectedRelease, GoFigures, Missing, RuntimeInfo};

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What runs in the process, and what it is expected to do with memory that it does not need. Decided from the executable, the
 /// mapped files and the environment, never from the process's name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RuntimeInfo {
     /// `go`, `jvm`, `dotnet`, `node`, `python`, `ruby`; `null` where none of them was found: a native program, as far as
     /// memtrace can see.
@@ -35,7 +35,8 @@ pub struct RuntimeInfo {
 }
 
 /// A way to give memory back that this runtime or allocator, in this version, with these settings, uses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExpectedRelease {
     /// Who does it: `go`, `jemalloc`, …
     pub by: String,
@@ -49,7 +50,8 @@ pub struct ExpectedRelease {
 }
 
 /// Something that could not be had.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Missing {
     /// What: the name of a field, such as `go` or `runtime.version`, or of what would be needed.
     pub what: String,
@@ -69,7 +71,8 @@ impl Missing {
 
 /// Go's own figures at one moment, in bytes, as `runtime.ReadMemStats` would give them. Read from outside, while the program
 /// runs; each is `null` where it could not be had.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GoFigures {
     /// `Sys`: address space obtained from the kernel.
     pub sys_bytes: Option<u64>,

@@ -12,8 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
-use rustix::fs::OFlags;
+use rustix::fs::{MemfdFlags, OFlags, memfd_create};
 
 use crate::proc::{Directory, Groups, Mappings, cgroup::mount};
 
@@ -117,7 +116,7 @@ pub fn mappings(dir: &impl Directory, go: bool) -> Result<Mappings, String> {
 /// sees mounted. What else there is, names tell.
 fn shmem_devices(dir: &impl Directory) -> BTreeSet<(u32, u32)> {
     let mut devices = BTreeSet::new();
-    if let Ok(own) = memfd_create(c"memtrace", MFdFlags::MFD_CLOEXEC)
+    if let Ok(own) = memfd_create(c"memtrace", MemfdFlags::CLOEXEC)
         && let Ok(metadata) = File::from(own).metadata()
     {
         let device = metadata.dev();

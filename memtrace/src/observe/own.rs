@@ -1,9 +1,6 @@
 //! What memtrace itself takes.
 
-use nix::sys::{
-    resource::{UsageWho, getrusage},
-    time::TimeValLike,
-};
+use std::mem::MaybeUninit;
 
 use crate::proc::{self, ProcDir};
 
@@ -23,8 +20,13 @@ pub struct Own {
 /// Reads it.
 #[must_use]
 pub fn own() -> Own {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).ok();
-    let ns = |micros: i64| u64::try_from(micros).ok()?.checked_mul(1000);
+    let usage = usage();
+    let ns = |time: libc::timeval| {
+        let seconds = u64::try_from(time.tv_sec)
+            .ok()?
+            .checked_mul(1_000_000_000)?;
+        seconds.checked_add(u64::try_from(time.tv_usec).ok()?.checked_mul(1000)?)
+    };
     // The peak of `getrusage` is older than this program's exec.
     let status = ProcDir::own().and_then(|own| {
         proc::read(&own, "status", |bytes| {
@@ -33,9 +35,17 @@ pub fn own() -> Own {
     });
     let (rss, rss_peak) = status.ok().unzip();
     Own {
-        user_ns: usage.and_then(|usage| ns(usage.user_time().num_microseconds())),
-        system_ns: usage.and_then(|usage| ns(usage.system_time().num_microseconds())),
+        user_ns: usage.and_then(|usage| ns(usage.ru_utime)),
+        system_ns: usage.and_then(|usage| ns(usage.ru_stime)),
         rss,
         rss_peak,
     }
+}
+
+fn usage() -> Option<libc::rusage> {
+    let mut usage = MaybeUninit::uninit();
+    // SAFETY: `usage` has room for the structure.
+    let result = unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) };
+    // SAFETY: 0 says that the structure has been written.
+    (result == 0).then(|| unsafe { usage.assume_init() })
 }

@@ -2,10 +2,12 @@
 
 use std::{io, thread};
 
-use nix::unistd::Uid;
-use rustix::thread::{
-    CapabilitySet, CapabilitySets, set_capabilities, set_thread_groups, set_thread_res_gid,
-    set_thread_res_uid,
+use rustix::{
+    process::geteuid,
+    thread::{
+        CapabilitySet, CapabilitySets, set_capabilities, set_thread_groups, set_thread_res_gid,
+        set_thread_res_uid,
+    },
 };
 
 use crate::privilege::Invoker;
@@ -23,7 +25,7 @@ pub fn as_invoker<T: Send>(
     invoker: Option<&Invoker>,
     work: impl FnOnce() -> T + Send,
 ) -> io::Result<T> {
-    if invoker.is_none() && Uid::effective().is_root() {
+    if invoker.is_none() && geteuid().is_root() {
         return Ok(work());
     }
     thread::scope(|scope| {
@@ -47,16 +49,15 @@ const NOTHING: CapabilitySets = CapabilitySets {
     inheritable: CapabilitySet::empty(),
 };
 
-/// This thread alone; the C library's functions would change all of them.
-fn become_thread(invoker: &Invoker) -> rustix::io::Result<()> {
-    let gid = rustix::fs::Gid::from_raw(invoker.gid.as_raw());
-    let uid = rustix::fs::Uid::from_raw(invoker.uid.as_raw());
-    let groups: Vec<_> = invoker
-        .groups
-        .iter()
-        .map(|gid| rustix::fs::Gid::from_raw(gid.as_raw()))
-        .collect();
-    set_thread_groups(&groups)?;
+/// Makes this thread alone the user's; the C library's functions would change all of them. Allocates nothing, so that it can be
+/// called between fork and exec.
+///
+/// # Errors
+///
+/// If the kernel refuses it.
+pub fn become_thread(invoker: &Invoker) -> rustix::io::Result<()> {
+    let Invoker { uid, gid, .. } = *invoker;
+    set_thread_groups(&invoker.groups)?;
     set_thread_res_gid(gid, gid, gid)?;
     set_thread_res_uid(uid, uid, uid)
 }
@@ -65,7 +66,7 @@ fn become_thread(invoker: &Invoker) -> rustix::io::Result<()> {
 mod tests {
     use std::fs;
 
-    use nix::unistd::Gid;
+    use rustix::process::{Gid, Uid};
 
     use super::*;
 
@@ -81,7 +82,7 @@ mod tests {
 
     #[test]
     fn the_work_has_the_invokers_rights_and_the_rest_keeps_its_own() {
-        if !Uid::effective().is_root() {
+        if !geteuid().is_root() {
             eprintln!("skipped: needs root");
             return;
         }

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
-pub use apart::as_invoker;
+pub use apart::{as_invoker, become_thread};
 pub use rustix::thread::CapabilitySet as Capabilities;
 pub use shed::{ShedError, Trial, shed};
 pub use user::{Invoker, invoker};

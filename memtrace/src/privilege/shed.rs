@@ -6,15 +6,13 @@
 
 use std::{fs, io, thread, time::Duration};
 
-use nix::{
-    sys::prctl,
-    unistd::{setgroups, setresgid, setresuid},
-};
 use rustix::{
     io::Errno,
+    process::{DumpableBehavior, set_dumpable_behavior},
     thread::{
         CapabilitySet, CapabilitySets, clear_ambient_capability_set,
-        remove_capability_from_bounding_set, set_capabilities,
+        remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities,
+        set_no_new_privs,
     },
 };
 
@@ -69,7 +67,8 @@ pub fn shed(
         become_process(invoker)?;
     }
     // The kernel does so by itself where the user id has changed: nobody but root may look into this process.
-    prctl::set_dumpable(false).map_err(|error| refused("its memory to debuggers", error))?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(|error| refused("its memory to debuggers", error))?;
     let permitted = rustix::thread::capabilities(None)
         .map_err(|error| refused("capabilities", error))?
         .permitted;
@@ -106,7 +105,7 @@ fn needed(
 
 /// Nothing that this process could execute gets more than it has.
 fn narrow() -> Result<(), ShedError> {
-    prctl::set_no_new_privs().map_err(|error| refused("new privileges by execve", error))?;
+    set_no_new_privs(true).map_err(|error| refused("new privileges by execve", error))?;
     match clear_ambient_capability_set() {
         Ok(()) | Err(Errno::INVAL) => {}
         Err(error) => return Err(refused("ambient capabilities", error)),
@@ -125,17 +124,31 @@ fn narrow() -> Result<(), ShedError> {
 }
 
 fn become_process(invoker: &Invoker) -> Result<(), ShedError> {
+    let (uid, gid) = (invoker.uid.as_raw(), invoker.gid.as_raw());
+    let groups: Vec<_> = invoker.groups.iter().map(|gid| gid.as_raw()).collect();
     let switched = (|| {
-        prctl::set_keepcaps(true)?;
-        setgroups(&invoker.groups)?;
-        setresgid(invoker.gid, invoker.gid, invoker.gid)?;
-        setresuid(invoker.uid, invoker.uid, invoker.uid)?;
-        prctl::set_keepcaps(false)
+        set_keep_capabilities(true)?;
+        // The C library's functions change all threads.
+        // SAFETY: `groups` has as many elements as is said.
+        done(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) })?;
+        // SAFETY: a call with three numbers.
+        done(unsafe { libc::setresgid(gid, gid, gid) })?;
+        // SAFETY: a call with three numbers.
+        done(unsafe { libc::setresuid(uid, uid, uid) })?;
+        set_keep_capabilities(false)
     })();
     match switched {
         // Root without CAP_SETUID, in a container: it stays root, and has no capabilities all the same.
-        Ok(()) | Err(nix::errno::Errno::EPERM) => Ok(()),
+        Ok(()) | Err(Errno::PERM) => Ok(()),
         Err(error) => Err(refused("root's user id", error)),
+    }
+}
+
+/// What a function of the C library returned.
+fn done(result: libc::c_int) -> Result<(), Errno> {
+    match result {
+        0 => Ok(()),
+        _ => Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)),
     }
 }
 
@@ -210,8 +223,6 @@ fn refused(what: &'static str, error: impl std::fmt::Display) -> ShedError {
 
 #[cfg(test)]
 mod tests {
-    use nix::unistd::Uid;
-
     use super::*;
 
     /// Runs in a thread of its own, whose capabilities end with it.
@@ -231,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_capability_is_kept_only_where_it_makes_the_difference() {
-        if !Uid::effective().is_root() {
+        if !rustix::process::geteuid().is_root() {
             eprintln!("skipped: needs root");
             return;
         }

@@ -1,8 +1,6 @@
 //! Errors as one line.
 
-use nix::errno::Errno;
-
-use crate::privilege::secure_execution;
+use crate::{model::errno_name, privilege::secure_execution};
 
 /// An error with its causes, in one line; a verifier's log is cut to its last words.
 pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
@@ -53,10 +51,11 @@ fn name_errno(text: String) -> String {
     else {
         return text;
     };
-    match Errno::from_raw(number) {
-        Errno::UnknownErrno => text,
-        errno => format!("{head}({errno:?}){tail}"),
+    let name = errno_name(number);
+    if name == number.to_string() {
+        return text;
     }
+    format!("{head}({name}){tail}")
 }
 
 #[cfg(test)]

@@ -60,10 +60,7 @@ impl Host {
             what: "/sys/devices/system/cpu/possible",
             reason: format!("{what}: {error}"),
         })? as u32;
-        let uname = nix::sys::utsname::uname().map_err(|error| ProbeError::Host {
-            what: "uname",
-            reason: error.to_string(),
-        })?;
+        let uname = rustix::system::uname();
         let page_size = rustix::param::page_size() as u64;
         Ok(Self {
             kernel: uname.release().to_string_lossy().into_owned(),

@@ -3,10 +3,13 @@
 
 use std::{fs, path::Path, thread};
 
-use nix::{
-    mount::{MsFlags, mount},
-    sched::{CloneFlags, unshare},
+use rustix::{
+    io::Errno,
+    mount::{MountFlags, MountPropagationFlags, mount, mount_change},
+    thread::{UnshareFlags, unshare_unsafe},
 };
+
+use crate::model::errno_text;
 
 /// Runs `work` where a filesystem of the type `kind` is mounted at the existing folder `at`.
 ///
@@ -23,8 +26,8 @@ pub fn privately<T: Send>(
             .name(kind.to_owned())
             .spawn_scoped(scope, || {
                 mount_here(kind, at).map_err(|error| match error {
-                    nix::Error::EPERM => "that needs CAP_SYS_ADMIN".to_owned(),
-                    other => other.to_string(),
+                    Errno::PERM => "that needs CAP_SYS_ADMIN".to_owned(),
+                    other => errno_text(other),
                 })?;
                 Ok(work())
             })
@@ -47,21 +50,14 @@ pub fn read_privately(kind: &str, at: &str, file: &str) -> Result<String, String
     })?
 }
 
-fn mount_here(kind: &str, at: &str) -> nix::Result<()> {
-    unshare(CloneFlags::CLONE_NEWNS)?;
+fn mount_here(kind: &str, at: &str) -> rustix::io::Result<()> {
+    // SAFETY: with a mount namespace of its own, a thread loses no descriptor.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
     // Nothing of what follows may reach the host's own mounts.
-    mount(
-        None::<&str>,
+    mount_change(
         "/",
-        None::<&str>,
-        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-        None::<&str>,
+        MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
     )?;
-    mount(
-        Some(kind),
-        at,
-        Some(kind),
-        MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
-        None::<&str>,
-    )
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount(kind, at, kind, flags, None)
 }

@@ -648,9 +648,8 @@ fn load(
 /// `CLOCK_MONOTONIC` in ns: the clock of the kernel side.
 #[must_use]
 pub fn monotonic_ns() -> u64 {
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
-        .map(|now| now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs())
-        .unwrap_or(0)
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
 fn add_cpu(reading: &mut Reading, cpu: &CpuCells) {

@@ -19,7 +19,7 @@ use rustix::thread::{
     set_no_new_privs,
 };
 
-use crate::privilege::{Invoker, NEEDS};
+use crate::privilege::{Invoker, NEEDS, become_thread};
 
 /// Why a program could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -166,9 +166,7 @@ fn prepare(
         // Only async-signal-safe calls here: this is a forked child of a process that may have threads.
         let (Rights::Users(invoker) | Rights::Bare(invoker)) = &rights;
         if let Some(invoker) = invoker {
-            nix::unistd::setgroups(&invoker.groups)?;
-            nix::unistd::setgid(invoker.gid)?;
-            nix::unistd::setuid(invoker.uid)?;
+            become_thread(invoker)?;
         }
         if matches!(rights, Rights::Bare(_)) {
             set_no_new_privs(true)?;

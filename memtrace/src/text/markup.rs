@@ -1,8 +1,5 @@
 //! Texts that others chose, in HTML and XML.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use sha2::{Digest as _, Sha256};
-
 /// A text as the contents of an element, or as an attribute's value in quotes: nothing in it is markup, and what neither HTML nor
 /// XML 1.0 can hold is U+FFFD. Control characters are the caller's: [`untrusted`](super::format::untrusted) shows them.
 #[must_use]
@@ -20,10 +17,4 @@ pub fn escaped(text: &str) -> String {
         }
     }
     safe
-}
-
-/// The source of a Content-Security-Policy that allows this very script or style.
-#[must_use]
-pub fn csp_hash(text: &str) -> String {
-    format!("sha256-{}", STANDARD.encode(Sha256::digest(text)))
 }

@@ -585,7 +585,7 @@ fn day() -> Vec<u8> {
     serde_json::to_vec(&capture).unwrap()
 }
 
-/// What `docs/performance.md` says of the page, measured again: `cargo test --release -p memtrace --test it page:: -- --ignored --nocapture`.
+/// What `docs/performance.md` says of the page, measured again: `cargo test --profile dist -p memtrace --test it page:: -- --ignored --nocapture`.
 #[test]
 #[ignore = "measures, and takes some seconds"]
 fn a_day_stays_fluent() {

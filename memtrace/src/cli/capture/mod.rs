@@ -6,7 +6,6 @@ mod watched;
 use std::time::{Duration, SystemTime};
 
 use memtrace_common::layout::EpochEnd;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use watched::Watched;
 
@@ -26,6 +25,7 @@ use crate::{
     probe::{ProbeError, Session, batch_pages, monotonic_ns},
     proc::Class,
     process::Target,
+    text::time::rfc3339,
     timeline::{Final, Known, Observed, Recorder, TakenBack, bridge},
     verdict::{Case, Trend, judge},
     view::{Columns, LiveLine, live_header, replaced, whole},
@@ -634,9 +634,7 @@ impl<'a> Capturing<'a> {
     ) -> CaptureInfo {
         let losses = losses(reading, skipped_runs);
         CaptureInfo {
-            started_at: OffsetDateTime::from(self.started_at)
-                .format(&Rfc3339)
-                .unwrap_or_default(),
+            started_at: rfc3339(self.started_at).unwrap_or_default(),
             duration_ns,
             interval_ns: u64::try_from(self.longest_interval.as_nanos()).unwrap_or(u64::MAX),
             mode: self.session.mode(),

@@ -1,13 +1,9 @@
 //! Connections: a bounded number of them, each for one request, and none for longer than it is of use.
 
-use std::time::Duration;
+use std::{convert::Infallible, future::ready, sync::Arc, time::Duration};
 
-use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -16,6 +12,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
+
+use super::routes::Routes;
 
 /// Most connections that are served.
 const SOCKETS: usize = 32;
@@ -37,12 +35,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stop` says so, and then what is under way for [`FAREWELL`].
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    crowded: Router,
-    mut stop: watch::Receiver<bool>,
-) {
+pub async fn serve(listener: TcpListener, routes: Arc<Routes>, mut stop: watch::Receiver<bool>) {
     let mut open = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -53,12 +46,8 @@ pub async fn serve(
         };
         match accepted {
             Ok((socket, _)) => {
-                let answers = if open.len() < SOCKETS {
-                    &router
-                } else {
-                    &crowded
-                };
-                open.spawn(connection(socket, answers.clone(), stop.clone()));
+                let crowded = open.len() >= SOCKETS;
+                open.spawn(connection(socket, routes.clone(), crowded, stop.clone()));
             }
             Err(_) => sleep(PAUSE).await,
         }
@@ -70,7 +59,12 @@ pub async fn serve(
     .await;
 }
 
-async fn connection(socket: TcpStream, router: Router, mut stop: watch::Receiver<bool>) {
+async fn connection(
+    socket: TcpStream,
+    routes: Arc<Routes>,
+    crowded: bool,
+    mut stop: watch::Receiver<bool>,
+) {
     // Without them it is slower, or later to see who has gone.
     let _ = socket.set_nodelay(true);
     let _ = set_tcp_user_timeout(&socket, SILENT_MS);
@@ -83,7 +77,8 @@ async fn connection(socket: TcpStream, router: Router, mut stop: watch::Receiver
         .keep_alive(false)
         .max_buf_size(REQUEST)
         .max_headers(FIELDS);
-    let service = TowerToHyperService::new(router);
+    let service =
+        service_fn(|request| ready(Ok::<_, Infallible>(routes.answer(&request, crowded))));
     let served = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
     tokio::pin!(served);
     // An error here is a visitor's: gone, stuck, or not speaking HTTP.

@@ -14,12 +14,12 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use nix::sys::utsname::uname;
-use rustix::net::sockopt::set_socket_send_buffer_size;
+use rustix::{net::sockopt::set_socket_send_buffer_size, system::uname};
 use tokio::sync::watch;
 
 pub use address::{DEFAULT, address};
 use guard::{Guard, PARAMETER, Token};
+use routes::Routes;
 use source::Source;
 
 use super::feed::Viewer;
@@ -83,8 +83,7 @@ impl Web {
         let policy = content_security_policy(true);
         let guard = Guard::new(self.bound, self.host_name, self.token);
         let source = Arc::new(Source::new(viewer, stopped.clone()));
-        let crowded = routes::crowded(guard.clone(), &policy)?;
-        let router = routes::routes(source, guard, document(None), &policy)?;
+        let routes = Arc::new(Routes::new(source, guard, document(None), &policy)?);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -94,8 +93,7 @@ impl Web {
             tokio::net::TcpListener::from_std(self.listener)
                 .context("cannot watch the web page's port")?
         };
-        let serve =
-            move || runtime.block_on(connections::serve(listener, router, crowded, stopped));
+        let serve = move || runtime.block_on(connections::serve(listener, routes, stopped));
         let thread = thread::Builder::new()
             .name("web".to_owned())
             .spawn(serve)
@@ -149,8 +147,8 @@ fn refused(wanted: SocketAddr, error: &io::Error) -> anyhow::Result<TcpListener>
 
 /// This host's name, where it can stand in a URL.
 fn host_name() -> Option<String> {
-    let names = uname().ok()?;
-    let name = names.nodename().to_str()?;
+    let names = uname();
+    let name = names.nodename().to_str().ok()?;
     let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.');
     (!name.is_empty() && name.chars().all(plain)).then(|| name.to_owned())
 }

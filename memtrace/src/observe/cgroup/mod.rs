@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs};
+use rustix::fs::fstatfs;
 
 pub use pace::Pace;
 pub use place::{Nowhere, Place, places};
@@ -38,6 +38,8 @@ const MOST_LEVELS: usize = 64;
 const MOST_BELOW: usize = 4096;
 /// Processes that are counted.
 const MOST_PROCESSES: usize = 100_000;
+/// `f_type` of both versions' file systems (include/uapi/linux/magic.h).
+const HIERARCHIES: [u64; 2] = [0x0027_e0eb, 0x6367_7270];
 
 /// A process's memory cgroup.
 #[derive(Debug)]
@@ -404,8 +406,7 @@ fn open(path: &Path) -> io::Result<File> {
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW)
         .open(path)?;
-    let kind = fstatfs(&file)?.filesystem_type();
-    if kind != CGROUP_SUPER_MAGIC && kind != CGROUP2_SUPER_MAGIC {
+    if !HIERARCHIES.contains(&(fstatfs(&file)?.f_type as u64)) {
         return Err(io::Error::new(
             io::ErrorKind::NotFound,
             "it is no file of a cgroup",

@@ -1,6 +1,6 @@
 //! What was asked for with each advice, and what RSS really moved.
 
-use ratatui::style::Style;
+use ratatui_core::style::Style;
 
 use super::{pen::Pen, rows::rows, shot::Shot, state::State, table::bar};
 use crate::text::{

@@ -1,6 +1,6 @@
 //! The memory cgroup: what a container's limit and an autoscaler look at.
 
-use ratatui::style::Style;
+use ratatui_core::style::Style;
 
 use super::{pen::Pen, shot::Shot, state::State, text::Text};
 use crate::text::format::{count, size};

@@ -1,6 +1,6 @@
 //! The chart: lines over time, in dots or letters.
 
-use ratatui::style::Style;
+use ratatui_core::style::Style;
 
 use super::{Look, Series, pen::Pen, shot::Shot};
 use crate::{

@@ -1,6 +1,6 @@
 //! What is on every page: the title, the pages, the state of the capture, and the keys.
 
-use ratatui::{
+use ratatui_core::{
     style::{Modifier, Style},
     text::Span,
 };

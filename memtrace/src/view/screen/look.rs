@@ -1,6 +1,6 @@
 //! What the screen may use: colours, and letters for its lines.
 
-use ratatui::style::{Color, Modifier, Style};
+use ratatui_core::style::{Color, Modifier, Style};
 
 use crate::text::format::untrusted;
 

@@ -16,7 +16,7 @@ mod state;
 mod table;
 mod text;
 
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui_core::{buffer::Buffer, layout::Rect};
 
 pub use look::{Look, Palette, Series};
 pub use shot::Shot;

@@ -1,6 +1,6 @@
 //! The first page: the chart, the causes, the answer.
 
-use ratatui::{style::Style, text::Span};
+use ratatui_core::{style::Style, text::Span};
 
 use super::{
     Series, State,

@@ -1,6 +1,6 @@
 //! Text that is painted for a terminal's scrollback, as lines of the screen: so what the report says is written once.
 
-use ratatui::{
+use ratatui_core::{
     style::Style,
     text::{Line, Span},
 };

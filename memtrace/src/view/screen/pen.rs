@@ -1,6 +1,6 @@
 //! Writing into a part of the screen, never beyond it.
 
-use ratatui::{
+use ratatui_core::{
     buffer::Buffer,
     layout::Rect,
     style::Style,

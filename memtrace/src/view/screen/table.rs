@@ -1,6 +1,6 @@
 //! The ledger as a table with bars.
 
-use ratatui::style::{Modifier, Style};
+use ratatui_core::style::{Modifier, Style};
 
 use super::{
     Sort,

@@ -1,6 +1,6 @@
 //! Pages of text, which may be longer than the screen.
 
-use ratatui::{
+use ratatui_core::{
     style::Style,
     text::{Line, Span},
 };

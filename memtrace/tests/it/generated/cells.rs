@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use ratatui::{
+use ratatui_core::{
     buffer::{Buffer, Cell},
     style::{Color, Modifier},
 };

@@ -7,7 +7,7 @@ use memtrace::{
     timeline::{History, Live, Loaded, load, read},
     view::screen::{Look, Palette, Screen},
 };
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui_core::{buffer::Buffer, layout::Rect};
 
 use super::cells;
 

@@ -7,7 +7,7 @@ use memtrace::{
     view::screen::{Action, Extent, Key, Look, Page, Palette, Screen, Sort, State, Zoom},
 };
 use proptest::{collection::vec, prelude::*};
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui_core::{buffer::Buffer, layout::Rect};
 
 use super::shown::{MANY, capture, picture, rows, service};
 

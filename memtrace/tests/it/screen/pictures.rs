@@ -7,7 +7,7 @@ use memtrace::{
     timeline::Live,
     view::screen::{Key, Look, Palette, Series},
 };
-use ratatui::{
+use ratatui_core::{
     buffer::Buffer,
     style::{Color, Modifier},
 };

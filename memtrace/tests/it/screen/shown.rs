@@ -5,7 +5,7 @@ use memtrace::{
     timeline::{Live, Own, read},
     view::screen::{Key, Look, Palette, Screen},
 };
-use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
+use ratatui_core::{backend::TestBackend, buffer::Buffer, terminal::Terminal};
 
 pub const MANY: Look = Look {
     palette: Palette::Many,
