@@ -19,6 +19,7 @@ use rustix::thread::{
     set_no_new_privs,
 };
 
+use super::limits;
 use crate::privilege::{Invoker, NEEDS};
 
 /// Why a program could not be started.
@@ -164,6 +165,7 @@ fn prepare(
     let pid_fd = pid_writer.as_raw_fd();
     let hook = move || {
         // Only async-signal-safe calls here: this is a forked child of a process that may have threads.
+        limits::restore();
         let (Rights::Users(invoker) | Rights::Bare(invoker)) = &rights;
         if let Some(invoker) = invoker {
             nix::unistd::setgroups(&invoker.groups)?;
