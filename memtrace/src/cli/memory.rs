@@ -69,7 +69,10 @@ fn granted(block: *mut u8, size: usize) -> *mut u8 {
 fn refused(size: usize) -> ! {
     let mut line = [0; 320];
     let mut rest = line.as_mut_slice();
-    let _ = write!(rest, "memtrace: out of memory: the kernel refused {size} bytes");
+    let _ = write!(
+        rest,
+        "memtrace: out of memory: the kernel refused {size} bytes"
+    );
     let limits = [(Resource::As, "AS", "as"), (Resource::Data, "DATA", "data")];
     for (resource, name, option) in limits {
         if let Some(limit) = getrlimit(resource).current {

@@ -119,14 +119,12 @@ pub enum FileError {
         whole: String,
     },
     /// No room.
-    #[error(
-        "cannot write {path}: {reason}; there is no such file now, or the old one: make room in {dir}"
-    )]
+    #[error("cannot write {path}: {reason}; there is no such file now, or the old one: {remedy}")]
     Full {
         /// The file.
         path: String,
-        /// Its folder.
-        dir: String,
+        /// What makes room for it.
+        remedy: String,
         /// What the kernel said.
         reason: String,
     },
@@ -178,23 +176,25 @@ pub enum FileError {
     },
     /// The journal could not be written on.
     #[error(
-        "cannot write {path}: {reason}; the capture ends here, and what was written stays: make room in {dir}, and to see it, type: memtrace report {path}"
+        "cannot write {path}: {reason}; the capture ends here, and what was written stays: {remedy}, and to see it, type: memtrace report {path}"
     )]
     Stopped {
         /// The journal.
         path: String,
-        /// Its folder.
-        dir: String,
+        /// What makes room for more.
+        remedy: String,
         /// What the kernel said.
         reason: String,
     },
     /// The same of one without a name.
     #[error(
-        "cannot keep more of the capture in {path}: {reason}; it ends here: make room, set TMPDIR to another folder, or give --json FILE"
+        "cannot keep more of the capture in {path}: {reason}; it ends here: {remedy}, set TMPDIR to another folder, or give --json FILE"
     )]
     StoppedUnnamed {
         /// The folder.
         path: String,
+        /// What makes room for more.
+        remedy: String,
         /// What the kernel said.
         reason: String,
     },

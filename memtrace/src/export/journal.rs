@@ -24,7 +24,10 @@ use nix::{
 };
 
 use super::{
-    file::{FileError, MODE, failure, folder_of, fresh, io_error, is_here, kind_of, text, trusted},
+    file::{
+        FileError, MODE, failure, folder_of, fresh, io_error, is_here, kind_of, remedy, text,
+        trusted,
+    },
     folder,
 };
 use crate::privilege::{Invoker, as_invoker};
@@ -158,11 +161,12 @@ impl JournalFile {
             }
             Some(path) => FileError::Stopped {
                 path: text(path),
-                dir: text(folder_of(path)),
+                remedy: remedy(error.kind(), folder_of(path)),
                 reason,
             },
             None => FileError::StoppedUnnamed {
                 path: text(&self.path),
+                remedy: remedy(error.kind(), &self.path),
                 reason,
             },
         }

@@ -133,7 +133,13 @@ fn raise(resource: Resource, wanted: u64) -> Rlimit {
     if found.current.is_some_and(|current| current < wanted) {
         let current = found.maximum;
         // Below the hard limit everybody may; where it fails, the check that follows says so.
-        let _ = setrlimit(resource, Rlimit { current, ..found.clone() });
+        let _ = setrlimit(
+            resource,
+            Rlimit {
+                current,
+                ..found.clone()
+            },
+        );
     }
     found
 }
