@@ -2,7 +2,11 @@
 //!
 //! [`adjust`] makes the best of them, once, at the start. A program that memtrace starts gets back what was found: [`restore`].
 
-use std::{fs, io, sync::OnceLock};
+use std::{
+    fs, io,
+    sync::{Mutex, OnceLock},
+    thread,
+};
 
 use rustix::{
     io::{Errno, fcntl_dupfd_cloexec},
@@ -13,6 +17,9 @@ use crate::text::format;
 
 /// Bytes of stack that the main thread needs. An unoptimized build got by with 240 KiB.
 const STACK: u64 = 1 << 20;
+
+/// Bytes of stack of a thread that does nothing.
+const TRIAL_STACK: usize = 64 << 10;
 
 /// What memtrace is about to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +39,14 @@ impl Work {
         }
     }
 
+    /// Threads that run at once beside the main one.
+    const fn threads(self) -> usize {
+        match self {
+            Self::Trace => 4,
+            Self::Read => 0,
+        }
+    }
+
     /// Bytes of address space beyond the program itself. Tracing took 20 MiB (6.18), reading 4.
     const fn memory(self) -> u64 {
         match self {
@@ -46,7 +61,7 @@ impl Work {
 pub enum LimitError {
     /// `RLIMIT_NOFILE`.
     #[error(
-        "memtrace needs {needed} file descriptors, and may open only {found}: RLIMIT_NOFILE is {limit}; type: sudo prlimit --pid $$ --nofile=1024:4096"
+        "too few file descriptors: RLIMIT_NOFILE is {limit}, of which {found} are free, and memtrace needs {needed}; type: sudo prlimit --pid $$ --nofile=1024:4096"
     )]
     Descriptors {
         /// How many it could open.
@@ -58,7 +73,7 @@ pub enum LimitError {
     },
     /// The host has none left.
     #[error(
-        "memtrace needs {needed} file descriptors, and may open only {found}: {errno}; see the limits of this host in /proc/sys/fs/file-max"
+        "too few file descriptors: {errno}; this host has {found} left, and memtrace needs {needed}; type: sudo sysctl fs.file-max=1000000"
     )]
     HostDescriptors {
         /// How many it could open.
@@ -70,7 +85,7 @@ pub enum LimitError {
     },
     /// `RLIMIT_AS` or `RLIMIT_DATA`.
     #[error(
-        "memtrace needs {needed} of memory, and {name} leaves it {found}; type: sudo prlimit --pid $$ --{option}=unlimited"
+        "too little memory: {name} leaves {found} of it, and memtrace needs {needed}; type: sudo prlimit --pid $$ --{option}=unlimited"
     )]
     Memory {
         /// The limit's name.
@@ -82,9 +97,26 @@ pub enum LimitError {
         /// What memtrace needs.
         needed: String,
     },
+    /// `RLIMIT_NPROC`, or the cgroup's `pids.max`.
+    #[error(
+        "too few threads: {found} could be started, and memtrace needs {needed}: RLIMIT_NPROC is {limit} for all threads of this user, or the cgroup's pids.max is reached; type: sudo prlimit --pid $$ --nproc=unlimited"
+    )]
+    Threads {
+        /// How many could be started.
+        found: usize,
+        /// How many it runs at once.
+        needed: usize,
+        /// The limit.
+        limit: String,
+    },
+    /// Between two PID namespaces, the kernel makes no thread.
+    #[error(
+        "cannot start a thread: {0}; after `unshare --pid` without --fork no program can: type: unshare --pid --fork --mount-proc"
+    )]
+    NoThreads(io::Error),
     /// `RLIMIT_STACK`.
     #[error(
-        "memtrace needs a stack of {needed}, and RLIMIT_STACK is {found}; type: sudo prlimit --pid $$ --stack=8388608"
+        "too small a stack: RLIMIT_STACK is {found}, and memtrace needs {needed}; type: sudo prlimit --pid $$ --stack=8388608"
     )]
     Stack {
         /// The limit.
@@ -163,7 +195,36 @@ pub fn check(work: Work) -> Result<(), LimitError> {
     descriptors(work.descriptors())?;
     let (size, data) = used();
     memory(work.memory(), Resource::As, size)?;
-    memory(work.memory(), Resource::Data, data)
+    memory(work.memory(), Resource::Data, data)?;
+    threads(work.threads())
+}
+
+/// Tries: other processes of the user count too.
+fn threads(needed: usize) -> Result<(), LimitError> {
+    let gate = Mutex::new(());
+    thread::scope(|scope| {
+        let closed = gate.lock();
+        for found in 0..needed {
+            let small = thread::Builder::new().stack_size(TRIAL_STACK);
+            let started = small.spawn_scoped(scope, || drop(gate.lock()));
+            match started.map_err(|error| (error.kind(), error)) {
+                Ok(_) => {}
+                Err((io::ErrorKind::WouldBlock, _)) => {
+                    return Err(LimitError::Threads {
+                        found,
+                        needed,
+                        limit: match getrlimit(Resource::Nproc).current {
+                            Some(limit) => limit.to_string(),
+                            None => "unlimited".to_owned(),
+                        },
+                    });
+                }
+                Err((_, error)) => return Err(LimitError::NoThreads(error)),
+            }
+        }
+        drop(closed);
+        Ok(())
+    })
 }
 
 /// Tries: descriptors that the parent left open count too, and lie anywhere.
