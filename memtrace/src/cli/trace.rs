@@ -609,10 +609,8 @@ fn report(out: &Out, sink: Sink, ended: Ended) -> anyhow::Result<Outcome> {
         }
     }
     extras?;
-    if out.closed() {
-        bail!(
-            "standard output was closed, so the capture ended; --quiet with --json FILE needs no reader"
-        );
+    if let Some(failure) = out.failure() {
+        bail!("{failure}");
     }
     Ok(Outcome { complete, found })
 }

@@ -4,6 +4,7 @@ mod compat;
 mod crowds;
 mod ends;
 mod journal;
+mod limits;
 mod lookup;
 mod losses;
 mod names;
@@ -45,6 +46,7 @@ pub fn all() -> Vec<Trial> {
         names::CASES,
         output::CASES,
         journal::CASES,
+        limits::CASES,
     ]
     .concat();
     let together = together.into_iter().map(|(name, case)| {
