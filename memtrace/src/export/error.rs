@@ -46,6 +46,26 @@ pub enum FileError {
         /// Its folder.
         dir: String,
     },
+    /// A folder that was removed while somebody, such as the shell, is in it.
+    #[error(
+        "cannot write {path}: the folder {dir} has been removed; change to another folder, or give the whole path of a file"
+    )]
+    Removed {
+        /// The file.
+        path: String,
+        /// Its folder.
+        dir: String,
+    },
+    /// A file system that takes no files.
+    #[error(
+        "cannot write {path}: the file system of {dir} is read-only; give a FILE in another folder, such as /tmp"
+    )]
+    ReadOnly {
+        /// The file.
+        path: String,
+        /// Its folder.
+        dir: String,
+    },
     /// A folder where a file is wanted.
     #[error(
         "cannot write {path}: it is a folder; give the name of a file in it, such as {path}/capture.json"
@@ -207,7 +227,7 @@ pub enum FileError {
         reason: String,
     },
     /// Anything else.
-    #[error("cannot write {path}: {reason}")]
+    #[error("cannot write {path}: {reason}; give another FILE")]
     Io {
         /// The file.
         path: String,

@@ -515,6 +515,15 @@ pub(super) fn failure(path: &Path, uid: Uid, errno: Errno) -> FileError {
             uid,
             errno,
         },
+        Errno::EROFS => FileError::ReadOnly {
+            path: text(path),
+            dir: text(folder_of(path)),
+        },
+        // The folder is held open, so it was there.
+        Errno::ENOENT => FileError::Removed {
+            path: text(path),
+            dir: text(folder_of(path)),
+        },
         errno => io_error(path, errno),
     }
 }

@@ -165,13 +165,7 @@ fn raise(resource: Resource, wanted: u64) -> Rlimit {
     if found.current.is_some_and(|current| current < wanted) {
         let current = found.maximum;
         // Below the hard limit everybody may; where it fails, the check that follows says so.
-        let _ = setrlimit(
-            resource,
-            Rlimit {
-                current,
-                ..found.clone()
-            },
-        );
+        let _ = setrlimit(resource, Rlimit { current, ..found });
     }
     found
 }
@@ -179,8 +173,8 @@ fn raise(resource: Resource, wanted: u64) -> Rlimit {
 /// Gives back what [`adjust`] changed. For a child before its exec: calls only what a signal handler may.
 pub(super) fn restore() {
     if let Some(found) = FOUND.get() {
-        let _ = setrlimit(Resource::Nofile, found.descriptors.clone());
-        let _ = setrlimit(Resource::Stack, found.stack.clone());
+        let _ = setrlimit(Resource::Nofile, found.descriptors);
+        let _ = setrlimit(Resource::Stack, found.stack);
         // SAFETY: memtrace installs no handler, so this is the default action or none.
         unsafe { libc::signal(libc::SIGXFSZ, found.file_size) };
     }

@@ -10,6 +10,7 @@ use std::{
         fd::{AsRawFd, RawFd},
         unix::process::CommandExt,
     },
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     thread::{self, JoinHandle},
 };
@@ -31,6 +32,14 @@ pub enum SpawnError {
         /// The program.
         program: String,
     },
+    /// The program is there, and what it needs to run is not: 127 too.
+    #[error(
+        "{program}: it is there, and its interpreter is not; see its first line (#!), or, of a binary, type: file {program}"
+    )]
+    NoInterpreter {
+        /// The program.
+        program: String,
+    },
     /// The program cannot be executed: 126, as the shell says.
     #[error("{program}: {reason}")]
     NotExecutable {
@@ -49,7 +58,7 @@ impl SpawnError {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::NotFound { .. } => 127,
+            Self::NotFound { .. } | Self::NoInterpreter { .. } => 127,
             Self::NotExecutable { .. } => 126,
             Self::Fork(_) => 1,
         }
@@ -210,8 +219,17 @@ const NOTHING: CapabilitySets = CapabilitySets {
 };
 
 fn failure(program: String, error: &io::Error) -> SpawnError {
+    // Only a name with a slash is not looked for in PATH.
+    let is_there = program.contains('/') && Path::new(&program).exists();
     match error.raw_os_error() {
+        Some(libc::ENOENT) if is_there => SpawnError::NoInterpreter { program },
         Some(libc::ENOENT) => SpawnError::NotFound { program },
+        Some(libc::EACCES) if is_there && Path::new(&program).is_dir() => {
+            SpawnError::NotExecutable {
+                reason: "it is a folder; give the name of a program".to_owned(),
+                program,
+            }
+        }
         Some(libc::EAGAIN | libc::ENOMEM) => SpawnError::Fork(error.to_string()),
         _ => SpawnError::NotExecutable {
             program,
@@ -317,6 +335,25 @@ mod tests {
             panic!("it cannot run")
         };
         assert_eq!(error.exit_code(), 126);
+    }
+
+    #[test]
+    fn a_program_that_is_there_is_not_said_to_be_missing() {
+        let script = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        std::fs::write(&script, "#!/no/such/interpreter\n").unwrap();
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&script, executable).unwrap();
+        for (program, code, part) in [
+            (script.to_str().unwrap(), 127, "its interpreter is not"),
+            ("/tmp", 126, "it is a folder"),
+        ] {
+            let held = Held::start(&words(&[program]), Rights::Users(None), Stdio::inherit());
+            let Err(error) = held.unwrap().release() else {
+                panic!("it cannot run")
+            };
+            assert_eq!(error.exit_code(), code);
+            assert!(error.to_string().contains(part), "{error}");
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ fn limited(mut command: Command, resource: Resource, soft: u64, hard: Option<u64
     };
     // SAFETY: one system call.
     unsafe {
-        command.pre_exec(move || setrlimit(resource, limit.clone()).map_err(io::Error::from));
+        command.pre_exec(move || setrlimit(resource, limit).map_err(io::Error::from));
     }
     command
 }
