@@ -339,10 +339,19 @@ mod tests {
 
     #[test]
     fn a_program_that_is_there_is_not_said_to_be_missing() {
-        let script = tempfile::NamedTempFile::new().unwrap().into_temp_path();
-        std::fs::write(&script, "#!/no/such/interpreter\n").unwrap();
-        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&script, executable).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let script = dir.path().join("script");
+        // Written by another process: what this one has open for writing, no thread of it could execute.
+        let make = "echo '#!/no/such/interpreter' > \"$0\"; chmod +x \"$0\"";
+        let mut shell = Command::new("sh");
+        assert!(
+            shell
+                .args(["-c", make])
+                .arg(&script)
+                .status()
+                .unwrap()
+                .success()
+        );
         for (program, code, part) in [
             (script.to_str().unwrap(), 127, "its interpreter is not"),
             ("/tmp", 126, "it is a folder"),
@@ -368,6 +377,6 @@ mod tests {
         drop(held.gate);
         let child = held.spawner.join().unwrap();
         assert!(child.is_err() || child.unwrap().wait().is_ok());
-        assert!(!std::path::Path::new(&format!("/proc/{pid}/exe")).exists());
+        assert!(!Path::new(&format!("/proc/{pid}/exe")).exists());
     }
 }

@@ -1,6 +1,10 @@
 //! Where the capture goes is full, or gone.
 
-use std::{fs, path::Path, process::Stdio};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
@@ -202,14 +206,14 @@ fn no_temporary() -> Outcome {
     let copy = tempfile::Builder::new().tempdir_in("/dev/shm").unwrap();
     let copied = copy.path().join("memtrace");
     fs::copy(&binary, &copied).unwrap();
-    let output = std::process::Command::new("unshare")
+    let output = Command::new("unshare")
         .args(["--mount", "sh", "-c", script, "sh"])
         .arg(&copied)
         .args(["-p", &pid, "-o", "-"])
         .env("TMPDIR", empty.path().join("none"))
         .output()
         .unwrap();
-    crate::common::fails_with(
+    fails_with(
         &output,
         1,
         &[
@@ -278,7 +282,7 @@ fn no_files() -> Outcome {
             1,
             &["cannot write x", "is read-only", "another folder"],
         );
-        let mut shell = std::process::Command::new("sh");
+        let mut shell = Command::new("sh");
         shell
             .args(["-c", &removal, "sh"])
             .arg(command.get_program());
