@@ -315,6 +315,13 @@ impl Begun {
     }
 }
 
+/// What came of the file.
+struct Written {
+    trailer: EventsTrailer,
+    /// It could not be written to its end, which has been said already.
+    failed: bool,
+}
+
 /// Events that are being written.
 pub struct Running(Option<Thread>);
 
@@ -323,7 +330,7 @@ struct Thread {
     stop_ns: Arc<AtomicU64>,
     moved_ns: Arc<AtomicU64>,
     waker: Waker,
-    ended: Receiver<EventsTrailer>,
+    ended: Receiver<Written>,
 }
 
 impl Running {
@@ -345,16 +352,16 @@ impl Thread {
     fn finish(self) -> bool {
         self.stop_ns.store(monotonic_ns().max(1), Relaxed);
         self.waker.wake();
-        let trailer = loop {
+        let written = loop {
             let before = self.moved_ns.load(Relaxed);
             match self.ended.recv_timeout(PATIENCE * 2) {
-                Ok(trailer) => break Some(trailer),
+                Ok(written) => break Some(written),
                 // It is slow, and goes on.
                 Err(RecvTimeoutError::Timeout) if self.moved_ns.load(Relaxed) != before => {}
                 Err(_) => break None,
             }
         };
-        let Some(trailer) = trailer else {
+        let Some(Written { trailer, failed }) = written else {
             output::say(&format!(
                 "memtrace: events: {} does not take what is to be written; it ends in the midst, without its last line",
                 self.name
@@ -367,10 +374,12 @@ impl Thread {
             dropped,
             complete,
         } = trailer;
-        let more = if complete {
-            ""
-        } else {
-            "; the file is incomplete: for fewer events, give --events-min-bytes or --events-calls"
+        let more = match (complete, failed) {
+            (true, _) => "",
+            (false, true) => "; the file is incomplete",
+            (false, false) => {
+                "; the file is incomplete: for fewer events, give --events-min-bytes or --events-calls"
+            }
         };
         output::say(&format!(
             "memtrace: events: {written} written to {}, {filtered} left out by the filter, {dropped} dropped{more}",
@@ -398,7 +407,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn run(mut self) -> EventsTrailer {
+    fn run(mut self) -> Written {
         loop {
             let stop_ns = self.stop_ns.load(Relaxed);
             self.read(stop_ns);
@@ -466,7 +475,7 @@ impl Reader {
         }
     }
 
-    fn end(mut self) -> EventsTrailer {
+    fn end(mut self) -> Written {
         let counts = self.events.counts();
         if let Ok(counts) = &counts {
             self.trailer.filtered = counts.filtered;
@@ -481,9 +490,13 @@ impl Reader {
             self.batch.push(&trailer);
             self.flush();
         }
-        EventsTrailer {
-            complete: trailer.complete && self.error.is_none(),
-            ..trailer
+        let failed = self.error.is_some();
+        Written {
+            trailer: EventsTrailer {
+                complete: trailer.complete && !failed,
+                ..trailer
+            },
+            failed,
         }
     }
 }

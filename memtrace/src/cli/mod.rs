@@ -31,6 +31,9 @@ use clap::{CommandFactory, Parser};
 
 pub use args::{Cli, Command};
 pub use fail_on::FailOn;
+pub use memory::Allocator;
+
+use crate::process::limits::{self, Work};
 
 /// Exit codes: part of the contract.
 pub mod exit {
@@ -49,8 +52,22 @@ pub mod exit {
 #[must_use]
 pub fn main() -> ExitCode {
     memory::hold_little();
+    // Before anything that takes memory, descriptors or stack.
+    if let Err(error) = limits::adjust() {
+        return failed(&error.into());
+    }
     let cli = Cli::try_parse().unwrap_or_else(|error| usage::unknown(error).exit());
-    let result = match cli.command {
+    let work = match cli.command {
+        None | Some(Command::Demo(_) | Command::Doctor(_)) => Some(Work::Trace),
+        Some(Command::Report(_) | Command::Export(_) | Command::Diff(_)) => Some(Work::Read),
+        Some(Command::Explain(_) | Command::Workload { .. } | Command::Completions { .. }) => None,
+    };
+    run(cli, work).unwrap_or_else(|error| failed(&error))
+}
+
+fn run(cli: Cli, work: Option<Work>) -> anyhow::Result<ExitCode> {
+    work.map_or(Ok(()), limits::check)?;
+    match cli.command {
         None => trace::run(cli.trace),
         Some(Command::Demo(demo)) => demo::run(demo),
         Some(Command::Report(args)) => report::run(args),
@@ -64,23 +81,21 @@ pub fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "memtrace", &mut script);
             output::plain(&script).map(|()| ExitCode::SUCCESS)
         }
-    };
-    match result {
-        Ok(code) => code,
-        Err(error) => {
-            // One line, whatever it says: it may quote a file's or a process's name.
-            let mut text = crate::text::format::untrusted(&format!("{error:#}"), 2000);
-            if error
-                .downcast_ref()
-                .is_some_and(crate::probe::ProbeError::is_of_the_host)
-            {
-                text.push_str("; memtrace doctor shows what this host allows");
-            }
-            output::say(&format!("memtrace: {text}"));
-            match error.downcast_ref::<crate::process::SpawnError>() {
-                Some(spawn) => ExitCode::from(spawn.exit_code()),
-                None => ExitCode::from(exit::ERROR),
-            }
-        }
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    // One line, whatever it says: it may quote a file's or a process's name.
+    let mut text = crate::text::format::untrusted(&format!("{error:#}"), 2000);
+    if error
+        .downcast_ref()
+        .is_some_and(crate::probe::ProbeError::is_of_the_host)
+    {
+        text.push_str("; memtrace doctor shows what this host allows");
+    }
+    output::say(&format!("memtrace: {text}"));
+    match error.downcast_ref::<crate::process::SpawnError>() {
+        Some(spawn) => ExitCode::from(spawn.exit_code()),
+        None => ExitCode::from(exit::ERROR),
     }
 }

@@ -10,7 +10,8 @@ use super::args::Color;
 pub struct Out {
     stream: AutoStream<Box<dyn Write>>,
     width: usize,
-    closed: bool,
+    /// Why nothing more can be printed.
+    closed: Option<io::Error>,
     /// What is kept back while a view has the terminal, and how many bytes of it were left out.
     held: Option<(String, usize)>,
 }
@@ -38,7 +39,7 @@ impl Out {
         Self {
             stream: AutoStream::new(raw, choice),
             width: width(terminal),
-            closed: false,
+            closed: None,
             held: None,
         }
     }
@@ -82,21 +83,32 @@ impl Out {
         self.width
     }
 
-    /// Whether the reader has gone.
+    /// Returns whether nothing more can be printed: the reader has gone, or the disk is full.
     #[must_use]
     pub const fn closed(&self) -> bool {
-        self.closed
+        self.closed.is_some()
+    }
+
+    /// Returns what ended the printing, as a line for people; `None` if nothing did.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        let error = self.closed.as_ref()?;
+        let what = match error.kind() {
+            io::ErrorKind::BrokenPipe => "standard output was closed".to_owned(),
+            _ => format!("cannot write to standard output: {error}"),
+        };
+        Some(format!(
+            "{what}, so the capture ended; --quiet with --json FILE needs no reader"
+        ))
     }
 
     /// Prints a line.
     pub fn line(&mut self, text: &str) {
-        if self.closed || self.keep_back(&format!("{text}\n")) {
+        if self.closed() || self.keep_back(&format!("{text}\n")) {
             return;
         }
         let written = writeln!(self.stream, "{text}").and_then(|()| self.stream.flush());
-        if written.is_err() {
-            self.closed = true;
-        }
+        self.closed = written.err();
     }
 
     /// Prints text as it is. A reader that has gone is no error.
@@ -105,13 +117,13 @@ impl Out {
     ///
     /// Where the text cannot be written for any other reason.
     pub fn print(&mut self, text: &str) -> io::Result<()> {
-        if self.closed || self.keep_back(text) {
+        if self.closed() || self.keep_back(text) {
             return Ok(());
         }
         let written = self.stream.write_all(text.as_bytes());
         match written.and_then(|()| self.stream.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                self.closed = true;
+                self.closed = Some(error);
                 Ok(())
             }
             other => other,

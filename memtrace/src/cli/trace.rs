@@ -41,7 +41,7 @@ use crate::{
     observe::Gauges,
     observe::Sampler,
     privilege::{self, invoker},
-    probe::{self, Session},
+    probe::{self, ProbeError, Session},
     process::{Held, Rights, Spawned, Target},
     timeline::assemble,
 };
@@ -79,15 +79,22 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
         options.color,
         sink.is_stdout() || options.events.on_stdout(),
     );
-    let mut session = Session::attach(&probe_options(pid, options, false))?;
+    let mut session = Session::attach(&probe_options(pid, options, false))
+        .map_err(|error| not_attached(&target, error))?;
     let sampler = Sampler::open(pid);
     // Had the process ended before both were done, another one might have got its id.
     if !target.is_alive() {
-        return Err(probe::ProbeError::TargetGone(pid).into());
+        return Err(ProbeError::TargetGone(pid).into());
     }
+<<<<<<< HEAD
     let sampler = sampler.context("the process ended while memtrace was attaching")?;
     let mut gauges = Gauges::open(&target, options.no_runtime);
     let events = events.begin(&mut session)?;
+=======
+    let sampler = sampler.with_context(|| format!("cannot read process {pid} in /proc"))?;
+    let gauges = Gauges::open(&target, options.no_runtime);
+    let events = events.begin(&mut session, &target, &gauges)?;
+>>>>>>> wt-hostile
     privileges::shed(&session, &sampler, &mut sink, None)?;
     gauges.start();
     let events = events.start(&session, &target, &mut gauges)?;
@@ -132,7 +139,8 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
     let held = Held::start(command, rights(invoker()), views.standard_error()?)?;
     let pid = held.pid;
     let mut target = Target::find(pid)?;
-    let mut session = Session::attach(&probe_options(pid, options, true))?;
+    let mut session = Session::attach(&probe_options(pid, options, true))
+        .map_err(|error| not_attached(&target, error))?;
     runtime()?.block_on(async {
         let mut until = Until::new(demo)?;
         let mut spawned = held.release()?;
@@ -154,10 +162,22 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
         }
         // What was read before is memtrace's own.
         target.renew();
+<<<<<<< HEAD
         let sampler =
             Sampler::open(pid).context("the program ended before it could be looked at")?;
         let mut gauges = Gauges::open(&target, options.no_runtime);
         let events = events.begin(&mut session)?;
+=======
+        let sampler = Sampler::open(pid).with_context(|| {
+            if target.is_alive() {
+                format!("cannot read process {pid} in /proc")
+            } else {
+                "the program ended before memtrace could look at it".to_owned()
+            }
+        })?;
+        let gauges = Gauges::open(&target, options.no_runtime);
+        let events = events.begin(&mut session, &target, &gauges)?;
+>>>>>>> wt-hostile
         privileges::shed(&session, &sampler, &mut sink, Some(&spawned))?;
         gauges.start();
         let events = events.start(&session, &target, &mut gauges)?;
@@ -196,6 +216,16 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
             code => ExitCode::from(code),
         })
     })
+}
+
+/// Returns why a trace could not begin. That the kernel side does not find the target need not mean that it has ended.
+fn not_attached(target: &Target, error: ProbeError) -> anyhow::Error {
+    match error {
+        ProbeError::TargetGone(_) => target
+            .unseen()
+            .map_or_else(|| error.into(), anyhow::Error::from),
+        _ => error.into(),
+    }
 }
 
 fn probe_options(pid: u32, options: &Options, wait_for_exec: bool) -> probe::Options {
@@ -592,10 +622,8 @@ fn report(out: &Out, sink: Sink, ended: Ended) -> anyhow::Result<Outcome> {
         }
     }
     extras?;
-    if out.closed() {
-        bail!(
-            "standard output was closed, so the capture ended; --quiet with --json FILE needs no reader"
-        );
+    if let Some(failure) = out.failure() {
+        bail!("{failure}");
     }
     Ok(Outcome { complete, found })
 }

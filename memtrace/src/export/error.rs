@@ -46,6 +46,26 @@ pub enum FileError {
         /// Its folder.
         dir: String,
     },
+    /// A folder that was removed while somebody, such as the shell, is in it.
+    #[error(
+        "cannot write {path}: the folder {dir} has been removed; change to another folder, or give the whole path of a file"
+    )]
+    Removed {
+        /// The file.
+        path: String,
+        /// Its folder.
+        dir: String,
+    },
+    /// A file system that takes no files.
+    #[error(
+        "cannot write {path}: the file system of {dir} is read-only; give a FILE in another folder, such as /tmp"
+    )]
+    ReadOnly {
+        /// The file.
+        path: String,
+        /// Its folder.
+        dir: String,
+    },
     /// A folder where a file is wanted.
     #[error(
         "cannot write {path}: it is a folder; give the name of a file in it, such as {path}/capture.json"
@@ -119,14 +139,12 @@ pub enum FileError {
         whole: String,
     },
     /// No room.
-    #[error(
-        "cannot write {path}: {reason}; there is no such file now, or the old one: make room in {dir}"
-    )]
+    #[error("cannot write {path}: {reason}; there is no such file now, or the old one: {remedy}")]
     Full {
         /// The file.
         path: String,
-        /// Its folder.
-        dir: String,
+        /// What makes room for it.
+        remedy: String,
         /// What the kernel said.
         reason: String,
     },
@@ -178,23 +196,25 @@ pub enum FileError {
     },
     /// The journal could not be written on.
     #[error(
-        "cannot write {path}: {reason}; the capture ends here, and what was written stays: make room in {dir}, and to see it, type: memtrace report {path}"
+        "cannot write {path}: {reason}; the capture ends here, and what was written stays: {remedy}, and to see it, type: memtrace report {path}"
     )]
     Stopped {
         /// The journal.
         path: String,
-        /// Its folder.
-        dir: String,
+        /// What makes room for more.
+        remedy: String,
         /// What the kernel said.
         reason: String,
     },
     /// The same of one without a name.
     #[error(
-        "cannot keep more of the capture in {path}: {reason}; it ends here: make room, set TMPDIR to another folder, or give --json FILE"
+        "cannot keep more of the capture in {path}: {reason}; it ends here: {remedy}, set TMPDIR to another folder, or give --json FILE"
     )]
     StoppedUnnamed {
         /// The folder.
         path: String,
+        /// What makes room for more.
+        remedy: String,
         /// What the kernel said.
         reason: String,
     },
@@ -207,7 +227,7 @@ pub enum FileError {
         reason: String,
     },
     /// Anything else.
-    #[error("cannot write {path}: {reason}")]
+    #[error("cannot write {path}: {reason}; give another FILE")]
     Io {
         /// The file.
         path: String,

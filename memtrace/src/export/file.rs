@@ -21,6 +21,7 @@ use rustix::{
     io::Errno,
     process::{Uid, geteuid},
 };
+use rustix::fs::{RenameFlags, renameat_with};
 
 pub use super::error::FileError;
 use super::{
@@ -259,6 +260,7 @@ pub(super) fn place(path: &Path, invoker: Option<&Invoker>) -> Result<Place, Fil
             })?;
             Ok(Place::Special(file))
         }
+<<<<<<< HEAD
         _ => {
             if let Some(owner) = owner {
                 // The kernel would refuse it at the end: in a shared folder, each removes only what is his own.
@@ -270,10 +272,30 @@ pub(super) fn place(path: &Path, invoker: Option<&Invoker>) -> Result<Place, Fil
                         owner,
                     });
                 }
+=======
+        _ => match owner {
+            Some(owner)
+                if invoker.is_none_or(|invoker| invoker.uid != owner)
+                    && keeps_others(&folder, owner).map_err(failed)? =>
+            {
+                Err(FileError::Foreign {
+                    path: text(path),
+                    owner,
+                })
+>>>>>>> wt-hostile
             }
-            Ok(Place::Regular(folder))
-        }
+            _ => Ok(Place::Regular(folder)),
+        },
     }
+}
+
+/// Returns whether a folder is sticky, so that a file of `owner` in it is not the present user's to replace. The kernel refuses it
+/// to all but the folder's owner and root; memtrace refuses it to root too, who owns most such folders.
+fn keeps_others(folder: &OwnedFd, owner: Uid) -> Result<bool, Errno> {
+    let uid = Uid::effective();
+    let shared = fstat(folder)?;
+    let sticky = Mode::from_bits_truncate(shared.st_mode).contains(Mode::S_ISVTX);
+    Ok(sticky && owner != uid && (uid.is_root() || Uid::from_raw(shared.st_uid) != uid))
 }
 
 /// A file that has not got its name yet.
@@ -363,16 +385,43 @@ impl Beside {
             let gone = Path::new(&beside).display().to_string();
             return Err(format!("another program has removed {gone}"));
         }
-        let renamed = renameat(
-            &self.folder,
-            Path::new(&beside),
-            &self.folder,
-            Path::new(name),
-        );
+        let renamed = self.replace(Path::new(&beside), Path::new(name));
         if renamed.is_err() {
             self.name = Some(beside);
         }
+<<<<<<< HEAD
         renamed.map_err(errno_words)
+=======
+        renamed
+    }
+
+    /// Renames it, in place of what has the name, unless that is somebody else's in a sticky folder. What has come there since
+    /// [`place`] looked is looked at: in such a folder nobody can swap what is one's own for something else.
+    fn replace(&self, beside: &Path, name: &Path) -> Result<(), String> {
+        let said = |errno: Errno| errno.desc().to_owned();
+        // Where it fails, there is something, or the file system does not know the flag.
+        if renameat_with(
+            &self.folder,
+            beside,
+            &self.folder,
+            name,
+            RenameFlags::NOREPLACE,
+        )
+        .is_ok()
+        {
+            return Ok(());
+        }
+        if let Ok(found) = fstatat(&self.folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            let owner = Uid::from_raw(found.st_uid);
+            let own = fstat(&self.file).map_err(said)?.st_uid == found.st_uid;
+            if !own && keeps_others(&self.folder, owner).map_err(said)? {
+                return Err(format!(
+                    "a file of user {owner} has the name by now, and the folder is sticky"
+                ));
+            }
+        }
+        renameat(&self.folder, beside, &self.folder, name).map_err(said)
+>>>>>>> wt-hostile
     }
 
     pub(super) const fn file(&self) -> &File {
@@ -479,6 +528,15 @@ pub(super) fn failure(path: &Path, uid: Uid, errno: Errno) -> FileError {
             uid,
             reason: errno_text(errno),
         },
+        Errno::EROFS => FileError::ReadOnly {
+            path: text(path),
+            dir: text(folder_of(path)),
+        },
+        // The folder is held open, so it was there.
+        Errno::ENOENT => FileError::Removed {
+            path: text(path),
+            dir: text(folder_of(path)),
+        },
         errno => io_error(path, errno),
     }
 }
@@ -487,8 +545,10 @@ pub(super) fn io_error(path: &Path, error: impl Into<io::Error>) -> FileError {
     let error = error.into();
     let (path_text, reason) = (text(path), error.to_string());
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FileError::Full {
-            dir: text(folder_of(path)),
+        kind @ (io::ErrorKind::StorageFull
+        | io::ErrorKind::QuotaExceeded
+        | io::ErrorKind::FileTooLarge) => FileError::Full {
+            remedy: remedy(kind, folder_of(path)),
             path: path_text,
             reason,
         },
@@ -496,6 +556,16 @@ pub(super) fn io_error(path: &Path, error: impl Into<io::Error>) -> FileError {
             path: path_text,
             reason,
         },
+    }
+}
+
+/// Returns what the user can do about a file that could not be written to its end.
+pub(super) fn remedy(kind: io::ErrorKind, folder: &Path) -> String {
+    match kind {
+        io::ErrorKind::FileTooLarge => {
+            "raise RLIMIT_FSIZE (type: sudo prlimit --pid $$ --fsize=unlimited), or use a file system that takes larger files".to_owned()
+        }
+        _ => format!("make room in {}", text(folder)),
     }
 }
 

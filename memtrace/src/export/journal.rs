@@ -23,7 +23,10 @@ use rustix::{
 };
 
 use super::{
-    file::{FileError, MODE, failure, folder_of, fresh, io_error, is_here, kind_of, text, trusted},
+    file::{
+        FileError, MODE, failure, folder_of, fresh, io_error, is_here, kind_of, remedy, text,
+        trusted,
+    },
     folder,
 };
 use crate::{
@@ -162,11 +165,12 @@ impl JournalFile {
             }
             Some(path) => FileError::Stopped {
                 path: text(path),
-                dir: text(folder_of(path)),
+                remedy: remedy(error.kind(), folder_of(path)),
                 reason,
             },
             None => FileError::StoppedUnnamed {
                 path: text(&self.path),
+                remedy: remedy(error.kind(), &self.path),
                 reason,
             },
         }

@@ -71,6 +71,26 @@ pub enum TargetError {
         /// Its name.
         comm: String,
     },
+    /// In the middle of its exit.
+    #[error(
+        "process {pid} ({comm}) is exiting: its memory is gone already, and it waits for something else, such as its own children or a file system; there is nothing to trace, give the PID of another process"
+    )]
+    Exiting {
+        /// The process.
+        pid: u32,
+        /// Its name.
+        comm: String,
+    },
+    /// Alive, and not among the tasks that the kernel side sees.
+    #[error(
+        "process {pid} ({comm}) is alive, and memtrace's kernel side sees no process of this number in memtrace's own PID namespace; run memtrace outside of the container, with the PID that the host gives the process"
+    )]
+    Unseen {
+        /// The process.
+        pid: u32,
+        /// Its name.
+        comm: String,
+    },
     /// Not readable.
     #[error(
         "cannot look at process {pid}: {reason}; run memtrace as root: sudo memtrace --pid {pid}"
@@ -165,6 +185,12 @@ impl Target {
                 parent: stat.ppid,
             });
         }
+        if has_no_memory(&process) {
+            return Err(TargetError::Exiting {
+                pid,
+                comm: stat.comm,
+            });
+        }
         let program = Program::read(&process);
         Ok(Self {
             pid,
@@ -192,6 +218,23 @@ impl Target {
             )
         };
         result == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+    }
+
+    /// Returns why the kernel side finds no such process, or none with memory; `None` if the process has ended.
+    #[must_use]
+    pub fn unseen(&self) -> Option<TargetError> {
+        let (pid, comm) = (self.pid, self.comm.clone());
+        let process = Process::new(i32::try_from(pid).ok()?).ok()?;
+        let ended = living_thread(&process).is_none();
+        let exiting = has_no_memory(&process);
+        // Now, and not before: what was read is this process's own.
+        if ended || !self.is_alive() {
+            None
+        } else if exiting {
+            Some(TargetError::Exiting { pid, comm })
+        } else {
+            Some(TargetError::Unseen { pid, comm })
+        }
     }
 
     /// Whether the process has been stopped (SIGSTOP, a debugger).
@@ -289,6 +332,16 @@ pub(crate) fn living_thread(process: &impl Directory) -> Option<u32> {
     process.threads().ok()?.find(|tid| {
         proc::read(process, &format!("task/{tid}/stat"), proc::stat)
             .is_ok_and(|stat| !matches!(stat.state, b'Z' | b'X'))
+    })
+}
+
+/// Returns whether `/proc` says that no living thread of the process has memory. A process gives its memory up early in its exit.
+fn has_no_memory(process: &Process) -> bool {
+    living_thread(process).is_some_and(|tid| {
+        let memory = proc::read(process, &format!("task/{tid}/status"), |bytes| {
+            Some(proc::resident(bytes).is_some())
+        });
+        matches!(memory, Ok(false))
     })
 }
 

@@ -1,6 +1,7 @@
 //! The process that is traced: who it is, and whether it still is.
 
 mod find;
+pub mod limits;
 mod spawn;
 
 pub(crate) use find::living_thread;

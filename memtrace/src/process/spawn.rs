@@ -10,6 +10,7 @@ use std::{
         fd::{AsRawFd, RawFd},
         unix::process::CommandExt,
     },
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     thread::{self, JoinHandle},
 };
@@ -19,7 +20,12 @@ use rustix::thread::{
     set_no_new_privs,
 };
 
+<<<<<<< HEAD
 use crate::privilege::{Invoker, NEEDS, become_thread};
+=======
+use super::limits;
+use crate::privilege::{Invoker, NEEDS};
+>>>>>>> wt-hostile
 
 /// Why a program could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +33,14 @@ pub enum SpawnError {
     /// The program does not exist: 127, as the shell says.
     #[error("{program}: command not found")]
     NotFound {
+        /// The program.
+        program: String,
+    },
+    /// The program is there, and what it needs to run is not: 127 too.
+    #[error(
+        "{program}: it is there, and its interpreter is not; see its first line (#!), or, of a binary, type: file {program}"
+    )]
+    NoInterpreter {
         /// The program.
         program: String,
     },
@@ -48,7 +62,7 @@ impl SpawnError {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::NotFound { .. } => 127,
+            Self::NotFound { .. } | Self::NoInterpreter { .. } => 127,
             Self::NotExecutable { .. } => 126,
             Self::Fork(_) => 1,
         }
@@ -164,6 +178,7 @@ fn prepare(
     let pid_fd = pid_writer.as_raw_fd();
     let hook = move || {
         // Only async-signal-safe calls here: this is a forked child of a process that may have threads.
+        limits::restore();
         let (Rights::Users(invoker) | Rights::Bare(invoker)) = &rights;
         if let Some(invoker) = invoker {
             become_thread(invoker)?;
@@ -206,8 +221,17 @@ const NOTHING: CapabilitySets = CapabilitySets {
 };
 
 fn failure(program: String, error: &io::Error) -> SpawnError {
+    // Only a name with a slash is not looked for in PATH.
+    let is_there = program.contains('/') && Path::new(&program).exists();
     match error.raw_os_error() {
+        Some(libc::ENOENT) if is_there => SpawnError::NoInterpreter { program },
         Some(libc::ENOENT) => SpawnError::NotFound { program },
+        Some(libc::EACCES) if is_there && Path::new(&program).is_dir() => {
+            SpawnError::NotExecutable {
+                reason: "it is a folder; give the name of a program".to_owned(),
+                program,
+            }
+        }
         Some(libc::EAGAIN | libc::ENOMEM) => SpawnError::Fork(error.to_string()),
         _ => SpawnError::NotExecutable {
             program,
@@ -316,6 +340,34 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_is_there_is_not_said_to_be_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = dir.path().join("script");
+        // Written by another process: what this one has open for writing, no thread of it could execute.
+        let make = "echo '#!/no/such/interpreter' > \"$0\"; chmod +x \"$0\"";
+        let mut shell = Command::new("sh");
+        assert!(
+            shell
+                .args(["-c", make])
+                .arg(&script)
+                .status()
+                .unwrap()
+                .success()
+        );
+        for (program, code, part) in [
+            (script.to_str().unwrap(), 127, "its interpreter is not"),
+            ("/tmp", 126, "it is a folder"),
+        ] {
+            let held = Held::start(&words(&[program]), Rights::Users(None), Stdio::inherit());
+            let Err(error) = held.unwrap().release() else {
+                panic!("it cannot run")
+            };
+            assert_eq!(error.exit_code(), code);
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+
+    #[test]
     fn a_child_that_is_not_let_go_ends_with_its_holder() {
         let held = Held::start(
             &words(&["sleep", "1000"]),
@@ -327,6 +379,6 @@ mod tests {
         drop(held.gate);
         let child = held.spawner.join().unwrap();
         assert!(child.is_err() || child.unwrap().wait().is_ok());
-        assert!(!std::path::Path::new(&format!("/proc/{pid}/exe")).exists());
+        assert!(!Path::new(&format!("/proc/{pid}/exe")).exists());
     }
 }

@@ -1,8 +1,16 @@
 //! `--self-stats`: what memtrace itself takes.
 
-use std::process::Output;
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Output, Stdio},
+};
 
-use memtrace::probe::{Options, Session};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 
 use super::command::{alone, memtrace, needs_root, sleeper, text};
@@ -110,26 +118,50 @@ fn nothing_is_measured_where_nobody_asked() {
     assert!(capture["losses"].get("skipped_runs").is_some());
 }
 
+/// How many descriptors of a process keep the kernel's statistics on.
+fn statistics(pid: u32) -> usize {
+    let links = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    links
+        .filter_map(|fd| fs::read_link(fd.path()).ok())
+        .filter(|link| link == Path::new("anon_inode:bpf-stats"))
+        .count()
+}
+
+/// Others may have the statistics of this host on, so it is memtrace's own descriptor that is looked for.
 #[test]
 fn the_statistics_end_with_the_capture() {
     if needs_root() {
         return;
     }
     let _alone = alone();
-    if std::fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").is_ok_and(|on| on != "0\n") {
-        eprintln!("skipped: somebody has turned the statistics of this host on");
-        return;
+    let mut child = memtrace()
+        .args(["--self-stats", "-q", "-i", "10ms", "-d", "2s", "--"])
+        .args(["sh", "-c", "ls -l /proc/self/fd >&2; exec sleep 1000"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut said = String::new();
+    // While it traces, it has one, which the program does not inherit.
+    while !said.contains("total") {
+        said = lines.next().unwrap().unwrap();
     }
-    capture(&shell(&["--self-stats"]));
-    let target = sleeper();
-    let session = Session::attach(&Options::new(target.0.id())).unwrap();
-    // It runs, and nobody counts.
-    for _ in 0..20 {
-        drop(sleeper());
+    assert_eq!(statistics(child.id()), 1);
+    for line in lines {
+        said = line.unwrap();
+        assert!(!said.contains("bpf-stats"), "{said}");
+        if said.contains("the command goes on as process") {
+            break;
+        }
     }
-    for program in session.program_runs() {
-        assert_eq!(program.runs, Some(0), "{program:?}");
-    }
+    // The capture has ended, and memtrace waits for the program.
+    let left = statistics(child.id());
+    let words = said.split(|letter: char| !letter.is_ascii_digit());
+    let program = words.filter_map(|word| word.parse().ok()).next().unwrap();
+    kill(Pid::from_raw(program), Signal::SIGKILL).unwrap();
+    child.wait().unwrap();
+    assert_eq!(left, 0);
 }
 
 #[test]

@@ -342,6 +342,85 @@ fn in_a_shared_folder_nothing_of_somebody_elses_is_replaced() {
 }
 
 #[test]
+fn in_a_sticky_folder_root_replaces_nothing_of_somebody_elses() {
+    if needs_root() {
+        return;
+    }
+    let installed = Installed::new();
+    let sticky = installed.folder_of("sticky", 0, 0o1777);
+    let target = user(ALICE).sleeper();
+    let capture = sticky.join("own.json");
+    written(
+        &trace_into(&mut sudo_as(None), &target, &capture),
+        &capture,
+        0,
+    );
+    // Root's own file is root's to replace.
+    written(
+        &trace_into(&mut sudo_as(None), &target, &capture),
+        &capture,
+        0,
+    );
+    let name = sticky.join("bobs");
+    fs::write(&name, PRECIOUS).unwrap();
+    chown(&name, Some(BOB), Some(BOB)).unwrap();
+    let pid = target.0.id().to_string();
+    let (bobs, capture) = (name.to_str().unwrap(), capture.to_str().unwrap());
+    let trace = |option| ["--pid", &pid, "-d", "100ms", "-q", option, bobs];
+    let outputs: [&[&str]; 6] = [
+        &trace("--json"),
+        &trace("--events"),
+        &trace("--html"),
+        &trace("--svg"),
+        &["report", capture, "--html", bobs],
+        &["export", capture, "--to", "csv", "-o", bobs],
+    ];
+    for arguments in outputs {
+        let output = sudo_as(None).args(arguments).output().unwrap();
+        fails_with(
+            &output,
+            &[&format!("belongs to user {BOB}"), "another name"],
+        );
+        assert_eq!(fs::read_to_string(&name).unwrap(), PRECIOUS);
+        assert_eq!(fs::metadata(&name).unwrap().uid(), BOB);
+    }
+    // A journal of Bob's is in the way of a capture, and stays.
+    let journal = sticky.join("c.json.partial");
+    fs::write(&journal, "").unwrap();
+    chown(&journal, Some(BOB), Some(BOB)).unwrap();
+    let output = trace_into(&mut sudo_as(None), &target, &sticky.join("c.json"));
+    fails_with(&output, &["not its own", "remove it"]);
+    assert!(journal.exists());
+}
+
+#[test]
+fn in_a_sticky_folder_root_replaces_nothing_that_came_meanwhile() {
+    if needs_root() {
+        return;
+    }
+    let installed = Installed::new();
+    let sticky = installed.folder_of("sticky", 0, 0o1777);
+    let name = sticky.join("capture.json");
+    let target = user(ALICE).sleeper();
+    let mut trace = sudo_as(None);
+    let pid = target.0.id().to_string();
+    trace.args(["--pid", &pid, "-d", "1s", "-i", "10ms", "-q", "-o"]);
+    let running = trace.arg(&name).stderr(Stdio::piped()).spawn().unwrap();
+    let partial = sticky.join("capture.json.partial");
+    while !fs::metadata(&partial).is_ok_and(|found| found.len() > 0) {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    fs::write(&name, PRECIOUS).unwrap();
+    chown(&name, Some(BOB), Some(BOB)).unwrap();
+    let output = running.wait_with_output().unwrap();
+    fails_with(
+        &output,
+        &[&format!("a file of user {BOB}"), "it is whole, as"],
+    );
+    assert_eq!(fs::read_to_string(&name).unwrap(), PRECIOUS);
+}
+
+#[test]
 fn pipes_devices_and_sockets() {
     if needs_root() {
         return;

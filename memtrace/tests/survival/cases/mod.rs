@@ -4,7 +4,11 @@ mod compat;
 mod crowds;
 mod ends;
 mod journal;
+<<<<<<< HEAD
 mod looks;
+=======
+mod limits;
+>>>>>>> wt-hostile
 mod lookup;
 mod losses;
 mod names;
@@ -47,6 +51,7 @@ pub fn all() -> Vec<Trial> {
         names::CASES,
         output::CASES,
         journal::CASES,
+        limits::CASES,
     ]
     .concat();
     let together = together.into_iter().map(|(name, case)| {

@@ -1,13 +1,17 @@
 //! Where the capture goes is full, or gone.
 
-use std::{fs, path::Path, process::Stdio};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
 
 use super::{Case, Outcome};
 use crate::{
-    common::{memtrace, nothing_left, programs_of, run, sleeper, text},
+    common::{fails_with, memtrace, nothing_left, programs_of, run, sleeper, text},
     tracing::{names_in, report_of, wait_for},
 };
 
@@ -28,6 +32,10 @@ pub const CASES: &[Case] = &[
     ),
     ("a_full_standard_output", stdout_full),
     ("a_folder_that_goes_away", folder_gone),
+    (
+        "a_folder_that_takes_no_files_is_named_before_the_trace",
+        no_files,
+    ),
 ];
 
 /// A small file system.
@@ -198,14 +206,14 @@ fn no_temporary() -> Outcome {
     let copy = tempfile::Builder::new().tempdir_in("/dev/shm").unwrap();
     let copied = copy.path().join("memtrace");
     fs::copy(&binary, &copied).unwrap();
-    let output = std::process::Command::new("unshare")
+    let output = Command::new("unshare")
         .args(["--mount", "sh", "-c", script, "sh"])
         .arg(&copied)
         .args(["-p", &pid, "-o", "-"])
         .env("TMPDIR", empty.path().join("none"))
         .output()
         .unwrap();
-    crate::common::fails_with(
+    fails_with(
         &output,
         1,
         &[
@@ -247,6 +255,47 @@ fn stdout_full() -> Outcome {
         assert!(last.contains(part), "{part:?} is missing in: {last}");
     }
     assert!(!error.contains("panicked"), "{error}");
+    Ok(())
+}
+
+fn no_files() -> Outcome {
+    let target = sleeper();
+    let pid = target.0.id().to_string();
+    let small = Small::new();
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(
+        None::<&str>,
+        small.path(),
+        None::<&str>,
+        flags,
+        None::<&str>,
+    )
+    .unwrap();
+    let removed = tempfile::tempdir().unwrap();
+    let removal = format!("rmdir {}; exec \"$@\"", removed.path().display());
+    for output in ["--json", "--events", "--html"] {
+        let mut command = memtrace();
+        command.args(["-p", &pid, "-d", "100ms", output, "x"]);
+        let said = command.current_dir(small.path()).output().unwrap();
+        fails_with(
+            &said,
+            1,
+            &["cannot write x", "is read-only", "another folder"],
+        );
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &removal, "sh"])
+            .arg(command.get_program());
+        shell.args(command.get_args());
+        fs::create_dir_all(removed.path()).unwrap();
+        let said = shell.current_dir(removed.path()).output().unwrap();
+        fails_with(
+            &said,
+            1,
+            &["cannot write x", "has been removed", "whole path"],
+        );
+    }
+    fs::create_dir_all(removed.path()).unwrap();
     Ok(())
 }
 
