@@ -86,15 +86,9 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
     if !target.is_alive() {
         return Err(ProbeError::TargetGone(pid).into());
     }
-<<<<<<< HEAD
-    let sampler = sampler.context("the process ended while memtrace was attaching")?;
+    let sampler = sampler.with_context(|| format!("cannot read process {pid} in /proc"))?;
     let mut gauges = Gauges::open(&target, options.no_runtime);
     let events = events.begin(&mut session)?;
-=======
-    let sampler = sampler.with_context(|| format!("cannot read process {pid} in /proc"))?;
-    let gauges = Gauges::open(&target, options.no_runtime);
-    let events = events.begin(&mut session, &target, &gauges)?;
->>>>>>> wt-hostile
     privileges::shed(&session, &sampler, &mut sink, None)?;
     gauges.start();
     let events = events.start(&session, &target, &mut gauges)?;
@@ -162,12 +156,6 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
         }
         // What was read before is memtrace's own.
         target.renew();
-<<<<<<< HEAD
-        let sampler =
-            Sampler::open(pid).context("the program ended before it could be looked at")?;
-        let mut gauges = Gauges::open(&target, options.no_runtime);
-        let events = events.begin(&mut session)?;
-=======
         let sampler = Sampler::open(pid).with_context(|| {
             if target.is_alive() {
                 format!("cannot read process {pid} in /proc")
@@ -175,9 +163,8 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
                 "the program ended before memtrace could look at it".to_owned()
             }
         })?;
-        let gauges = Gauges::open(&target, options.no_runtime);
-        let events = events.begin(&mut session, &target, &gauges)?;
->>>>>>> wt-hostile
+        let mut gauges = Gauges::open(&target, options.no_runtime);
+        let events = events.begin(&mut session)?;
         privileges::shed(&session, &sampler, &mut sink, Some(&spawned))?;
         gauges.start();
         let events = events.start(&session, &target, &mut gauges)?;

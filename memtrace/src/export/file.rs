@@ -15,13 +15,12 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, CWD, FileType, Mode, OFlags, Stat, fchown, fcntl_setfl, fstat, linkat, openat,
-        renameat, statat, unlinkat,
+        AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat, fchown, fcntl_setfl, fstat,
+        linkat, openat, renameat, renameat_with, statat, unlinkat,
     },
     io::Errno,
     process::{Uid, geteuid},
 };
-use rustix::fs::{RenameFlags, renameat_with};
 
 pub use super::error::FileError;
 use super::{
@@ -260,19 +259,6 @@ pub(super) fn place(path: &Path, invoker: Option<&Invoker>) -> Result<Place, Fil
             })?;
             Ok(Place::Special(file))
         }
-<<<<<<< HEAD
-        _ => {
-            if let Some(owner) = owner {
-                // The kernel would refuse it at the end: in a shared folder, each removes only what is his own.
-                let shared = fstat(&folder).map_err(failed)?;
-                let sticky = Mode::from_raw_mode(shared.st_mode).contains(Mode::SVTX);
-                if sticky && owner != uid && Uid::from_raw(shared.st_uid) != uid {
-                    return Err(FileError::Foreign {
-                        path: text(path),
-                        owner,
-                    });
-                }
-=======
         _ => match owner {
             Some(owner)
                 if invoker.is_none_or(|invoker| invoker.uid != owner)
@@ -282,7 +268,6 @@ pub(super) fn place(path: &Path, invoker: Option<&Invoker>) -> Result<Place, Fil
                     path: text(path),
                     owner,
                 })
->>>>>>> wt-hostile
             }
             _ => Ok(Place::Regular(folder)),
         },
@@ -292,9 +277,9 @@ pub(super) fn place(path: &Path, invoker: Option<&Invoker>) -> Result<Place, Fil
 /// Returns whether a folder is sticky, so that a file of `owner` in it is not the present user's to replace. The kernel refuses it
 /// to all but the folder's owner and root; memtrace refuses it to root too, who owns most such folders.
 fn keeps_others(folder: &OwnedFd, owner: Uid) -> Result<bool, Errno> {
-    let uid = Uid::effective();
+    let uid = geteuid();
     let shared = fstat(folder)?;
-    let sticky = Mode::from_bits_truncate(shared.st_mode).contains(Mode::S_ISVTX);
+    let sticky = Mode::from_raw_mode(shared.st_mode).contains(Mode::SVTX);
     Ok(sticky && owner != uid && (uid.is_root() || Uid::from_raw(shared.st_uid) != uid))
 }
 
@@ -389,16 +374,13 @@ impl Beside {
         if renamed.is_err() {
             self.name = Some(beside);
         }
-<<<<<<< HEAD
-        renamed.map_err(errno_words)
-=======
         renamed
     }
 
     /// Renames it, in place of what has the name, unless that is somebody else's in a sticky folder. What has come there since
     /// [`place`] looked is looked at: in such a folder nobody can swap what is one's own for something else.
     fn replace(&self, beside: &Path, name: &Path) -> Result<(), String> {
-        let said = |errno: Errno| errno.desc().to_owned();
+        let said = errno_words;
         // Where it fails, there is something, or the file system does not know the flag.
         if renameat_with(
             &self.folder,
@@ -411,7 +393,7 @@ impl Beside {
         {
             return Ok(());
         }
-        if let Ok(found) = fstatat(&self.folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        if let Ok(found) = statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW) {
             let owner = Uid::from_raw(found.st_uid);
             let own = fstat(&self.file).map_err(said)?.st_uid == found.st_uid;
             if !own && keeps_others(&self.folder, owner).map_err(said)? {
@@ -421,7 +403,6 @@ impl Beside {
             }
         }
         renameat(&self.folder, beside, &self.folder, name).map_err(said)
->>>>>>> wt-hostile
     }
 
     pub(super) const fn file(&self) -> &File {
@@ -528,12 +509,12 @@ pub(super) fn failure(path: &Path, uid: Uid, errno: Errno) -> FileError {
             uid,
             reason: errno_text(errno),
         },
-        Errno::EROFS => FileError::ReadOnly {
+        Errno::ROFS => FileError::ReadOnly {
             path: text(path),
             dir: text(folder_of(path)),
         },
         // The folder is held open, so it was there.
-        Errno::ENOENT => FileError::Removed {
+        Errno::NOENT => FileError::Removed {
             path: text(path),
             dir: text(folder_of(path)),
         },

@@ -14,7 +14,7 @@ use std::{
 
 use rustix::fs::{MemfdFlags, OFlags, memfd_create};
 
-use crate::proc::{Directory, Groups, Mappings, cgroup::mount};
+use crate::proc::{Groups, Mappings, ProcDir, cgroup::mount};
 
 /// What is read at once; the kernel fills a part of it.
 const BLOCK: usize = 64 << 10;
@@ -36,10 +36,10 @@ impl MappingsFile {
     /// # Errors
     ///
     /// Where it may not be opened, in a sentence.
-    pub fn open(dir: &impl Directory) -> Result<Self, String> {
+    pub fn open(dir: &ProcDir) -> Result<Self, String> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let file = dir
-            .open_with("smaps", flags)
+            .open_relative_flags("smaps", flags)
             .map_err(|error| match error.kind() {
                 io::ErrorKind::PermissionDenied => {
                     "smaps of another user's process, or of one that protects itself, needs CAP_SYS_PTRACE, or root".to_owned()
@@ -108,13 +108,13 @@ impl MappingsFile {
 /// # Errors
 ///
 /// Where they cannot be read, in a sentence.
-pub fn mappings(dir: &impl Directory, go: bool) -> Result<Mappings, String> {
+pub fn mappings(dir: &ProcDir, go: bool) -> Result<Mappings, String> {
     Ok(MappingsFile::open(dir)?.read(go)?.0)
 }
 
 /// The devices whose files are shared memory: the one inside the kernel, found by making such a file, and each tmpfs that the process
 /// sees mounted. What else there is, names tell.
-fn shmem_devices(dir: &impl Directory) -> BTreeSet<(u32, u32)> {
+fn shmem_devices(dir: &ProcDir) -> BTreeSet<(u32, u32)> {
     let mut devices = BTreeSet::new();
     if let Ok(own) = memfd_create(c"memtrace", MemfdFlags::CLOEXEC)
         && let Ok(metadata) = File::from(own).metadata()
@@ -123,7 +123,7 @@ fn shmem_devices(dir: &impl Directory) -> BTreeSet<(u32, u32)> {
         devices.insert((libc::major(device), libc::minor(device)));
     }
     let mut mountinfo = Vec::new();
-    if let Ok(file) = dir.open_with("mountinfo", OFlags::RDONLY | OFlags::CLOEXEC) {
+    if let Ok(file) = dir.open_relative_flags("mountinfo", OFlags::RDONLY | OFlags::CLOEXEC) {
         let _ = file.take(MOST_MOUNTS).read_to_end(&mut mountinfo);
     }
     for mount in mountinfo.split(|&byte| byte == b'\n').filter_map(mount) {

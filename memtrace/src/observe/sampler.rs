@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::proc::{self, Directory as _, ProcDir, Resident, Rollup, Statm};
+use crate::proc::{self, ProcDir, Resident, Rollup, Statm};
 
 /// More than the kernel writes into `smaps_rollup`, which is about 700 bytes.
 const ROLLUP_BYTES: usize = 4096;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, Mode, OFlags, openat, readlinkat},
+    fs::{CWD, Dir, Mode, OFlags, openat, readlinkat},
     io::Errno,
     path::Arg,
 };
@@ -85,6 +85,20 @@ impl ProcDir {
         Ok(openat(&self.dir, name, flags, Mode::empty())?.into())
     }
 
+    /// Returns the ids of its threads.
+    ///
+    /// # Errors
+    ///
+    /// As [`ProcDir::open_relative`].
+    pub fn threads(&self) -> io::Result<impl Iterator<Item = u32>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let entries = Dir::new(self.open_relative_flags("task", flags)?)?;
+        // `.` and `..` are no numbers.
+        Ok(entries
+            .flatten()
+            .filter_map(|entry| super::number(entry.file_name().to_bytes())))
+    }
+
     /// Returns where one of its links leads.
     ///
     /// # Errors
@@ -133,7 +147,6 @@ pub fn start_time(ticks: u64) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proc::Directory as _;
 
     #[test]
     fn a_directory_stays_that_of_the_process_that_it_was_opened_for() {

@@ -7,7 +7,6 @@ mod auxv;
 pub mod cgroup;
 mod cmdline;
 mod dir;
-mod directory;
 mod groups;
 mod maps;
 mod smaps;
@@ -22,7 +21,6 @@ use rustix::fs::OFlags;
 pub use auxv::{Class, class};
 pub use cmdline::cmdline;
 pub use dir::{ProcDir, is_gone, page_size, start_time};
-pub use directory::Directory;
 pub use groups::{GO_ARENA, Groups, Mappings, OTHERS};
 pub use maps::{Mapping, mapping};
 pub use smaps::{Rollup, smaps_rollup};
@@ -39,13 +37,9 @@ const MOST: u64 = 8 << 20;
 /// # Errors
 ///
 /// Where the process is gone, the file may not be read, or is not what `parse` knows.
-pub fn read<T>(
-    dir: &impl Directory,
-    name: &str,
-    parse: impl FnOnce(&[u8]) -> Option<T>,
-) -> io::Result<T> {
+pub fn read<T>(dir: &ProcDir, name: &str, parse: impl FnOnce(&[u8]) -> Option<T>) -> io::Result<T> {
     let mut bytes = Vec::new();
-    dir.open_with(name, OFlags::RDONLY | OFlags::CLOEXEC)?
+    dir.open_relative_flags(name, OFlags::RDONLY | OFlags::CLOEXEC)?
         .take(MOST)
         .read_to_end(&mut bytes)?;
     parse(&bytes).ok_or_else(|| {

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use crate::proc::{self, Class, Directory, ProcDir};
+use crate::proc::{self, Class, ProcDir};
 
 /// `PF_KTHREAD`, bit of the flags in `/proc/PID/stat`.
 const PF_KTHREAD: u32 = 0x0020_0000;
@@ -224,7 +224,7 @@ impl Target {
     #[must_use]
     pub fn unseen(&self) -> Option<TargetError> {
         let (pid, comm) = (self.pid, self.comm.clone());
-        let process = Process::new(i32::try_from(pid).ok()?).ok()?;
+        let process = ProcDir::open(pid).ok()?;
         let ended = living_thread(&process).is_none();
         let exiting = has_no_memory(&process);
         // Now, and not before: what was read is this process's own.
@@ -328,7 +328,7 @@ impl Program {
 }
 
 /// A group whose leader has exited looks like a zombie, and goes on in its other threads.
-pub(crate) fn living_thread(process: &impl Directory) -> Option<u32> {
+pub(crate) fn living_thread(process: &ProcDir) -> Option<u32> {
     process.threads().ok()?.find(|tid| {
         proc::read(process, &format!("task/{tid}/stat"), proc::stat)
             .is_ok_and(|stat| !matches!(stat.state, b'Z' | b'X'))
@@ -336,7 +336,7 @@ pub(crate) fn living_thread(process: &impl Directory) -> Option<u32> {
 }
 
 /// Returns whether `/proc` says that no living thread of the process has memory. A process gives its memory up early in its exit.
-fn has_no_memory(process: &Process) -> bool {
+fn has_no_memory(process: &ProcDir) -> bool {
     living_thread(process).is_some_and(|tid| {
         let memory = proc::read(process, &format!("task/{tid}/status"), |bytes| {
             Some(proc::resident(bytes).is_some())

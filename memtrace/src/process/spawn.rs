@@ -20,12 +20,8 @@ use rustix::thread::{
     set_no_new_privs,
 };
 
-<<<<<<< HEAD
-use crate::privilege::{Invoker, NEEDS, become_thread};
-=======
 use super::limits;
-use crate::privilege::{Invoker, NEEDS};
->>>>>>> wt-hostile
+use crate::privilege::{Invoker, NEEDS, become_thread};
 
 /// Why a program could not be started.
 #[derive(Debug, thiserror::Error)]

@@ -4,11 +4,8 @@ mod compat;
 mod crowds;
 mod ends;
 mod journal;
-<<<<<<< HEAD
-mod looks;
-=======
 mod limits;
->>>>>>> wt-hostile
+mod looks;
 mod lookup;
 mod losses;
 mod names;
