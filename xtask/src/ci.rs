@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: what must hold of every change. docs/internals/testing.md says what runs when, and why.
+//! `cargo xtask ci`: the tests of every change. docs/internals/testing.md says what runs when, and why.
 
 use std::{fs, process::ExitCode, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
 /// Long enough for each of the soak's scenes to have its turn.
 const SOAK: Duration = Duration::from_secs(60);
 
-/// The steps that are no tests of their own, as they are called in the table.
+/// The steps other than the test programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Name {
     Formatting,
@@ -60,10 +60,10 @@ impl Name {
     }
 }
 
-/// Does one step, whose output goes where ours goes.
+/// Runs one step.
 pub fn step(name: Name) -> Result<()> {
     let root = root()?;
-    // Lints and documentation share what they are made from, and with the tests nearly nothing: so both can be built at once.
+    // Lints and documentation share hardly an artifact with the tests. In a folder of their own, they do not wait for cargo's lock.
     let lints = target_dir(&root).join("lints");
     let checked = |args: &[&str]| {
         let mut command = cargo(&root, args);
@@ -105,8 +105,8 @@ pub fn step(name: Name) -> Result<()> {
     }
 }
 
-/// Runs the steps in lanes, up to the first that fails; `all` also those that were green with the same contents. The output ends with
-/// the sum of the tests.
+/// Runs the steps in lanes and stops at the first failure. `all` ignores the records of green results. The output ends with the sum of
+/// the tests.
 pub fn run(all: bool) -> Result<ExitCode> {
     end_steps_with_this()?;
     let target = target_dir(&root()?);
@@ -153,7 +153,7 @@ pub fn run(all: bool) -> Result<ExitCode> {
     finish(&runner, &target)
 }
 
-/// Prints the times, and the sum of the tests; where something else failed, its name stands last.
+/// Prints the times and the sum of the tests. Fails with the step's name if a step other than a test failed.
 pub fn finish(runner: &Runner, target: &std::path::Path) -> Result<ExitCode> {
     let table = runner.table();
     println!("\n{table}\n");

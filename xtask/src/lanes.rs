@@ -1,6 +1,6 @@
-//! Steps in lanes: what waits runs beside what computes.
+//! Steps in lanes that run at the same time, so that steps that wait do not hold up those that compute.
 //!
-//! Each step is a command of its own. What it prints is kept until it has ended, and then shown whole.
+//! Each step is a process. Its output is kept in a file, and printed whole when the step ends.
 
 use std::{
     fmt::Write as _,
@@ -35,9 +35,9 @@ const GRACE: Duration = Duration::from_secs(10);
 pub struct Step {
     pub name: String,
     command: Command,
-    /// Whether it must come to its end even where another step has failed, because it puts settings of the host back then.
+    /// Whether it runs to its end even if another step has failed, because it then restores settings of the host.
     settles: bool,
-    /// The steps of other lanes that must have ended before this one begins.
+    /// The steps of other lanes that must end before this one begins.
     after: Vec<String>,
 }
 
@@ -57,13 +57,13 @@ impl Step {
         self
     }
 
-    /// Lets this step come to its end where another one fails.
+    /// Lets this step run to its end even if another one fails.
     pub fn settling(mut self) -> Self {
         self.settles = true;
         self
     }
 
-    /// Lets this step take the CPU only where those that wait for something do not want it.
+    /// Gives this step a lower priority than the others.
     pub fn nice(mut self) -> Self {
         let mut command = Command::new("nice");
         command.args(["-n", "5"]).arg(self.command.get_program());
@@ -82,9 +82,9 @@ impl Step {
     }
 }
 
-/// A step of this program's own: one of its chores, in a process of its own.
+/// Returns a command that runs one of this program's chores.
 pub fn chore<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
-    // The program at our own path may be another one soon: what runs here builds it.
+    // A step may rebuild the file at this program's path.
     let mut command = Command::new(format!("/proc/{}/exe", std::process::id()));
     command.args(args);
     command
@@ -94,20 +94,20 @@ pub fn chore<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Co
 #[derive(Debug, Clone)]
 pub struct Ended {
     pub name: String,
-    /// After the beginning of all.
+    /// Since the first step began.
     pub began: Duration,
     pub took: Duration,
     pub good: bool,
-    /// What it printed.
+    /// Everything it printed.
     pub output: String,
 }
 
-/// What became of some lanes.
+/// The result of some lanes.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// In the order of their ends.
+    /// In the order in which they ended.
     pub ended: Vec<Ended>,
-    /// The names of steps that did not begin, or were ended because another one failed.
+    /// The names of the steps that never began, or were killed because another one failed.
     pub left_out: Vec<String>,
 }
 
@@ -128,7 +128,7 @@ pub enum OnFailure {
     GoOn,
 }
 
-/// Runs lanes, and keeps what was run.
+/// Runs lanes and keeps the results.
 pub struct Runner {
     begin: Instant,
     folder: PathBuf,
@@ -137,7 +137,7 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// What steps print is kept below `folder`, too.
+    /// Keeps the steps' output in `folder`.
     pub fn new(folder: PathBuf, on_failure: OnFailure) -> Result<Self> {
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         Ok(Self {
@@ -148,8 +148,8 @@ impl Runner {
         })
     }
 
-    /// Runs the lanes at the same time, the steps of each one after the other; returns whether all went well. Does nothing once a
-    /// step has failed, unless such are to go on.
+    /// Runs the lanes at the same time, and the steps of a lane in order. Returns whether every step so far succeeded. Runs nothing if
+    /// a step of an earlier call failed, unless failures do not stop.
     pub fn run(&mut self, lanes: Vec<Vec<Step>>) -> Result<bool> {
         let stop = AtomicBool::new(
             self.on_failure == OnFailure::Stop && self.outcome.failed().next().is_some(),
@@ -204,7 +204,7 @@ impl Runner {
         Ok(())
     }
 
-    /// Runs a step; `None` where it was ended because another one failed.
+    /// Runs a step. Returns `None` if it was killed because another one failed.
     fn step(&self, mut step: Step, stop: &AtomicBool) -> Result<Option<Ended>> {
         let began = self.begin.elapsed();
         let log = self
@@ -242,7 +242,7 @@ impl Runner {
         }))
     }
 
-    /// Returns a line for each step, in the order of their beginnings, and the time of all.
+    /// Returns a line per step, in the order in which they began, and the total time.
     pub fn table(&self) -> String {
         let mut steps = self.outcome.ended.clone();
         steps.sort_by_key(|step| step.began);
@@ -289,7 +289,7 @@ fn show(ended: &Ended) -> io::Result<()> {
 
 /// Starts a step in a process group of its own, which ends with this process.
 fn start(command: &mut Command) -> Result<Child> {
-    // The keyboard's Ctrl-C must reach what sudo runs, which nobody else can end.
+    // Without root, only the terminal's own Ctrl-C reaches the programs that sudo runs.
     if is_root() {
         command.process_group(0);
     }
@@ -305,7 +305,7 @@ fn start(command: &mut Command) -> Result<Child> {
         .with_context(|| format!("cannot start {}", line(command)))
 }
 
-/// Ends a step with all that it started.
+/// Kills a step and its children.
 fn end(child: &mut Child) -> Result<ExitStatus> {
     let group = Pid::from_raw(child.id().cast_signed());
     let signal = |signal| {
@@ -319,7 +319,7 @@ fn end(child: &mut Child) -> Result<ExitStatus> {
     let begin = Instant::now();
     while begin.elapsed() < GRACE {
         if let Some(status) = child.try_wait()? {
-            // What it started may still be there.
+            // Its own children may still run.
             signal(Signal::SIGKILL);
             return Ok(status);
         }
@@ -329,8 +329,8 @@ fn end(child: &mut Child) -> Result<ExitStatus> {
     Ok(child.wait()?)
 }
 
-/// Makes Ctrl-C and SIGTERM end this process in the usual way, its steps first: they are in process groups of their own, which the
-/// terminal knows nothing of. To be called before any thread is started.
+/// Makes Ctrl-C and SIGTERM end the steps before this process: their process groups are not the terminal's. Call it before any thread
+/// starts.
 pub fn end_steps_with_this() -> Result<()> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
@@ -346,7 +346,7 @@ pub fn end_steps_with_this() -> Result<()> {
     Ok(())
 }
 
-/// The processes that this one has started.
+/// Returns the children of this process.
 fn children() -> Vec<Pid> {
     let tasks = fs::read_dir("/proc/self/task").into_iter().flatten();
     tasks

@@ -81,7 +81,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Everything that an object rests on, and what makes it of that.
+/// The object, its sources, and the code that builds it.
 const INPUTS: [&str; 10] = [
     "memtrace-ebpf",
     "memtrace-common/Cargo.toml",
@@ -95,7 +95,7 @@ const INPUTS: [&str; 10] = [
     "xtask/src/toolchain.rs",
 ];
 
-/// The kind of the records of a comparison.
+/// The kind of records that say that the object was rebuilt and compared.
 const COMPARED: &str = "object";
 
 /// Whether the object must be rebuilt and compared byte for byte, with the reason.
@@ -105,8 +105,7 @@ pub enum Due {
 }
 
 impl Due {
-    /// An object need not be compared again where the same one, of the same sources, was found to be what its toolchain makes of
-    /// them, here or before the change came to be.
+    /// Decides by the records, and if there is none, by the main branch: its object was compared when it was merged.
     pub fn find(root: &Path) -> Result<Self> {
         if let Some(green) = Records::open(root).get(COMPARED, &key(root)?) {
             return Ok(Self::No(format!("compared: {}", green.trim_end())));
@@ -121,7 +120,7 @@ impl Due {
         diff.current_dir(root)
             .args(["diff", "--quiet", &base, "--"])
             .args(INPUTS);
-        // It does not know files that were never added.
+        // `git diff` ignores files that were never added.
         let mut status = Command::new("git");
         status
             .current_dir(root)
@@ -137,8 +136,8 @@ impl Due {
     }
 }
 
-/// The commit at which this change left the main branch of where the clone came from. None where they are at the same commit: then
-/// what the change is cannot be told.
+/// Returns the merge base with the main branch of the clone's origin. Returns none if it is this very commit: then git cannot tell what
+/// the change is.
 fn base(root: &Path) -> Option<String> {
     let git = |args: &[&str]| {
         let text = read(Command::new("git").current_dir(root).args(args)).ok()?;
@@ -170,7 +169,7 @@ pub fn say_whether_due() -> Result<()> {
     Ok(())
 }
 
-/// What [`check`] does where the hashes are right.
+/// When [`check`] rebuilds an object whose hashes are right.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Rebuild {
     Always,

@@ -1,4 +1,4 @@
-//! What was green before, and what it was: records in a folder that outlives a clone.
+//! Records of green results, in a folder that outlives a clone.
 
 use std::{
     env, fs,
@@ -11,11 +11,11 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{cargo::target_dir, provenance::hex};
 
-/// Everything that a result rests on, as one hash.
+/// A hash of everything that a result rests on.
 pub struct Key(Sha256);
 
 impl Key {
-    /// `what` tells keys of one kind from those of another.
+    /// Begins a key; keys of another `what` never match it.
     pub fn new(what: &str) -> Self {
         let mut key = Self(Sha256::new());
         key.part(what.as_bytes());
@@ -33,7 +33,7 @@ impl Key {
         self.part(bytes);
     }
 
-    /// Adds a file, or all files below a folder, by their paths from `root`. Also that there is none.
+    /// Adds a file, or all files below a folder, with their paths below `root`. A missing file counts as such.
     pub fn add_tree(&mut self, root: &Path, path: &str) -> Result<()> {
         let mut files = Vec::new();
         find(&root.join(path), &mut files)?;
@@ -70,7 +70,7 @@ fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 pub struct Records(PathBuf);
 
 impl Records {
-    /// `memtrace-ci` in the user's cache, or below the target directory where there is no cache.
+    /// Opens `memtrace-ci` in the user's cache, or in the target directory if there is no cache.
     pub fn open(root: &Path) -> Self {
         let absolute = |name| {
             env::var_os(name)
@@ -88,17 +88,17 @@ impl Records {
         Self(folder.to_owned())
     }
 
-    /// Returns what was written of a green result.
+    /// Returns the text of a green result.
     pub fn get(&self, kind: &str, key: &str) -> Option<String> {
         fs::read_to_string(self.0.join(kind).join(key)).ok()
     }
 
-    /// Whether anything of this kind was ever green here.
+    /// Returns whether there is any record of this kind.
     pub fn any(&self, kind: &str) -> bool {
         fs::read_dir(self.0.join(kind)).is_ok_and(|mut entries| entries.next().is_some())
     }
 
-    /// Keeps a green result with today's date before it.
+    /// Records a green result, with the time.
     pub fn put(&self, kind: &str, key: &str, text: &str) -> Result<()> {
         let folder = self.0.join(kind);
         fs::create_dir_all(&folder)

@@ -22,20 +22,20 @@ use crate::{
 
 /// The test targets of package `memtrace` that attach to a process, and so need root.
 const ROOT_TESTS: [&str; 3] = ["kernel", "root", "survival"];
-/// Wants toolchains of Go, which are fetched.
+/// The test target that needs Go toolchains.
 const GOLANG: &str = "golang";
-/// The cases of `survival` that take a CPU out: whatever is traced then has pages that nothing explains, until it is back.
+/// The cases of `survival` that take a CPU offline. Until it is back, pages of any traced process may be unexplained.
 const CPU_GOES: &str = "a_cpu_goes";
-/// Of `root`, whose tests mostly wait.
+/// Threads of `root`, whose tests mostly wait.
 const ROOT_THREADS: &str = "4";
 
 /// Makes a test that would be skipped fail.
 const REQUIRE_KERNEL: &str = "MEMTRACE_REQUIRE_KERNEL";
 
-/// The test programs, by what they need and whom they disturb.
+/// The test programs, grouped by their needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Part {
-    /// Everything that needs no privileges, but Go.
+    /// Tests that need neither privileges nor Go.
     Plain,
     /// The documentation's examples.
     Examples,
@@ -43,12 +43,12 @@ pub enum Part {
     Kernel,
     Root,
     Survival,
-    /// The cases of `survival` beside which nothing may be traced.
+    /// The cases of `survival` during which nothing else may be traced.
     CpuGoes,
 }
 
 impl Part {
-    /// The step's name; what is before it is built.
+    /// Returns the step's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Plain => "tests without privileges",
@@ -61,7 +61,7 @@ impl Part {
         }
     }
 
-    /// The step that runs it.
+    /// Returns the step that runs it.
     pub fn step(self, require_kernel: bool, args: &[OsString]) -> Result<Step> {
         let value = self.to_possible_value().context("a part has a name")?;
         let mut command = chore(["test", "--part", value.get_name()]);
@@ -76,7 +76,7 @@ impl Part {
     }
 }
 
-/// Runs every test: what waits beside what computes. All runners run, whatever the others say; the sum is the last line.
+/// Runs every test, in lanes. All runners run, even if one fails; the sum is the last line.
 pub fn run(require_kernel: bool, args: &[OsString]) -> Result<ExitCode> {
     end_steps_with_this()?;
     let root = root()?;
@@ -124,7 +124,7 @@ pub fn sum<'a>(steps: impl IntoIterator<Item = &'a Ended>) -> Summary {
     summary
 }
 
-/// Runs one part, whose output goes where ours goes.
+/// Runs one part.
 pub fn run_part(part: Part, require_kernel: bool, args: &[OsString]) -> Result<()> {
     let root = root()?;
     let built = build(&root)?;
@@ -155,12 +155,12 @@ pub fn run_part(part: Part, require_kernel: bool, args: &[OsString]) -> Result<(
         Part::Examples => plainly(&["--doc"]),
         Part::Golang => plainly(&["--test", GOLANG]),
         Part::Kernel => as_root("kernel", &[]),
-        // Tests that are named are few: they need no threads, and may name theirs.
+        // The arguments may set the threads.
         Part::Root if args.is_empty() => as_root("root", &["--test-threads", ROOT_THREADS]),
         Part::Root => as_root("root", &[]),
         Part::Survival => as_root("survival", &["--skip", CPU_GOES]),
         Part::CpuGoes if args.is_empty() => as_root("survival", &[CPU_GOES]),
-        // A runner takes one name only, so what is not meant is left out.
+        // A runner takes one filter only, and the arguments may have it.
         Part::CpuGoes => {
             let others = others_than_a_cpu_goes(&root, &built)?;
             let skips: Vec<&str> = others.iter().flat_map(|name| ["--skip", name]).collect();
@@ -183,7 +183,7 @@ fn others_than_a_cpu_goes(root: &Path, built: &[Artifact]) -> Result<Vec<String>
         .collect())
 }
 
-/// Builds every test program, for what was built.
+/// Builds every test program.
 pub fn build(root: &Path) -> Result<Vec<Artifact>> {
     artifacts(cargo(root, ["test", "--no-run", "--locked"]).args(USERSPACE))
         .context("the tests do not build")

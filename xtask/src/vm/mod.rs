@@ -88,9 +88,8 @@ pub struct Options {
     args: Vec<String>,
 }
 
-/// Boots the kernels of the matrix as a change wants it: not this machine's own, on which [`crate::test`] runs every test for real;
-/// none of which the guest would see what it saw when all was well; and others for the thin suite where the kernel side is the same.
-/// `all`: each of them, for the whole suite.
+/// Boots the kernels of the matrix, except this machine's own, on which [`crate::test`] runs every test, and those with a record of a
+/// green run with the same contents. `all` boots each of them, for the whole suite.
 pub fn matrix(all: bool) -> Result<()> {
     let own = own_kernel()?;
     let (mut options, left_out) = but(&own)?;
@@ -190,7 +189,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     Ok(code(rows.iter().all(|row| row.problems.is_empty())))
 }
 
-/// Boots kernels, and shows what became of them; their rows, and before them those of kernels that could not be had.
+/// Boots kernels and prints the table. Returns the rows, those of missing kernels first.
 fn test(
     root: &Path,
     emulator: Emulator,

@@ -1,4 +1,4 @@
-//! Which of the real-kernel tests a guest runs, and whether it boots at all.
+//! Decides which real-kernel tests a guest runs, and whether it boots at all.
 
 use std::{fs, path::Path};
 
@@ -10,9 +10,9 @@ use crate::{
     vm::{guest::Emulator, store::Stored},
 };
 
-/// Tests that a guest of the thin suite leaves out: they differ from one that it runs in what the user side does, in the numbers, or
-/// in a way of the kernel that is the same in all its versions. A test that is not named here runs everywhere. This machine's own
-/// kernel is given all of them by each change, and every kernel by each night.
+/// Tests that the thin suite leaves out. Each differs from one that it runs in the user side, in numbers, or in kernel behaviour that is
+/// the same in all versions. A new test runs everywhere until it is listed here. On the machine's own kernel, each change runs all
+/// tests; `cargo xtask nightly` runs all on every kernel.
 pub const LEFT_OUT: [&str; 65] = [
     "zero_page_reads_add_nothing",
     "a_zero_page_written_is_an_anonymous_page",
@@ -81,7 +81,7 @@ pub const LEFT_OUT: [&str; 65] = [
     "cgroup_that_the_process_left",
 ];
 
-/// What a guest sees of the sources, beside the kernel side itself.
+/// The sources that reach a guest, except the kernel side.
 const SEEN: [&str; 13] = [
     "Cargo.lock",
     "Cargo.toml",
@@ -97,7 +97,7 @@ const SEEN: [&str; 13] = [
     "memtrace/tests/kernel",
     "xtask/src/vm",
 ];
-/// The kernel side, and what loads it.
+/// The kernel side and its loader.
 const KERNEL_SIDE: [&str; 3] = ["memtrace-common", "memtrace/ebpf", "memtrace/src/probe"];
 
 /// Kinds of records.
@@ -105,14 +105,14 @@ const WHOLE: &str = "matrix-whole";
 const THIN: &str = "matrix-thin";
 const SIDE: &str = "kernel-side";
 
-/// How much of the suite runs.
+/// The tests that a guest runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suite {
     Whole,
     Thin,
 }
 
-/// A kernel's contents: all that its guest sees, and the part of it that is the kernel side.
+/// Hashes of everything that a guest sees, and of the kernel side alone, both with the kernel.
 pub struct Contents {
     all: String,
     side: String,
@@ -142,15 +142,15 @@ impl Contents {
         })
     }
 
-    /// Returns what is known of these very contents.
+    /// Returns the record of a green run with the same contents.
     pub fn green(&self, records: &Records) -> Option<String> {
         let whole = records.get(WHOLE, &self.all);
         let known = whole.or_else(|| records.get(THIN, &self.all))?;
         Some(known.trim_end().to_owned())
     }
 
-    /// The whole suite where the kernel side is not the one that was green before; the thin one where only other things changed, and
-    /// where nothing is known yet.
+    /// Returns the whole suite if the kernel side differs from every recorded one, and the thin one otherwise, also if there is no
+    /// record at all.
     pub fn suite(&self, records: &Records) -> Suite {
         if records.any(SIDE) && records.get(SIDE, &self.side).is_none() {
             Suite::Whole
@@ -159,7 +159,7 @@ impl Contents {
         }
     }
 
-    /// Keeps that all went well.
+    /// Records a green run.
     pub fn put(&self, records: &Records, suite: Suite, row: &str) -> Result<()> {
         let (kind, name) = match suite {
             Suite::Whole => (WHOLE, "the whole suite"),
