@@ -162,18 +162,19 @@ pub fn run_part(part: Part, require_kernel: bool, args: &[OsString]) -> Result<(
         Part::CpuGoes if args.is_empty() => as_root("survival", &[CPU_GOES]),
         // A runner takes one filter only, and the arguments may have it.
         Part::CpuGoes => {
-            let others = others_than_a_cpu_goes(&root, &built)?;
+            let others = others_than_a_cpu_goes(&built)?;
             let skips: Vec<&str> = others.iter().flat_map(|name| ["--skip", name]).collect();
             as_root("survival", &skips)
         }
     }
 }
 
-fn others_than_a_cpu_goes(root: &Path, built: &[Artifact]) -> Result<Vec<String>> {
+/// Returns the names of the other cases of `survival`.
+fn others_than_a_cpu_goes(built: &[Artifact]) -> Result<Vec<String>> {
     let survival = built
         .iter()
         .find(|artifact| artifact.is_test && artifact.target == "survival")
-        .with_context(|| format!("no test target survival in {}", root.display()))?;
+        .context("there is no test target survival")?;
     let listed = crate::cargo::read(Command::new(&survival.executable).arg("--list"))?;
     Ok(listed
         .lines()
