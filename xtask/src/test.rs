@@ -78,7 +78,6 @@ impl Part {
 
 /// Runs every test, in lanes. All runners run, even if one fails; the sum is the last line.
 pub fn run(require_kernel: bool, args: &[OsString]) -> Result<ExitCode> {
-    end_steps_with_this()?;
     let root = root()?;
     // Built as the present user, so that root owns nothing below target/.
     build(&root)?;
@@ -86,6 +85,7 @@ pub fn run(require_kernel: bool, args: &[OsString]) -> Result<ExitCode> {
         println!("some tests need root: sudo may ask for your password");
         run_command(Command::new("sudo").arg("--validate"))?;
     }
+    end_steps_with_this()?;
     let mut runner = Runner::new(target_dir(&root).join("steps"), OnFailure::GoOn)?;
     let lane = |parts: &[Part]| -> Result<Vec<Step>> {
         parts
