@@ -24,14 +24,7 @@ pub fn run(targets: &[String], seconds: u64) -> Result<()> {
     );
     is_there()?;
     let fuzz = root.join("fuzz");
-    let locked = ["metadata", "--locked", "--format-version", "1"];
-    let mut locked = cargo(&fuzz, locked);
-    let output = locked.output().context("cannot start cargo")?;
-    ensure!(
-        output.status.success(),
-        "fuzz/Cargo.lock does not belong to memtrace's dependencies; type: cargo update --workspace --manifest-path fuzz/Cargo.toml\n{}",
-        String::from_utf8_lossy(&output.stderr).trim_end()
-    );
+    is_locked(&root)?;
     let build = target_dir(&root).join("fuzz");
     // Parsers without `unsafe` need no sanitizer, and without one stable Rust is enough.
     let options = |work: &str| {
@@ -61,6 +54,19 @@ pub fn run(targets: &[String], seconds: u64) -> Result<()> {
             )
         })?;
     }
+    Ok(())
+}
+
+/// Fails where the fuzz targets' own lock file is not that of memtrace's dependencies.
+pub fn is_locked(root: &Path) -> Result<()> {
+    let locked = ["metadata", "--locked", "--format-version", "1"];
+    let mut locked = cargo(&root.join("fuzz"), locked);
+    let output = locked.output().context("cannot start cargo")?;
+    ensure!(
+        output.status.success(),
+        "fuzz/Cargo.lock does not belong to memtrace's dependencies; type: cargo update --workspace --manifest-path fuzz/Cargo.toml\n{}",
+        String::from_utf8_lossy(&output.stderr).trim_end()
+    );
     Ok(())
 }
 

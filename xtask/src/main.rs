@@ -9,8 +9,11 @@ mod documents;
 mod fetch;
 mod fuzz;
 mod golang;
+mod lanes;
+mod nightly;
 mod object;
 mod provenance;
+mod record;
 mod soak;
 mod strip;
 mod summary;
@@ -22,6 +25,8 @@ mod vm;
 use std::{ffi::OsString, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
+
+use object::Rebuild;
 
 /// memtrace's own chores.
 #[derive(Parser)]
@@ -40,14 +45,40 @@ enum Chore {
         toolchain: Option<String>,
     },
     /// Fails where memtrace.bpf.o does not belong to the sources; rebuilds it where its toolchain is at hand.
-    CheckObject,
+    CheckObject {
+        /// Rebuilds it only where it is not known to be what its toolchain makes of its sources.
+        #[arg(long)]
+        if_due: bool,
+        /// Only says whether it would be rebuilt: `due` or `not due`, and why.
+        #[arg(long, conflicts_with = "if_due")]
+        is_due: bool,
+    },
     /// Formatting, lints, the eBPF object, the documentation, the kernel matrix, and every test; stops at the first that fails.
-    Ci,
+    Ci {
+        /// Runs everything anew, also what was green with the same contents.
+        #[arg(long)]
+        all: bool,
+    },
+    /// What takes too long for each change: long fuzzing, the whole matrix, the object's bytes, a long soak.
+    Nightly {
+        /// How long each fuzz target runs.
+        #[arg(long, value_name = "N", default_value_t = 120)]
+        fuzz_seconds: u64,
+        /// How long the soak takes.
+        #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
+        soak: Duration,
+    },
+    /// One of the steps of `ci`, by its name.
+    #[command(hide = true)]
+    Step { name: ci::Name },
     /// Runs every test: most as the present user, those that need root as root.
     Test {
         /// What would be skipped for want of a kernel feature or of privileges fails; so it does where CI is set.
         #[arg(long)]
         require_kernel: bool,
+        /// Runs one part alone.
+        #[arg(long, value_name = "PART")]
+        part: Option<test::Part>,
         /// For the test runners, such as a part of a test's name.
         #[arg(last = true)]
         args: Vec<OsString>,
@@ -110,12 +141,28 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<ExitCode> {
     match Arguments::parse().chore {
         Chore::BuildEbpf { toolchain } => object::build(toolchain.as_deref())?,
-        Chore::CheckObject => object::check()?,
-        Chore::Ci => return ci::run(),
+        Chore::CheckObject { if_due, is_due } => {
+            if is_due {
+                object::say_whether_due()?;
+            } else if if_due {
+                object::check(Rebuild::IfDue)?;
+            } else {
+                object::check(Rebuild::Always)?;
+            }
+        }
+        Chore::Ci { all } => return ci::run(all),
+        Chore::Nightly { fuzz_seconds, soak } => return nightly::run(fuzz_seconds, soak),
+        Chore::Step { name } => ci::step(name)?,
         Chore::Test {
             require_kernel,
+            part: None,
             args,
         } => return test::run(require_kernel, &args),
+        Chore::Test {
+            require_kernel,
+            part: Some(part),
+            args,
+        } => test::run_part(part, require_kernel, &args)?,
         Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds)?,
         Chore::Verdicts(options) => return verdicts::run(&options),
         Chore::Soak { time, seed } => return soak::run(time, seed),

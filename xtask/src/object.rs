@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::{
     cargo::{cargo, read, root, run, target_dir},
     provenance::{Provenance, Sources, sha256},
+    record::{Key, Records},
     strip::strip,
     toolchain::{self, Toolchain},
 };
@@ -80,8 +81,103 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// The object, its sources, and the code that builds it.
+const INPUTS: [&str; 10] = [
+    "memtrace-ebpf",
+    "memtrace-common/Cargo.toml",
+    "memtrace-common/src",
+    OBJECT,
+    PROVENANCE,
+    ".cargo",
+    "rust-toolchain.toml",
+    "xtask/src/object.rs",
+    "xtask/src/strip.rs",
+    "xtask/src/toolchain.rs",
+];
+
+/// The kind of records that say that the object was rebuilt and compared.
+const COMPARED: &str = "object";
+
+/// Whether the object must be rebuilt and compared byte for byte, with the reason.
+pub enum Due {
+    Yes(String),
+    No(String),
+}
+
+impl Due {
+    /// Decides by the records, and if there is none, by the main branch: its object was compared when it was merged.
+    pub fn find(root: &Path) -> Result<Self> {
+        if let Some(green) = Records::open(root).get(COMPARED, &key(root)?) {
+            return Ok(Self::No(format!("compared: {}", green.trim_end())));
+        }
+        let Some(base) = base(root) else {
+            return Ok(Self::Yes(
+                "no comparison of it is on record, and there is no older main branch to say that it did not change"
+                    .to_owned(),
+            ));
+        };
+        let mut diff = Command::new("git");
+        diff.current_dir(root)
+            .args(["diff", "--quiet", &base, "--"])
+            .args(INPUTS);
+        // `git diff` ignores files that were never added.
+        let mut status = Command::new("git");
+        status
+            .current_dir(root)
+            .args(["status", "--porcelain", "--untracked-files=all", "--"])
+            .args(INPUTS);
+        let same = diff.status().is_ok_and(|status| status.success())
+            && read(&mut status).is_ok_and(|text| text.is_empty());
+        Ok(if same {
+            Self::No(format!("neither it nor its sources changed since {base}"))
+        } else {
+            Self::Yes(format!("it or its sources changed since {base}"))
+        })
+    }
+}
+
+/// Returns the merge base with the main branch of the clone's origin. Returns none if it is this very commit: then git cannot tell what
+/// the change is.
+fn base(root: &Path) -> Option<String> {
+    let git = |args: &[&str]| {
+        let text = read(Command::new("git").current_dir(root).args(args)).ok()?;
+        Some(text.trim().to_owned())
+    };
+    let main = ["origin/HEAD", "origin/main", "origin/master"]
+        .into_iter()
+        .find_map(|name| git(&["rev-parse", "--verify", "--quiet", name]))?;
+    let base = git(&["merge-base", "HEAD", &main])?;
+    (base != git(&["rev-parse", "HEAD"])?).then_some(base)
+}
+
+fn key(root: &Path) -> Result<String> {
+    let mut key = Key::new(COMPARED);
+    for path in INPUTS {
+        key.add_tree(root, path)?;
+    }
+    // The versions of crates from elsewhere.
+    key.add("crates", Sources::read(root)?.crates.as_bytes());
+    Ok(key.finish())
+}
+
+/// Prints whether the object would be rebuilt.
+pub fn say_whether_due() -> Result<()> {
+    match Due::find(&root()?)? {
+        Due::Yes(why) => println!("due: {why}"),
+        Due::No(why) => println!("not due: {why}"),
+    }
+    Ok(())
+}
+
+/// When [`check`] rebuilds an object whose hashes are right.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Rebuild {
+    Always,
+    IfDue,
+}
+
 /// Fails where the committed object is not what its sources give.
-pub fn check() -> Result<()> {
+pub fn check(rebuild: Rebuild) -> Result<()> {
     let root = root()?;
     let text = fs::read_to_string(root.join(PROVENANCE))
         .with_context(|| format!("cannot read {PROVENANCE}"))?;
@@ -127,6 +223,15 @@ pub fn check() -> Result<()> {
         stale.join("\n")
     );
     println!("{OBJECT} belongs to its sources");
+    if rebuild == Rebuild::IfDue {
+        match Due::find(&root)? {
+            Due::Yes(why) => println!("{why}"),
+            Due::No(why) => {
+                println!("not rebuilt: {why}");
+                return Ok(());
+            }
+        }
+    }
 
     let (toolchains, mut others) = toolchain::all();
     for toolchain in toolchains {
@@ -168,7 +273,11 @@ fn compare(root: &Path, toolchain: &Toolchain, committed: &[u8]) -> Result<()> {
         );
     }
     println!("rebuilt: the same {} bytes", rebuilt.len());
-    Ok(())
+    let text = format!(
+        "{}, {}",
+        toolchain.versions.rustc, toolchain.versions.linker
+    );
+    Records::open(root).put(COMPARED, &key(root)?, &text)
 }
 
 /// The stripped object, in memory.

@@ -44,8 +44,8 @@ pub fn sleeper() -> Guard {
     Guard(Command::new("sleep").arg("1000").spawn().unwrap())
 }
 
-/// Copies a program in a process of its own. The kernel runs no file that is open for writing, and a thread of another test may fork
-/// while it is open here.
+/// Copies a program with `cp`. If this process had the copy open for writing, a fork of another test could inherit the descriptor, and
+/// the copy could not be executed (ETXTBSY).
 #[track_caller]
 pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
     let mut copy = Command::new("cp");

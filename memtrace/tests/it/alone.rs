@@ -1,4 +1,4 @@
-//! Tests that must be alone in their process, because they look at its memory, or change its directory.
+//! Runs a test in a process of its own, because it measures that process's memory, or needs another current directory.
 
 use std::{
     env,
@@ -9,8 +9,8 @@ use std::{
 /// Set in the process that runs one test alone.
 const ALONE: &str = "MEMTRACE_TEST_ALONE";
 
-/// Returns whether the calling test is alone in its process, and may go on. If not, runs it again, in a process of its own whose
-/// present directory is `directory`, and fails as it fails; then the caller has nothing left to do.
+/// Returns true if the calling test is alone in its process. Otherwise runs it again, in a process of its own with the current directory
+/// `directory`, and returns false; panics if it fails there.
 #[track_caller]
 pub fn alone(test: &str, directory: &Path) -> bool {
     if env::var_os(ALONE).is_some() {

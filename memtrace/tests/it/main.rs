@@ -1,6 +1,6 @@
-//! Every test that needs no privileges, in one program: what a file of it needs is linked once.
+//! The tests that need no privileges, in one program, so that the library is linked once.
 //!
-//! What must be alone in its process says so: [`alone`].
+//! A test that must be alone in its process calls [`alone::alone`].
 
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod alone;

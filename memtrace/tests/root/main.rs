@@ -1,5 +1,4 @@
-//! Everything that is tested through memtrace as it is called, and attaches: most of it needs root. What provokes failures is in
-//! `tests/survival`, what counts pages in `tests/kernel`.
+//! Tests of the memtrace program that attach to processes. Most of them need root.
 
 #[path = "../common/chromium.rs"]
 #[expect(

@@ -62,6 +62,8 @@ fn accelerator(version: &[u32]) -> &'static str {
 pub struct Emulator {
     program: PathBuf,
     accelerator: &'static str,
+    /// As it prints it.
+    pub version: String,
 }
 
 impl Emulator {
@@ -74,6 +76,7 @@ impl Emulator {
         Ok(Self {
             program: QEMU.into(),
             accelerator: accelerator(&version),
+            version: text,
         })
     }
 }
@@ -225,10 +228,10 @@ impl Guest<'_> {
         }
         let log = fs::File::create(self.file("qemu"))?;
         let parent = getpid();
-        // A matrix is long, and nobody waits for it at the next key.
+        // A matrix is long, and what waits beside it has little to do, but has it to do at once.
         let mut command = Command::new("nice");
         command
-            .args(["-n", "10"])
+            .args(["-n", "5"])
             .arg(&self.emulator.program)
             .args(["-accel", self.emulator.accelerator])
             .args(MACHINE)
@@ -365,6 +368,7 @@ mod tests {
             emulator: &Emulator {
                 program: emulator,
                 accelerator: "none",
+                version: String::new(),
             },
             vmlinuz: Path::new("vmlinuz"),
             modules: &[],

@@ -16,7 +16,7 @@ use object::{
     read::elf::{FileHeader as _, ProgramHeader as _},
 };
 
-use crate::cargo::{USERSPACE, artifacts, cargo, read, run};
+use crate::cargo::{USERSPACE, artifacts, cargo, read, run, target_dir};
 
 /// memtrace and its real-kernel tests, without debug information.
 pub struct Programs {
@@ -41,6 +41,10 @@ pub fn build(root: &Path, dir: &Path) -> Result<Programs> {
     let mut command = cargo(root, ["test", "--no-run", "--locked", "--test", "kernel"]);
     // The selection of `cargo test`, so that dependencies have the features that they have there.
     command.args(USERSPACE).env("CARGO_INCREMENTAL", "0");
+    // Cargo leaves each program at the same path, whatever it was built with, and other tests run the one that is there.
+    command
+        .arg("--target-dir")
+        .arg(target_dir(root).join("guests"));
     for setting in OPTIMIZED {
         command.args([
             "--config",

@@ -19,6 +19,16 @@ pub struct Row {
     pub problems: Vec<String>,
 }
 
+impl Row {
+    /// Returns the same in a line.
+    pub fn line(&self) -> String {
+        let [_, mode, hooks, thp, passed, failed, skipped, time] = row_cells(self);
+        format!(
+            "{mode}, {hooks}, THP {thp}, {passed} passed, {failed} failed, {skipped} skipped, {time}"
+        )
+    }
+}
+
 /// The table, its last line without an end.
 pub fn table(rows: &[Row]) -> String {
     const HEAD: [&str; 8] = [
@@ -120,7 +130,7 @@ fn notes(row: &Row) -> String {
 }
 
 /// Words in lines that are not too long.
-fn paragraph(words: &[&str]) -> String {
+pub fn paragraph(words: &[&str]) -> String {
     const INDENT: &str = "           ";
     const WIDTH: usize = 120;
     let mut lines = vec![String::new()];
