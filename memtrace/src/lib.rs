@@ -7,6 +7,7 @@
 //! another tool wrote; [`cli`] puts
 //! all of it together.
 
+pub mod capture;
 pub mod cli;
 pub mod diff;
 pub mod doctor;

@@ -41,7 +41,7 @@ use time::{OffsetDateTime, macros::format_description};
 use super::{
     args::{Color, Options},
     feed::{Command, Viewer},
-    usage::is_stdout,
+    shared::is_stdout,
 };
 use crate::view::screen::{Action, Key, Look, Palette, Screen};
 

@@ -3,10 +3,8 @@
 use std::{
     ffi::OsString,
     io::{self, BufWriter},
-    os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
-        unix::process::ExitStatusExt,
-    },
+    os::unix::process::ExitStatusExt,
+    path::PathBuf,
     process::{ExitCode, ExitStatus},
     time::Duration,
 };
@@ -17,37 +15,41 @@ use tokio::{
     io::unix::AsyncFd,
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc::UnboundedReceiver,
-    time::{Instant, MissedTickBehavior, interval_at, sleep_until},
 };
 
 use super::{
     args::{Options, TraceArgs, WantedMode},
-    capture::{Capturing, Ended, Subject},
     events::Events,
     exit,
     extra::Extras,
+    fail_on::Failing,
     feed::Command,
+    journal::Writing,
+    lines::Lines,
     memory,
     output::{self, Out},
-    privileges, usage,
-    views::{Shown, Views},
+    privileges,
+    shared::is_stdout,
+    usage,
+    views::Views,
+    watched::Watched,
 };
 use crate::{
+    capture::{
+        self, At, CaptureError, Capturing, Ended as EpochEnded, Finished, Observer, Opening, Order,
+        Plan, Subject,
+    },
     export::{
         file::{FileError, Pending},
         journal::JournalFile,
     },
-    model::End,
-    observe::Gauges,
-    observe::Sampler,
+    model::{Account, End},
+    observe::{Gauges, Sampler},
     privilege::{self, invoker},
     probe::{self, Session},
     process::{Held, Rights, Spawned, Target},
     timeline::assemble,
 };
-
-/// How long the kernel's own note of an exit may come after the process's end.
-const GRACE: Duration = Duration::from_millis(500);
 
 /// Traces what the command line names.
 pub fn run(args: TraceArgs) -> anyhow::Result<ExitCode> {
@@ -73,12 +75,7 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
     let target = Target::find(pid)?;
     privileges::check(&format!("memtrace --pid {pid}"))?;
     let views = Views::open(options, true)?;
-    let events = Events::open(options)?;
-    let mut sink = Sink::open(options, &views)?;
-    let mut out = Out::new(
-        options.color,
-        sink.is_stdout() || options.events.on_stdout(),
-    );
+    let outputs = Outputs::open(options, views)?;
     let mut session = Session::attach(&probe_options(pid, options, false))?;
     let sampler = Sampler::open(pid);
     // Had the process ended before both were done, another one might have got its id.
@@ -86,31 +83,16 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
         return Err(probe::ProbeError::TargetGone(pid).into());
     }
     let sampler = sampler.context("the process ended while memtrace was attaching")?;
-    let gauges = Gauges::open(&target, options.no_runtime);
-    let events = events.begin(&mut session, &target, &gauges)?;
-    privileges::shed(&session, &sampler, &mut sink, None)?;
-    let events = events.start()?;
-    let (mut ended, _) = runtime()?
-        .block_on(async {
-            let mut until = Until::new(false)?;
-            capture(
-                &mut session,
-                Subject {
-                    target,
-                    sampler,
-                    gauges,
-                },
-                &mut out,
-                options,
-                &mut sink,
-                views,
-                &mut until,
-            )
-            .await
-        })
-        .map_err(|error| sink.so_far(error))?;
-    ended.complete &= events.finish();
-    let code = report(&out, sink, ended).map(Outcome::code);
+    let subject = Subject {
+        gauges: Gauges::open(&target, options.no_runtime),
+        target,
+        sampler,
+    };
+    let code = runtime()?.block_on(async {
+        let mut until = Until::new(false)?;
+        let traced = trace(&mut session, subject, options, outputs, None, &mut until).await?;
+        traced.outcome.map(Outcome::code)
+    });
     // Last, since the kernel takes its time, up to 0.1 s for each tracepoint.
     drop(session);
     code
@@ -121,14 +103,10 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
     privileges::check_start()?;
     // Any other program has the terminal for itself.
     let mut views = Views::open(options, demo)?;
-    let events = Events::open(options)?;
-    let mut sink = Sink::open(options, &views)?;
-    let mut out = Out::new(
-        options.color,
-        sink.is_stdout() || options.events.on_stdout(),
-    );
+    let standard_error = views.standard_error()?;
+    let outputs = Outputs::open(options, views)?;
     let rights = if demo { Rights::Bare } else { Rights::Users };
-    let held = Held::start(command, rights(invoker()), views.standard_error()?)?;
+    let held = Held::start(command, rights(invoker()), standard_error)?;
     let pid = held.pid;
     let mut target = Target::find(pid)?;
     let mut session = Session::attach(&probe_options(pid, options, true))?;
@@ -155,27 +133,14 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
         target.renew();
         let sampler =
             Sampler::open(pid).context("the program ended before it could be looked at")?;
-        let gauges = Gauges::open(&target, options.no_runtime);
-        let events = events.begin(&mut session, &target, &gauges)?;
-        privileges::shed(&session, &sampler, &mut sink, Some(&spawned))?;
-        let events = events.start()?;
-        let (mut ended, signalled) = capture(
-            &mut session,
-            Subject {
-                target,
-                sampler,
-                gauges,
-            },
-            &mut out,
-            options,
-            &mut sink,
-            views,
-            &mut until,
-        )
-        .await
-        .map_err(|error| sink.so_far(error))?;
-        ended.complete &= events.finish();
-        let outcome = report(&out, sink, ended);
+        let subject = Subject {
+            gauges: Gauges::open(&target, options.no_runtime),
+            target,
+            sampler,
+        };
+        let spawn = Some(&spawned);
+        let Traced { outcome, signalled } =
+            trace(&mut session, subject, options, outputs, spawn, &mut until).await?;
         // Nothing stays attached while the program goes on. After the report, since the kernel takes its time.
         drop(session);
         if demo {
@@ -193,6 +158,63 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
             0 if outcome.complete => outcome.code(),
             code => ExitCode::from(code),
         })
+    })
+}
+
+/// Everything that a capture is written and shown on, opened before anything is attached.
+struct Outputs {
+    views: Views,
+    events: Events,
+    sink: Sink,
+    out: Out,
+}
+
+impl Outputs {
+    fn open(options: &Options, views: Views) -> anyhow::Result<Self> {
+        let events = Events::open(&options.events)?;
+        let sink = Sink::open(options, &views)?;
+        let is_taken = sink.is_stdout() || options.events.on_stdout();
+        Ok(Self {
+            views,
+            events,
+            sink,
+            out: Out::new(options.color, is_taken),
+        })
+    }
+}
+
+/// A capture that was written.
+struct Traced {
+    outcome: anyhow::Result<Outcome>,
+    /// The signal that ended it.
+    signalled: Option<i32>,
+}
+
+/// Gives up what is needed no more, captures, and writes the results.
+async fn trace(
+    session: &mut Session,
+    subject: Subject,
+    options: &Options,
+    outputs: Outputs,
+    spawned: Option<&Spawned>,
+    until: &mut Until,
+) -> anyhow::Result<Traced> {
+    let Outputs {
+        views,
+        events,
+        mut sink,
+        mut out,
+    } = outputs;
+    let events = events.begin(session, &subject)?;
+    let mut names = || sink.can_finish();
+    privileges::shed(session, &subject.sampler, &mut names, spawned)?;
+    let events = events.start()?;
+    let captured = capture(session, subject, &mut out, options, &mut sink, views, until);
+    let (mut ended, signalled) = captured.await.map_err(|error| sink.so_far(error))?;
+    ended.complete &= events.finish();
+    Ok(Traced {
+        outcome: report(&out, sink, ended),
+        signalled,
     })
 }
 
@@ -283,7 +305,7 @@ impl Place {
                 JournalFile::unnamed(invoker().as_ref()).map_or(Self::None, Self::Spare)
             }
             None => Self::None,
-            Some(path) if usage::is_stdout(path) => {
+            Some(path) if is_stdout(path) => {
                 Self::Stdout(JournalFile::unnamed(invoker().as_ref())?)
             }
             Some(path) => {
@@ -357,15 +379,96 @@ impl Stop {
     }
 }
 
-/// Registers a descriptor that the value owns, for as long as it lives.
-fn watched<T: AsFd + AsRawFd>(value: T) -> anyhow::Result<AsyncFd<T>> {
-    // SAFETY: every type that comes here owns its descriptor, and always names the same one.
-    unsafe { AsyncFd::register(value) }.map_err(|error| {
-        anyhow::anyhow!("cannot watch a file descriptor: {}", error.into_parts().1)
-    })
+/// Everyone who is told of a capture.
+struct Observers<'a> {
+    journal: Option<Writing<'a>>,
+    /// The journal is only for what the user of a view might want to save.
+    spare: bool,
+    lines: Lines<'a>,
+    watched: Option<Watched>,
+    failing: Failing<'a>,
 }
 
-/// Runs until something ends the capture; also says which signal it was.
+impl Observers<'_> {
+    fn each(&mut self, mut tell: impl FnMut(&mut dyn Observer)) {
+        if let Some(journal) = &mut self.journal {
+            tell(journal);
+        }
+        tell(&mut self.lines);
+        if let Some(watched) = &mut self.watched {
+            tell(watched);
+        }
+        tell(&mut self.failing);
+    }
+
+    fn save(&mut self, path: PathBuf) {
+        if let (Some(watched), Some(journal)) = (&mut self.watched, &self.journal) {
+            watched.save(path, journal.snapshot());
+        }
+    }
+}
+
+impl Observer for Observers<'_> {
+    fn begin(&mut self, opening: &Opening<'_>) {
+        self.each(|one| one.begin(opening));
+    }
+
+    fn tick(&mut self, at: &At<'_>) {
+        self.each(|one| one.tick(at));
+    }
+
+    fn wants_account(&self, now_ns: u64) -> bool {
+        let watched = self.watched.as_ref();
+        watched.is_some_and(|watched| watched.wants_account(now_ns))
+    }
+
+    fn account(&mut self, now_ns: u64, account: Account) {
+        if let Some(watched) = &mut self.watched {
+            watched.account(now_ns, account);
+        }
+    }
+
+    fn end(&mut self, ended: &EpochEnded<'_>, next: Option<&Opening<'_>>) {
+        self.each(|one| one.end(ended, next));
+    }
+
+    fn interval(&mut self, interval: Duration) {
+        self.each(|one| one.interval(interval));
+    }
+
+    fn note(&mut self, text: &str) {
+        self.each(|one| one.note(text));
+    }
+
+    fn over(&mut self) -> Option<End> {
+        if let Some(end) = self.lines.over() {
+            return Some(end);
+        }
+        let end = self.journal.as_mut().and_then(Observer::over)?;
+        if !self.spare {
+            return Some(end);
+        }
+        let stopped = self.journal.take().and_then(Writing::into_stopped);
+        if let Some((watched, error)) = self.watched.as_mut().zip(stopped) {
+            watched.note(&format!("captures can no longer be saved: {error}"));
+        }
+        None
+    }
+}
+
+/// A capture that has ended.
+struct Ended {
+    /// The last epoch.
+    last: Account,
+    /// Nothing was lost, and nothing is unexplained, in any epoch.
+    complete: bool,
+    /// The rule of `--fail-on` that was found, in any epoch.
+    found: Option<String>,
+    /// Why the journal stopped before the capture's end, if it did.
+    stopped: Option<FileError>,
+}
+
+/// Runs until something ends the capture. Also returns the signal that did, if one did.
 async fn capture(
     session: &mut Session,
     subject: Subject,
@@ -376,96 +479,55 @@ async fn capture(
     until: &mut Until,
 ) -> anyhow::Result<(Ended, Option<i32>)> {
     memory::give_back();
-    let watch = "cannot watch a file descriptor";
-    let events = watched(session.events_fd().context(watch)?)?;
-    let pidfd: OwnedFd = subject.target.as_fd().try_clone_to_owned().context(watch)?;
-    let ended = watched(pidfd)?;
     let mut log = if options.bpf_log {
-        Some(watched(session.logger()?)?)
+        Some(capture::watched(session.logger()?)?)
     } else {
         None
     };
-    let begun = Instant::now();
-    let deadline = options.duration.map(|duration| begun + duration);
-    let mut ticks = interval_at(begun + options.interval, options.interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut grace = None;
-    let mut signalled = None;
-    let mut by_hand = false;
-    let spare = matches!(sink.place, Place::Spare(_));
-    let lines = !options.quiet && !views.takes_terminal();
     if views.takes_terminal() {
         out.hold();
     }
-    let mut capturing = Capturing::begin(session, subject, out, options, lines, sink.journal())?;
-    let mut asked = None;
-    let mut shown: Option<Shown> = None;
-    if views.wanted() {
-        let (viewer, commands) = capturing.watched()?;
-        asked = Some(commands);
-        shown = Some(views.show(&viewer)?);
-    }
-    let end = loop {
-        if capturing.journal_stopped() {
-            if !spare {
-                break End::Interrupted;
-            }
-            capturing.drop_journal();
-        }
-        tokio::select! {
-            biased;
-            signal = until.stop.next() => {
-                signalled = Some(signal);
-                by_hand = true;
-                break End::Signal;
-            }
-            ready = events.readable() => {
-                ready.context(watch)?.clear_ready();
-                if capturing.epochs()? {
-                    break End::TargetExited;
-                }
-            }
-            () = at(grace) => break End::TargetExited,
-            ready = ended.readable(), if grace.is_none() => {
-                ready.context(watch)?.retain_ready();
-                if capturing.epochs()? {
-                    break End::TargetExited;
-                }
-                grace = Some(Instant::now() + GRACE);
-            }
-            () = at(deadline) => break End::Duration,
-            () = flush(&mut log) => {}
-            command = command(&mut asked) => match command {
-                Command::Quit => {
+    let observers = Observers {
+        spare: matches!(sink.place, Place::Spare(_)),
+        journal: sink.journal().map(Writing::new),
+        lines: Lines::new(out, !options.quiet && !views.takes_terminal()),
+        watched: views.wanted().then(Watched::default),
+        failing: Failing::new(&options.fail_on),
+    };
+    let plan = plan(options, until.target_stops);
+    let mut capturing = Capturing::begin(session, subject, plan, observers)?;
+    let watched = capturing.observer().watched.as_mut();
+    let (mut shown, mut asked) = match watched.and_then(Watched::show) {
+        Some((viewer, asked)) => (Some(views.show(&viewer)?), Some(asked)),
+        None => (None, None),
+    };
+    let mut signalled = None;
+    let mut by_hand = false;
+    let orders = async || {
+        loop {
+            tokio::select! {
+                biased;
+                signal = until.stop.next() => {
+                    signalled = Some(signal);
                     by_hand = true;
-                    break End::Signal;
+                    return Order::End(End::Signal);
                 }
-                Command::Interval(interval) => {
-                    capturing.set_interval(interval);
-                    ticks = interval_at(Instant::now() + interval, interval);
-                    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-                }
-                Command::Save(path) => {
-                    if capturing.epochs()? {
-                        break End::TargetExited;
+                () = flush(&mut log) => {}
+                command = command(&mut asked) => match command {
+                    Command::Quit => {
+                        by_hand = true;
+                        return Order::End(End::Signal);
                     }
-                    capturing.save(path)?;
-                }
-            },
-            _ = ticks.tick() => {
-                if capturing.epochs()? {
-                    break End::TargetExited;
-                }
-                capturing.tick()?;
-                if until.target_stops && capturing.is_stopped() {
-                    break End::Duration;
-                }
-                if capturing.reader_gone() {
-                    break End::Signal;
-                }
+                    Command::Interval(interval) => return Order::Interval(interval),
+                    Command::Save(path) => {
+                        let save = |observers: &mut Observers<'_>| observers.save(path);
+                        return Order::Fresh(Box::new(save));
+                    }
+                },
             }
         }
     };
+    let end = capturing.run(orders).await.map_err(of_the_probe)?;
     // The terminal is as it was before a second signal may end the program, and before anything is printed.
     if let Some(shown) = &mut shown {
         shown.free_terminal();
@@ -473,10 +535,41 @@ async fn capture(
     if by_hand {
         until.stop.over();
     }
-    let ended = capturing.finish(end)?;
+    let Finished {
+        last,
+        complete,
+        observer,
+    } = capturing.finish(end)?;
+    let Observers {
+        journal, failing, ..
+    } = observer;
+    let ended = Ended {
+        last,
+        complete,
+        found: failing.found,
+        stopped: journal.and_then(Writing::into_stopped),
+    };
     drop(shown);
     out.release();
     Ok((ended, signalled))
+}
+
+fn plan(options: &Options, ends_when_stopped: bool) -> Plan {
+    Plan {
+        interval: options.interval,
+        duration: options.duration,
+        smaps_limit: (!options.no_smaps).then_some(options.smaps_limit),
+        self_stats: options.self_stats,
+        ends_when_stopped,
+    }
+}
+
+/// Keeps errors of the kernel side what they are, for the hint at `memtrace doctor`.
+fn of_the_probe(error: CaptureError) -> anyhow::Error {
+    match error {
+        CaptureError::Probe(error) => error.into(),
+        error => error.into(),
+    }
 }
 
 /// What a view asks for; without views, nothing ever is.
@@ -487,13 +580,6 @@ async fn command(asked: &mut Option<UnboundedReceiver<Command>>) -> Command {
     };
     match next {
         Some(command) => command,
-        None => std::future::pending().await,
-    }
-}
-
-async fn at(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
     }
 }

@@ -9,14 +9,14 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::error::Category;
 
 use super::{
-    Extent, Position, ReadError, ReplayError, Sink, TakenBack,
-    journal::{Changes, FORMAT, Unfinished},
+    Closing, Extent, Fold, Position, ReadError, ReplayError, Sink, TakenBack,
+    journal::{Changes, FORMAT},
     read::{Digest, Keep, QUOTED, Ticks, what},
 };
 use crate::{
     model::{
-        Account, Capture, CauseRow, Children, Epoch, Faults, HookInfo, HostInfo, LossInfo, SCHEMA,
-        TargetInfo, Tick,
+        Account, Capture, CauseRow, Children, End, Epoch, Faults, HookInfo, HostInfo, LossInfo,
+        SCHEMA, TargetInfo, Tick,
     },
     text::format::{size, untrusted},
 };
@@ -121,7 +121,7 @@ pub(super) fn read<K: Keep, D: Digest>(
         earlier: Vec::new(),
         digests: Vec::new(),
         extents: Vec::new(),
-        current: Some(Unfinished::new(epoch)),
+        current: Some(Fold::of(epoch)),
         ticks: Ticks::default(),
         last: None,
     };
@@ -198,7 +198,7 @@ struct Epochs<K, D> {
     digests: Vec<D>,
     extents: Vec<Extent>,
     /// The one that goes on; none once the last one has ended.
-    current: Option<Unfinished>,
+    current: Option<Fold>,
     ticks: Ticks<K, D>,
     last: Option<Epoch>,
 }
@@ -232,7 +232,7 @@ impl<K: Keep, D: Digest> Epochs<K, D> {
                     hooks,
                     target,
                 };
-                current.tick(&tick, changes);
+                current.changed(&tick, changes);
                 self.ticks.push(tick);
                 Ok(())
             }
@@ -249,7 +249,7 @@ impl<K: Keep, D: Digest> Epochs<K, D> {
                     Some(_) => self.earlier.push(epoch),
                     None => self.last = Some(epoch),
                 }
-                self.current = next.map(Unfinished::new);
+                self.current = next.map(Fold::of);
                 Ok(())
             }
             _ => Err("a line is either a `tick` or what has `ended`"),
@@ -263,12 +263,21 @@ impl<K: Keep, D: Digest> Epochs<K, D> {
                 let (ticks, digest, extent) = std::mem::take(&mut self.ticks).split();
                 self.digests.push(digest);
                 self.extents.push(extent);
-                Ok(Epoch::of(current.into_account(), ticks))
+                Ok(Epoch::of(interrupted(&current), ticks))
             }
             (None, Some(last)) => Ok(last),
             (None, None) => Err("it tells of no epoch"),
         }
     }
+}
+
+/// Returns the account of an epoch whose end nobody wrote: as at its last tick.
+fn interrupted(fold: &Fold) -> Account {
+    let missing = "it was not read at the last tick before the interruption";
+    fold.account(Closing {
+        lazyfree_missing: Some(missing.to_owned()),
+        ..Closing::as_at_the_last_tick(End::Interrupted)
+    })
 }
 
 /// Why a line could not be understood.
