@@ -4,10 +4,12 @@
 
 mod assemble;
 mod bridge;
+mod capture_file;
 mod fold;
 mod history;
 mod joined;
 mod journal;
+mod lines;
 mod live;
 mod read;
 mod read_journal;
