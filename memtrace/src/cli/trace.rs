@@ -2,9 +2,7 @@
 
 use std::{
     ffi::OsString,
-    io::{self, BufWriter},
     os::unix::process::ExitStatusExt,
-    path::PathBuf,
     process::{ExitCode, ExitStatus},
     time::Duration,
 };
@@ -21,34 +19,26 @@ use super::{
     args::{Options, TraceArgs, WantedMode},
     events::Events,
     exit,
-    extra::Extras,
     fail_on::Failing,
     feed::Command,
     journal::Writing,
     lines::Lines,
     memory,
+    observers::Observers,
     output::{self, Out},
     privileges,
-    shared::is_stdout,
+    sink::{Ended, Outcome, Sink, report},
     usage,
     views::Views,
     watched::Watched,
 };
 use crate::{
-    capture::{
-        self, At, CaptureError, Capturing, Ended as EpochEnded, Finished, Observer, Opening, Order,
-        Plan, Subject,
-    },
-    export::{
-        file::{FileError, Pending},
-        journal::JournalFile,
-    },
-    model::{Account, End},
+    capture::{self, CaptureError, Capturing, Finished, Order, Plan, Subject},
+    model::End,
     observe::{Gauges, Sampler},
     privilege::{self, invoker},
     probe::{self, Session},
     process::{Held, Rights, Spawned, Target},
-    timeline::assemble,
 };
 
 /// Traces what the command line names.
@@ -247,93 +237,6 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("cannot start the event loop")
 }
 
-/// What is written of the capture.
-pub(super) struct Sink {
-    place: Place,
-    extras: Extras,
-}
-
-/// Where the capture file goes, if anywhere, and its journal.
-enum Place {
-    None,
-    /// For what the user of a view might want to save.
-    Spare(JournalFile),
-    /// For files in other formats.
-    Extras(JournalFile),
-    Stdout(JournalFile),
-    File(Pending, JournalFile),
-}
-
-impl Sink {
-    fn open(options: &Options, views: &Views) -> anyhow::Result<Self> {
-        let extras = Extras::open(options)?;
-        let place = Place::open(options, views, !extras.is_empty())?;
-        Ok(Self { place, extras })
-    }
-
-    const fn is_stdout(&self) -> bool {
-        matches!(self.place, Place::Stdout(_))
-    }
-
-    const fn journal(&mut self) -> Option<&mut JournalFile> {
-        self.place.journal()
-    }
-
-    /// An error in mid-trace, with where everything up to it is.
-    fn so_far(&mut self, error: anyhow::Error) -> anyhow::Error {
-        let journal = self.journal().filter(|journal| journal.has_ticks());
-        match journal.and_then(|journal| journal.path()) {
-            Some(path) => error.context(format!(
-                "the capture ends too early; `memtrace report {}` shows it up to here",
-                path.display()
-            )),
-            None => error,
-        }
-    }
-
-    /// Whether the capture could be written with the privileges of this moment.
-    pub(super) fn can_finish(&mut self) -> bool {
-        self.extras.can_finish() && self.place.can_finish()
-    }
-}
-
-impl Place {
-    fn open(options: &Options, views: &Views, extras: bool) -> anyhow::Result<Self> {
-        Ok(match options.json.as_deref() {
-            None if extras => Self::Extras(JournalFile::unnamed(invoker().as_ref())?),
-            None if views.takes_terminal() => {
-                JournalFile::unnamed(invoker().as_ref()).map_or(Self::None, Self::Spare)
-            }
-            None => Self::None,
-            Some(path) if is_stdout(path) => {
-                Self::Stdout(JournalFile::unnamed(invoker().as_ref())?)
-            }
-            Some(path) => {
-                let (pending, journal) = Pending::create(path, invoker())?;
-                Self::File(pending, journal)
-            }
-        })
-    }
-
-    const fn journal(&mut self) -> Option<&mut JournalFile> {
-        match self {
-            Self::None => None,
-            Self::Spare(journal)
-            | Self::Extras(journal)
-            | Self::Stdout(journal)
-            | Self::File(_, journal) => Some(journal),
-        }
-    }
-
-    fn can_finish(&mut self) -> bool {
-        match self {
-            Self::None | Self::Spare(_) | Self::Extras(_) | Self::Stdout(_) => true,
-            // Who may give a file its name there may also remove its own journal.
-            Self::File(pending, _) => pending.can_finish(),
-        }
-    }
-}
-
 /// Ctrl-C and SIGTERM. The first one ends the capture; after it the second one ends the program, whatever it is doing.
 struct Stop {
     interrupt: Signal,
@@ -379,95 +282,6 @@ impl Stop {
     }
 }
 
-/// Everyone who is told of a capture.
-struct Observers<'a> {
-    journal: Option<Writing<'a>>,
-    /// The journal is only for what the user of a view might want to save.
-    spare: bool,
-    lines: Lines<'a>,
-    watched: Option<Watched>,
-    failing: Failing<'a>,
-}
-
-impl Observers<'_> {
-    fn each(&mut self, mut tell: impl FnMut(&mut dyn Observer)) {
-        if let Some(journal) = &mut self.journal {
-            tell(journal);
-        }
-        tell(&mut self.lines);
-        if let Some(watched) = &mut self.watched {
-            tell(watched);
-        }
-        tell(&mut self.failing);
-    }
-
-    fn save(&mut self, path: PathBuf) {
-        if let (Some(watched), Some(journal)) = (&mut self.watched, &self.journal) {
-            watched.save(path, journal.snapshot());
-        }
-    }
-}
-
-impl Observer for Observers<'_> {
-    fn begin(&mut self, opening: &Opening<'_>) {
-        self.each(|one| one.begin(opening));
-    }
-
-    fn tick(&mut self, at: &At<'_>) {
-        self.each(|one| one.tick(at));
-    }
-
-    fn wants_account(&self, now_ns: u64) -> bool {
-        let watched = self.watched.as_ref();
-        watched.is_some_and(|watched| watched.wants_account(now_ns))
-    }
-
-    fn account(&mut self, now_ns: u64, account: Account) {
-        if let Some(watched) = &mut self.watched {
-            watched.account(now_ns, account);
-        }
-    }
-
-    fn end(&mut self, ended: &EpochEnded<'_>, next: Option<&Opening<'_>>) {
-        self.each(|one| one.end(ended, next));
-    }
-
-    fn interval(&mut self, interval: Duration) {
-        self.each(|one| one.interval(interval));
-    }
-
-    fn note(&mut self, text: &str) {
-        self.each(|one| one.note(text));
-    }
-
-    fn over(&mut self) -> Option<End> {
-        if let Some(end) = self.lines.over() {
-            return Some(end);
-        }
-        let end = self.journal.as_mut().and_then(Observer::over)?;
-        if !self.spare {
-            return Some(end);
-        }
-        let stopped = self.journal.take().and_then(Writing::into_stopped);
-        if let Some((watched, error)) = self.watched.as_mut().zip(stopped) {
-            watched.note(&format!("captures can no longer be saved: {error}"));
-        }
-        None
-    }
-}
-
-/// A capture that has ended.
-struct Ended {
-    /// The last epoch.
-    last: Account,
-    /// Nothing was lost, and nothing is unexplained, in any epoch.
-    complete: bool,
-    /// The rule of `--fail-on` that was found, in any epoch.
-    found: Option<String>,
-    /// Why the journal stopped before the capture's end, if it did.
-    stopped: Option<FileError>,
-}
-
 /// Runs until something ends the capture. Also returns the signal that did, if one did.
 async fn capture(
     session: &mut Session,
@@ -488,7 +302,7 @@ async fn capture(
         out.hold();
     }
     let observers = Observers {
-        spare: matches!(sink.place, Place::Spare(_)),
+        spare: sink.is_spare(),
         journal: sink.journal().map(Writing::new),
         lines: Lines::new(out, !options.quiet && !views.takes_terminal()),
         watched: views.wanted().then(Watched::default),
@@ -594,96 +408,6 @@ async fn flush(log: &mut Option<AsyncFd<probe::KernelLog>>) {
         }
         None => std::future::pending().await,
     }
-}
-
-/// What a capture came to.
-struct Outcome {
-    complete: bool,
-    /// The rule of `--fail-on` that was found.
-    found: Option<String>,
-}
-
-impl Outcome {
-    fn code(self) -> ExitCode {
-        match self {
-            Self {
-                complete: false, ..
-            } => ExitCode::from(exit::INCOMPLETE),
-            Self {
-                found: Some(id), ..
-            } => {
-                output::say(&format!(
-                    "memtrace: --fail-on {id}: it was found, so the exit code is {}",
-                    exit::FOUND
-                ));
-                ExitCode::from(exit::FOUND)
-            }
-            Self { .. } => ExitCode::SUCCESS,
-        }
-    }
-}
-
-/// Writes the capture file.
-fn report(out: &Out, sink: Sink, ended: Ended) -> anyhow::Result<Outcome> {
-    let Ended {
-        last,
-        complete,
-        found,
-        stopped,
-    } = ended;
-    let Sink { mut place, extras } = sink;
-    // Of a capture that was cut short, there is the journal. Whatever becomes of these, the capture itself is written.
-    let extras = match place.journal().filter(|_| stopped.is_none()) {
-        Some(journal) => extras.write(journal.contents()),
-        None => Ok(()),
-    };
-    match (place, stopped) {
-        (Place::None | Place::Spare(_) | Place::Extras(_), None)
-        | (Place::None | Place::Spare(_), Some(_)) => {}
-        (Place::Extras(_), Some(stopped)) => return Err(stopped.into()),
-        (Place::Stdout(journal), stopped) => {
-            // Of a journal that could be written no further, nothing is left but what is written now.
-            assemble(
-                journal.contents(),
-                &last,
-                BufWriter::new(io::stdout().lock()),
-            )
-            .context("cannot write the capture to standard output")?;
-            stopped.map_or(Ok(()), Err)?;
-        }
-        (Place::File(pending, journal), Some(stopped)) => {
-            if journal.path().is_none() {
-                pending.write(|file| assemble(journal.contents(), &last, file))?;
-            }
-            return Err(stopped.into());
-        }
-        (Place::File(pending, journal), None) => {
-            let written = pending.write(|file| assemble(journal.contents(), &last, file));
-            match (&written, journal.path()) {
-                (Ok(()) | Err(FileError::NotNamed { .. }), _) => {
-                    if let Err(error) = journal.remove() {
-                        output::say(&format!("memtrace: {error}"));
-                    }
-                    written?;
-                }
-                (Err(_), Some(path)) => {
-                    let kept = format!(
-                        "the capture is kept whole as {0}; to see it, type: memtrace report {0}",
-                        path.display()
-                    );
-                    written.map_err(|error| anyhow::anyhow!("{error}; {kept}"))?;
-                }
-                (Err(_), None) => written?,
-            }
-        }
-    }
-    extras?;
-    if out.closed() {
-        bail!(
-            "standard output was closed, so the capture ended; --quiet with --json FILE needs no reader"
-        );
-    }
-    Ok(Outcome { complete, found })
 }
 
 /// Waits for the program, whose exit code is ours.

@@ -244,21 +244,21 @@ impl Fold {
         } = self.figures(start, &closing);
         let missing = closing.lazyfree_missing;
         let lazyfree_missing = missing.filter(|_| lazyfree_bytes.is_none());
-        let beside = closing.gauges.map(|gauges| {
+        let gauged = closing.gauges.map(|gauges| {
             if !closing.alive {
-                return Beside {
+                return Gauged {
                     cgroup: or_why(gauges.cgroup),
-                    ..Beside::default()
+                    ..Gauged::default()
                 };
             }
             let missing = lazyfree_missing.as_deref();
-            Beside::of(gauges, kinds, rss_bytes, lazyfree_bytes, missing)
+            Gauged::of(gauges, kinds, rss_bytes, lazyfree_bytes, missing)
         });
-        let Beside {
+        let Gauged {
             bridge,
             mappings: (mappings, mappings_missing),
             cgroup: (cgroup, cgroup_missing),
-        } = beside.unwrap_or_default();
+        } = gauged.unwrap_or_default();
         let causes: Vec<CauseRow> = self.known.causes.values().cloned().collect();
         let returned = self.returning.returned(&causes, &self.capture.hooks);
         Summary {
@@ -333,15 +333,15 @@ struct Figures {
 /// A value, or why there is none, as a summary has it.
 type OrWhy<T> = (Option<T>, Option<String>);
 
-/// What a summary has beside the ledger.
+/// The parts of a summary that the gauges fill.
 #[derive(Default)]
-struct Beside {
+struct Gauged {
     bridge: Vec<BridgePart>,
     mappings: OrWhy<Vec<MappingGroup>>,
     cgroup: OrWhy<CgroupInfo>,
 }
 
-impl Beside {
+impl Gauged {
     fn of(
         gauges: ClosingGauges,
         kinds: Bytes4,
