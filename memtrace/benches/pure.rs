@@ -10,11 +10,11 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use memtrace::{
     export::json,
     ledger::{Check, Names, Reading, check, rows},
-    model::{
-        Account, Capture, CaptureInfo, End, Epoch, HostInfo, LossInfo, Mode, SCHEMA, TargetInfo,
-    },
+    model::{Capture, CaptureInfo, End, Epoch, HostInfo, LossInfo, Mode, SCHEMA, TargetInfo},
     observe::Statm,
-    timeline::{Final, Journal, Known, Live, Observed, Recorder, assemble, read, read_closing},
+    timeline::{
+        Closing, Fold, Journal, Known, Live, Observed, Recorder, assemble, read, read_closing,
+    },
     view::screen::{Key, Look, Palette, Screen},
 };
 use memtrace_common::cell::{
@@ -89,47 +89,48 @@ fn host() -> HostInfo {
     }
 }
 
-fn account(recorder: &Recorder, reading: &Reading, end: End) -> Account {
-    Account {
-        target: TargetInfo {
-            pid: 4242,
-            comm: "service".to_owned(),
-            exe: Some("/usr/bin/service".to_owned()),
-            cmdline: vec!["service".to_owned()],
-            start_time: Some(1_700_000_000),
-            runtime: None,
-        },
-        capture: CaptureInfo {
-            started_at: "2026-11-23T05:50:00Z".to_owned(),
-            duration_ns: DAY * SECOND,
-            interval_ns: SECOND,
-            mode: Mode::Exact,
-            mode_note: None,
-            hooks: Vec::new(),
-            lost_events: 0,
-            losses: LossInfo::default(),
-            self_stats: None,
-            children: None,
-            end,
-        },
-        summary: recorder.summary(reading, &names(), &[], Final::default()),
-        verdict: None,
-    }
+fn fold(recorder: &Recorder, first: &Reading) -> Fold {
+    let target = TargetInfo {
+        pid: 4242,
+        comm: "service".to_owned(),
+        exe: Some("/usr/bin/service".to_owned()),
+        cmdline: vec!["service".to_owned()],
+        start_time: Some(1_700_000_000),
+        runtime: None,
+    };
+    let capture = CaptureInfo {
+        started_at: "2026-11-23T05:50:00Z".to_owned(),
+        duration_ns: 0,
+        interval_ns: SECOND,
+        mode: Mode::Exact,
+        mode_note: None,
+        hooks: Vec::new(),
+        lost_events: 0,
+        losses: LossInfo::default(),
+        self_stats: None,
+        children: None,
+        end: End::Interrupted,
+    };
+    let start = recorder.start(first);
+    Fold::begin(target, capture, start, Known::default())
 }
 
 /// A capture of so many ticks, in memory and as a journal.
 fn captured(ticks: u64) -> (Capture, Vec<u8>) {
     let first = Reading::default();
     let mut recorder = Recorder::new(PAGE, true, first.clone());
-    let mut lines = Journal::begin(&host(), &account(&recorder, &first, End::Interrupted));
+    let mut fold = fold(&recorder, &first);
+    let mut lines = Journal::begin(&host(), &fold.opening());
     let mut journal = lines.line().to_vec();
     for at in 1..=ticks {
         let reading = reading(at);
-        let known = known(&recorder, &reading);
-        let tick = recorder.tick(at * SECOND, &reading, &names(), &observed());
+        let mut known = known(&recorder, &reading);
+        let (tick, causes) = recorder.tick(at * SECOND, &reading, &names(), &observed());
+        known.causes = causes;
+        fold.tick(tick, known.clone());
         journal.extend_from_slice(lines.tick(tick, known));
     }
-    let last = account(&recorder, &reading(ticks), End::Duration);
+    let last = fold.account(Closing::as_at_the_last_tick(End::Duration));
     journal.extend_from_slice(lines.ended(&last, None, None));
     let capture = Capture {
         schema: SCHEMA.to_owned(),
@@ -169,14 +170,31 @@ fn tick(criterion: &mut Criterion) {
             BatchSize::SmallInput,
         );
     });
+    criterion.bench_function("Fold::tick", |bencher| {
+        let new = known(&recorder, &after);
+        let tick = recorder
+            .clone()
+            .tick(2 * SECOND, &after, &names(), &observed())
+            .0
+            .clone();
+        let begun = fold(&recorder, &before);
+        bencher.iter_batched(
+            || (begun.clone(), new.clone()),
+            |(mut fold, new)| {
+                fold.tick(&tick, new);
+                fold
+            },
+            BatchSize::SmallInput,
+        );
+    });
     criterion.bench_function("Recorder::rows", |bencher| {
         bencher.iter(|| recorder.rows(black_box(&after), &names()));
     });
-    let opening = account(&recorder, &before, End::Interrupted);
+    let fold = fold(&recorder, &before);
+    let opening = fold.opening();
     for (name, now) in [("idle", &before), ("busy", &after)] {
-        let tick = recorder
-            .tick(2 * SECOND, now, &names(), &observed())
-            .clone();
+        let (tick, _) = recorder.tick(2 * SECOND, now, &names(), &observed());
+        let tick = tick.clone();
         let mut journal = Journal::begin(&host(), &opening);
         journal.tick(&tick, known(&recorder, &before));
         let new = known(&recorder, now);

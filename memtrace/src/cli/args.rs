@@ -9,7 +9,12 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::{FailOn, events::EventOptions, tasks, web};
+use super::{
+    FailOn,
+    event_options::EventOptions,
+    shared::{HOW, ITSELF, SHOW, WHAT, WRITE},
+    tasks, web,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,14 +34,6 @@ Examples:
 Sizes are in bytes; K, M and G are powers of 1024.
 Exit codes: 0; 1 an error; 2 wrong usage; 3 the capture is incomplete; 4 found by --fail-on;
 after --, the command's own, where that is not 0.";
-
-/// The headings of the options of a trace, in the order of the help.
-const WHAT: &str = "What to trace";
-pub(super) const WRITE: &str = "What to write";
-const SHOW: &str = "What to show";
-const HOW: &str = "How to trace";
-pub(super) const CI: &str = "For continuous integration";
-const ITSELF: &str = "About memtrace itself";
 
 const REPORT_CODES: &str = "\
 Exit codes: 0; 1 a file could not be read; 2 wrong usage; 3 a capture is incomplete; 4 found by --fail-on.";

@@ -13,7 +13,7 @@ use anyhow::bail;
 use super::{
     FailOn,
     args::{DemoArgs, Options, Scenario, WantedMode},
-    events::EventOptions,
+    event_options::EventOptions,
     output, privileges, trace, usage,
 };
 

@@ -10,7 +10,8 @@ use super::{
     exit,
     load::{about, is_itself, judge_unjudged, load},
     output::{Out, plain, written},
-    usage::{is_stdout, wrong},
+    shared::is_stdout,
+    usage::wrong,
 };
 use crate::{
     diff::{Subject, compare},

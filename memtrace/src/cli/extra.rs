@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::{args::Options, output::written, usage::is_stdout};
+use super::{args::Options, output::written, shared::is_stdout};
 use crate::{
     export::{
         file::Pending,

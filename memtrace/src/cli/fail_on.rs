@@ -2,8 +2,12 @@
 
 use clap::{Args, builder::PossibleValuesParser};
 
-use super::args::CI;
-use crate::{model::Verdict, verdict::rules};
+use super::shared::CI;
+use crate::{
+    capture::{Ended, Observer, Opening},
+    model::Verdict,
+    verdict::rules,
+};
 
 /// Rules whose finding ends memtrace with an exit code of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
@@ -32,6 +36,33 @@ impl FailOn {
         let beside = verdict.also.iter().map(|finding| finding.id.as_str());
         let mut found = [verdict.id.as_str()].into_iter().chain(beside);
         found.find(|id| self.ids.iter().any(|wanted| wanted == id))
+    }
+}
+
+/// Looks for the rules in each epoch's verdict.
+pub struct Failing<'a> {
+    wanted: &'a FailOn,
+    /// The first that was found, in any epoch.
+    pub found: Option<String>,
+}
+
+impl<'a> Failing<'a> {
+    /// Looks for these.
+    pub const fn new(wanted: &'a FailOn) -> Self {
+        Self {
+            wanted,
+            found: None,
+        }
+    }
+}
+
+impl Observer for Failing<'_> {
+    fn end(&mut self, ended: &Ended<'_>, _: Option<&Opening<'_>>) {
+        if self.found.is_none() {
+            let verdict = ended.epoch.verdict.as_ref();
+            let found = verdict.and_then(|verdict| self.wanted.found(verdict));
+            self.found = found.map(str::to_owned);
+        }
     }
 }
 

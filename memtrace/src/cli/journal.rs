@@ -1,106 +1,78 @@
-//! The journal of the capture that goes on: made of what the trace knows, written as soon as it has happened.
+//! The journal of a running capture, written as it happens.
 
 use std::io;
 
 use crate::{
+    capture::{At, Ended, Observer, Opening},
     export::{
         file::FileError,
         journal::{JournalFile, Snapshot},
     },
-    ledger::Errno,
-    model::{Account, HostInfo, Tick},
-    timeline::{Journal, Known, TakenBack},
+    model::End,
+    timeline::Journal,
 };
 
 /// A journal, and where it goes.
 pub struct Writing<'a> {
-    lines: Journal,
     file: &'a mut JournalFile,
+    /// The lines; `None` before the first.
+    lines: Option<Journal>,
     /// Why there is no more of it.
     stopped: Option<FileError>,
-    /// What was written of the hooks last: why no call can have been seen.
-    pub(super) blind: Option<&'static str>,
 }
 
 impl<'a> Writing<'a> {
-    /// Begins with what is known of the first epoch.
-    pub fn begin(
-        file: &'a mut JournalFile,
-        host: &HostInfo,
-        first: &Account,
-        blind: Option<&'static str>,
-    ) -> Self {
-        let lines = Journal::begin(host, first);
-        let stopped = file.append(lines.line()).err();
+    /// Writes to `file`.
+    pub const fn new(file: &'a mut JournalFile) -> Self {
         Self {
-            lines,
             file,
-            stopped,
-            blind,
+            lines: None,
+            stopped: None,
         }
     }
 
-    /// Whether it could not be written on: the capture ends with it.
-    pub const fn is_stopped(&self) -> bool {
-        self.stopped.is_some()
-    }
-
-    /// What was written so far, for a reader of its own.
+    /// Returns what was written so far, for a reader of its own.
     ///
     /// # Errors
     ///
-    /// Where the file cannot be opened once more.
+    /// If the file cannot be opened once more.
     pub fn snapshot(&self) -> io::Result<Snapshot> {
         self.file.snapshot()
     }
 
-    /// Notes a tick.
-    pub fn tick(&mut self, tick: &Tick, known: Known) {
-        if self.stopped.is_none() {
-            self.stopped = self.file.append(self.lines.tick(tick, known)).err();
-        }
-    }
-
-    /// Notes the end of an epoch, and the beginning of the next one.
-    pub fn ended(&mut self, ended: &Account, taken: Option<TakenBack>, next: Option<&Account>) {
-        if self.stopped.is_none() {
-            self.stopped = self.file.append(self.lines.ended(ended, taken, next)).err();
-        }
-    }
-
-    /// Why it was not written to its end, if it was not.
+    /// Returns why it was not written to its end, if it was not.
     pub fn into_stopped(self) -> Option<FileError> {
         self.stopped
     }
-}
 
-/// Errnos are in a map that must be walked, which is done where calls have failed, and once more: the kernel side counts the
-/// call first, and its errno afterwards.
-#[derive(Default)]
-pub struct Failed {
-    calls: u64,
-    again: bool,
-    errnos: Vec<Errno>,
-}
-
-impl Failed {
-    /// Failed calls by errno; `walk` looks for them where more `calls` have failed than last time.
-    pub fn errnos<E>(
-        &mut self,
-        calls: u64,
-        walk: impl FnOnce() -> Result<Vec<Errno>, E>,
-    ) -> Result<&[Errno], E> {
-        let more = calls != self.calls;
-        if more || self.again {
-            self.errnos = walk()?;
+    fn append(&mut self, make: impl FnOnce(&mut Journal) -> &[u8]) {
+        if let (Some(lines), None) = (&mut self.lines, &self.stopped) {
+            self.stopped = self.file.append(make(lines)).err();
         }
-        self.again = more;
-        self.calls = calls;
-        Ok(&self.errnos)
+    }
+}
+
+impl Observer for Writing<'_> {
+    fn begin(&mut self, opening: &Opening<'_>) {
+        let lines = Journal::begin(opening.host, opening.account);
+        self.stopped = self.file.append(lines.line()).err();
+        self.lines = Some(lines);
     }
 
-    /// What was found last.
-    pub fn last(&self) -> &[Errno] {
-        &self.errnos
+    fn tick(&mut self, at: &At<'_>) {
+        self.append(|lines| lines.tick(at.tick, at.known.clone()));
+    }
+
+    fn end(&mut self, ended: &Ended<'_>, next: Option<&Opening<'_>>) {
+        let account = ended.epoch.clone().into_account();
+        // One that memtrace could not write to its end is to be read as interrupted.
+        if account.capture.end != End::Interrupted {
+            let next = next.map(|next| next.account);
+            self.append(|lines| lines.ended(&account, ended.taken_back, next));
+        }
+    }
+
+    fn over(&mut self) -> Option<End> {
+        self.stopped.is_some().then_some(End::Interrupted)
     }
 }

@@ -1,10 +1,10 @@
 //! The command line.
 
 mod args;
-mod capture;
 mod demo;
 mod diff;
 mod doctor;
+mod event_options;
 mod events;
 mod explain;
 mod export;
@@ -12,17 +12,22 @@ mod extra;
 mod fail_on;
 mod feed;
 mod journal;
+mod lines;
 mod load;
 mod logging;
 mod memory;
+mod observers;
 mod output;
 mod privileges;
 mod report;
 mod screen;
+mod shared;
+mod sink;
 mod tasks;
 mod trace;
 mod usage;
 mod views;
+mod watched;
 mod web;
 
 use std::process::ExitCode;

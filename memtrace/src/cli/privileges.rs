@@ -3,7 +3,6 @@
 
 use anyhow::bail;
 
-use super::trace::Sink;
 use crate::{
     observe::Sampler,
     privilege::{self, Capabilities, NEEDS, Need, Trial, invoker},
@@ -119,7 +118,7 @@ fn list(needs: &[&Need]) -> String {
 pub fn shed(
     session: &Session,
     sampler: &Sampler,
-    sink: &mut Sink,
+    names: &mut dyn FnMut() -> bool,
     spawned: Option<&Spawned>,
 ) -> anyhow::Result<()> {
     const BPF: Capabilities = Capabilities::BPF;
@@ -129,7 +128,6 @@ pub fn shed(
     let mut reads = || session.started().is_ok();
     let mut sees = || sampler.can_see();
     let mut opens = || sampler.can_open();
-    let mut names = || sink.can_finish();
     let mut signals = || spawned.is_none_or(|spawned| spawned.signal(0).is_ok());
     let mut trials = [
         Trial {
@@ -146,7 +144,7 @@ pub fn shed(
         },
         Trial {
             candidates: &[OVERRIDE, OWNER, OVERRIDE.union(OWNER)],
-            works: &mut names,
+            works: names,
         },
         Trial {
             candidates: &[Capabilities::KILL],

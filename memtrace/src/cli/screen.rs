@@ -42,7 +42,7 @@ use signal_hook::{
 use super::{
     args::{Color, Options},
     feed::{Command, Viewer},
-    usage::is_stdout,
+    shared::is_stdout,
 };
 use crate::{
     text::time::in_a_name,

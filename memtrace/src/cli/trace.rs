@@ -2,11 +2,7 @@
 
 use std::{
     ffi::OsString,
-    io::{self, BufWriter},
-    os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
-        unix::process::ExitStatusExt,
-    },
+    os::unix::process::ExitStatusExt,
     process::{ExitCode, ExitStatus},
     time::Duration,
 };
@@ -17,37 +13,33 @@ use tokio::{
     io::unix::AsyncFd,
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc::UnboundedReceiver,
-    time::{Instant, MissedTickBehavior, interval_at, sleep_until},
 };
 
 use super::{
     args::{Options, TraceArgs, WantedMode},
-    capture::{Capturing, Ended, Subject},
     events::Events,
     exit,
-    extra::Extras,
+    fail_on::Failing,
     feed::Command,
+    journal::Writing,
+    lines::Lines,
     logging, memory,
+    observers::Observers,
     output::{self, Out},
-    privileges, usage,
-    views::{Shown, Views},
+    privileges,
+    sink::{Ended, Outcome, Sink, report},
+    usage,
+    views::Views,
+    watched::Watched,
 };
 use crate::{
-    export::{
-        file::{FileError, Pending},
-        journal::JournalFile,
-    },
+    capture::{self, CaptureError, Capturing, Finished, Order, Plan, Subject},
     model::End,
-    observe::Gauges,
-    observe::Sampler,
+    observe::{Gauges, Sampler},
     privilege::{self, invoker},
     probe::{self, ProbeError, Session},
     process::{Held, Rights, Spawned, Target},
-    timeline::assemble,
 };
-
-/// How long the kernel's own note of an exit may come after the process's end.
-const GRACE: Duration = Duration::from_millis(500);
 
 /// Traces what the command line names.
 pub fn run(args: TraceArgs) -> anyhow::Result<ExitCode> {
@@ -73,12 +65,7 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
     let target = Target::find(pid)?;
     privileges::check(&format!("memtrace --pid {pid}"))?;
     let views = Views::open(options, true)?;
-    let events = Events::open(options)?;
-    let mut sink = Sink::open(options, &views)?;
-    let mut out = Out::new(
-        options.color,
-        sink.is_stdout() || options.events.on_stdout(),
-    );
+    let outputs = Outputs::open(options, views)?;
     let mut session = Session::attach(&probe_options(pid, options, false))
         .map_err(|error| not_attached(&target, error))?;
     let sampler = Sampler::open(pid);
@@ -87,32 +74,16 @@ fn attach(pid: u32, options: &Options) -> anyhow::Result<ExitCode> {
         return Err(ProbeError::TargetGone(pid).into());
     }
     let sampler = sampler.with_context(|| format!("cannot read process {pid} in /proc"))?;
-    let mut gauges = Gauges::open(&target, options.no_runtime);
-    let events = events.begin(&mut session)?;
-    privileges::shed(&session, &sampler, &mut sink, None)?;
-    gauges.start();
-    let events = events.start(&session, &target, &mut gauges)?;
-    let (mut ended, _) = runtime()?
-        .block_on(async {
-            let mut until = Until::new(false)?;
-            capture(
-                &mut session,
-                Subject {
-                    target,
-                    sampler,
-                    gauges,
-                },
-                &mut out,
-                options,
-                &mut sink,
-                views,
-                &mut until,
-            )
-            .await
-        })
-        .map_err(|error| sink.so_far(error))?;
-    ended.complete &= events.finish();
-    let code = report(&out, sink, ended).map(Outcome::code);
+    let subject = Subject {
+        gauges: Gauges::open(&target, options.no_runtime),
+        target,
+        sampler,
+    };
+    let code = runtime()?.block_on(async {
+        let mut until = Until::new(false)?;
+        let traced = trace(&mut session, subject, options, outputs, None, &mut until).await?;
+        traced.outcome.map(Outcome::code)
+    });
     // Last, since the kernel takes its time, up to 0.1 s for each tracepoint.
     drop(session);
     code
@@ -123,14 +94,10 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
     privileges::check_start()?;
     // Any other program has the terminal for itself.
     let mut views = Views::open(options, demo)?;
-    let events = Events::open(options)?;
-    let mut sink = Sink::open(options, &views)?;
-    let mut out = Out::new(
-        options.color,
-        sink.is_stdout() || options.events.on_stdout(),
-    );
+    let standard_error = views.standard_error()?;
+    let outputs = Outputs::open(options, views)?;
     let rights = if demo { Rights::Bare } else { Rights::Users };
-    let held = Held::start(command, rights(invoker()), views.standard_error()?)?;
+    let held = Held::start(command, rights(invoker()), standard_error)?;
     let pid = held.pid;
     let mut target = Target::find(pid)?;
     let mut session = Session::attach(&probe_options(pid, options, true))
@@ -163,28 +130,14 @@ pub fn start(command: &[OsString], options: &Options, demo: bool) -> anyhow::Res
                 "the program ended before memtrace could look at it".to_owned()
             }
         })?;
-        let mut gauges = Gauges::open(&target, options.no_runtime);
-        let events = events.begin(&mut session)?;
-        privileges::shed(&session, &sampler, &mut sink, Some(&spawned))?;
-        gauges.start();
-        let events = events.start(&session, &target, &mut gauges)?;
-        let (mut ended, signalled) = capture(
-            &mut session,
-            Subject {
-                target,
-                sampler,
-                gauges,
-            },
-            &mut out,
-            options,
-            &mut sink,
-            views,
-            &mut until,
-        )
-        .await
-        .map_err(|error| sink.so_far(error))?;
-        ended.complete &= events.finish();
-        let outcome = report(&out, sink, ended);
+        let subject = Subject {
+            gauges: Gauges::open(&target, options.no_runtime),
+            target,
+            sampler,
+        };
+        let spawn = Some(&spawned);
+        let Traced { outcome, signalled } =
+            trace(&mut session, subject, options, outputs, spawn, &mut until).await?;
         // Nothing stays attached while the program goes on. After the report, since the kernel takes its time.
         drop(session);
         if demo {
@@ -215,6 +168,64 @@ fn not_attached(target: &Target, error: ProbeError) -> anyhow::Error {
     }
 }
 
+/// Everything that a capture is written and shown on, opened before anything is attached.
+struct Outputs {
+    views: Views,
+    events: Events,
+    sink: Sink,
+    out: Out,
+}
+
+impl Outputs {
+    fn open(options: &Options, views: Views) -> anyhow::Result<Self> {
+        let events = Events::open(&options.events)?;
+        let sink = Sink::open(options, &views)?;
+        let is_taken = sink.is_stdout() || options.events.on_stdout();
+        Ok(Self {
+            views,
+            events,
+            sink,
+            out: Out::new(options.color, is_taken),
+        })
+    }
+}
+
+/// A capture that was written.
+struct Traced {
+    outcome: anyhow::Result<Outcome>,
+    /// The signal that ended it.
+    signalled: Option<i32>,
+}
+
+/// Gives up what is needed no more, captures, and writes the results.
+async fn trace(
+    session: &mut Session,
+    mut subject: Subject,
+    options: &Options,
+    outputs: Outputs,
+    spawned: Option<&Spawned>,
+    until: &mut Until,
+) -> anyhow::Result<Traced> {
+    let Outputs {
+        views,
+        events,
+        mut sink,
+        mut out,
+    } = outputs;
+    let events = events.begin(session)?;
+    let mut names = || sink.can_finish();
+    privileges::shed(session, &subject.sampler, &mut names, spawned)?;
+    subject.gauges.start();
+    let events = events.start(session, &mut subject)?;
+    let captured = capture(session, subject, &mut out, options, &mut sink, views, until);
+    let (mut ended, signalled) = captured.await.map_err(|error| sink.so_far(error))?;
+    ended.complete &= events.finish();
+    Ok(Traced {
+        outcome: report(&out, sink, ended),
+        signalled,
+    })
+}
+
 fn probe_options(pid: u32, options: &Options, wait_for_exec: bool) -> probe::Options {
     if options.bpf_log {
         logging::to_stderr();
@@ -240,93 +251,6 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .enable_all()
         .build()
         .context("cannot start the event loop")
-}
-
-/// What is written of the capture.
-pub(super) struct Sink {
-    place: Place,
-    extras: Extras,
-}
-
-/// Where the capture file goes, if anywhere, and its journal.
-enum Place {
-    None,
-    /// For what the user of a view might want to save.
-    Spare(JournalFile),
-    /// For files in other formats.
-    Extras(JournalFile),
-    Stdout(JournalFile),
-    File(Pending, JournalFile),
-}
-
-impl Sink {
-    fn open(options: &Options, views: &Views) -> anyhow::Result<Self> {
-        let extras = Extras::open(options)?;
-        let place = Place::open(options, views, !extras.is_empty())?;
-        Ok(Self { place, extras })
-    }
-
-    const fn is_stdout(&self) -> bool {
-        matches!(self.place, Place::Stdout(_))
-    }
-
-    const fn journal(&mut self) -> Option<&mut JournalFile> {
-        self.place.journal()
-    }
-
-    /// An error in mid-trace, with where everything up to it is.
-    fn so_far(&mut self, error: anyhow::Error) -> anyhow::Error {
-        let journal = self.journal().filter(|journal| journal.has_ticks());
-        match journal.and_then(|journal| journal.path()) {
-            Some(path) => error.context(format!(
-                "the capture ends too early; `memtrace report {}` shows it up to here",
-                path.display()
-            )),
-            None => error,
-        }
-    }
-
-    /// Whether the capture could be written with the privileges of this moment.
-    pub(super) fn can_finish(&mut self) -> bool {
-        self.extras.can_finish() && self.place.can_finish()
-    }
-}
-
-impl Place {
-    fn open(options: &Options, views: &Views, extras: bool) -> anyhow::Result<Self> {
-        Ok(match options.json.as_deref() {
-            None if extras => Self::Extras(JournalFile::unnamed(invoker().as_ref())?),
-            None if views.takes_terminal() => {
-                JournalFile::unnamed(invoker().as_ref()).map_or(Self::None, Self::Spare)
-            }
-            None => Self::None,
-            Some(path) if usage::is_stdout(path) => {
-                Self::Stdout(JournalFile::unnamed(invoker().as_ref())?)
-            }
-            Some(path) => {
-                let (pending, journal) = Pending::create(path, invoker())?;
-                Self::File(pending, journal)
-            }
-        })
-    }
-
-    const fn journal(&mut self) -> Option<&mut JournalFile> {
-        match self {
-            Self::None => None,
-            Self::Spare(journal)
-            | Self::Extras(journal)
-            | Self::Stdout(journal)
-            | Self::File(_, journal) => Some(journal),
-        }
-    }
-
-    fn can_finish(&mut self) -> bool {
-        match self {
-            Self::None | Self::Spare(_) | Self::Extras(_) | Self::Stdout(_) => true,
-            // Who may give a file its name there may also remove its own journal.
-            Self::File(pending, _) => pending.can_finish(),
-        }
-    }
 }
 
 /// Ctrl-C and SIGTERM. The first one ends the capture; after it the second one ends the program, whatever it is doing.
@@ -374,15 +298,7 @@ impl Stop {
     }
 }
 
-/// Registers a descriptor that the value owns, for as long as it lives.
-fn watched<T: AsFd + AsRawFd>(value: T) -> anyhow::Result<AsyncFd<T>> {
-    // SAFETY: every type that comes here owns its descriptor, and always names the same one.
-    unsafe { AsyncFd::register(value) }.map_err(|error| {
-        anyhow::anyhow!("cannot watch a file descriptor: {}", error.into_parts().1)
-    })
-}
-
-/// Runs until something ends the capture; also says which signal it was.
+/// Runs until something ends the capture. Also returns the signal that did, if one did.
 async fn capture(
     session: &mut Session,
     subject: Subject,
@@ -393,96 +309,55 @@ async fn capture(
     until: &mut Until,
 ) -> anyhow::Result<(Ended, Option<i32>)> {
     memory::give_back();
-    let watch = "cannot watch a file descriptor";
-    let events = watched(session.events_fd().context(watch)?)?;
-    let pidfd: OwnedFd = subject.target.as_fd().try_clone_to_owned().context(watch)?;
-    let ended = watched(pidfd)?;
     let mut log = if options.bpf_log {
-        Some(watched(session.logger()?)?)
+        Some(capture::watched(session.logger()?)?)
     } else {
         None
     };
-    let begun = Instant::now();
-    let deadline = options.duration.map(|duration| begun + duration);
-    let mut ticks = interval_at(begun + options.interval, options.interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut grace = None;
-    let mut signalled = None;
-    let mut by_hand = false;
-    let spare = matches!(sink.place, Place::Spare(_));
-    let lines = !options.quiet && !views.takes_terminal();
     if views.takes_terminal() {
         out.hold();
     }
-    let mut capturing = Capturing::begin(session, subject, out, options, lines, sink.journal())?;
-    let mut asked = None;
-    let mut shown: Option<Shown> = None;
-    if views.wanted() {
-        let (viewer, commands) = capturing.watched()?;
-        asked = Some(commands);
-        shown = Some(views.show(&viewer)?);
-    }
-    let end = loop {
-        if capturing.journal_stopped() {
-            if !spare {
-                break End::Interrupted;
-            }
-            capturing.drop_journal();
-        }
-        tokio::select! {
-            biased;
-            signal = until.stop.next() => {
-                signalled = Some(signal);
-                by_hand = true;
-                break End::Signal;
-            }
-            ready = events.readable() => {
-                ready.context(watch)?.clear_ready();
-                if capturing.epochs()? {
-                    break End::TargetExited;
-                }
-            }
-            () = at(grace) => break End::TargetExited,
-            ready = ended.readable(), if grace.is_none() => {
-                ready.context(watch)?.retain_ready();
-                if capturing.epochs()? {
-                    break End::TargetExited;
-                }
-                grace = Some(Instant::now() + GRACE);
-            }
-            () = at(deadline) => break End::Duration,
-            () = flush(&mut log) => {}
-            command = command(&mut asked) => match command {
-                Command::Quit => {
+    let observers = Observers {
+        spare: sink.is_spare(),
+        journal: sink.journal().map(Writing::new),
+        lines: Lines::new(out, !options.quiet && !views.takes_terminal()),
+        watched: views.wanted().then(Watched::default),
+        failing: Failing::new(&options.fail_on),
+    };
+    let plan = plan(options, until.target_stops);
+    let mut capturing = Capturing::begin(session, subject, plan, observers)?;
+    let watched = capturing.observer().watched.as_mut();
+    let (mut shown, mut asked) = match watched.and_then(Watched::show) {
+        Some((viewer, asked)) => (Some(views.show(&viewer)?), Some(asked)),
+        None => (None, None),
+    };
+    let mut signalled = None;
+    let mut by_hand = false;
+    let orders = async || {
+        loop {
+            tokio::select! {
+                biased;
+                signal = until.stop.next() => {
+                    signalled = Some(signal);
                     by_hand = true;
-                    break End::Signal;
+                    return Order::End(End::Signal);
                 }
-                Command::Interval(interval) => {
-                    capturing.set_interval(interval);
-                    ticks = interval_at(Instant::now() + interval, interval);
-                    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-                }
-                Command::Save(path) => {
-                    if capturing.epochs()? {
-                        break End::TargetExited;
+                () = flush(&mut log) => {}
+                command = command(&mut asked) => match command {
+                    Command::Quit => {
+                        by_hand = true;
+                        return Order::End(End::Signal);
                     }
-                    capturing.save(path)?;
-                }
-            },
-            _ = ticks.tick() => {
-                if capturing.epochs()? {
-                    break End::TargetExited;
-                }
-                capturing.tick()?;
-                if until.target_stops && capturing.is_stopped() {
-                    break End::Duration;
-                }
-                if capturing.reader_gone() {
-                    break End::Signal;
-                }
+                    Command::Interval(interval) => return Order::Interval(interval),
+                    Command::Save(path) => {
+                        let save = |observers: &mut Observers<'_>| observers.save(path);
+                        return Order::Fresh(Box::new(save));
+                    }
+                },
             }
         }
     };
+    let end = capturing.run(orders).await.map_err(of_the_probe)?;
     // The terminal is as it was before a second signal may end the program, and before anything is printed.
     if let Some(shown) = &mut shown {
         shown.free_terminal();
@@ -490,10 +365,41 @@ async fn capture(
     if by_hand {
         until.stop.over();
     }
-    let ended = capturing.finish(end)?;
+    let Finished {
+        last,
+        complete,
+        observer,
+    } = capturing.finish(end)?;
+    let Observers {
+        journal, failing, ..
+    } = observer;
+    let ended = Ended {
+        last,
+        complete,
+        found: failing.found,
+        stopped: journal.and_then(Writing::into_stopped),
+    };
     drop(shown);
     out.release();
     Ok((ended, signalled))
+}
+
+fn plan(options: &Options, ends_when_stopped: bool) -> Plan {
+    Plan {
+        interval: options.interval,
+        duration: options.duration,
+        smaps_limit: (!options.no_smaps).then_some(options.smaps_limit),
+        self_stats: options.self_stats,
+        ends_when_stopped,
+    }
+}
+
+/// Keeps errors of the kernel side what they are, for the hint at `memtrace doctor`.
+fn of_the_probe(error: CaptureError) -> anyhow::Error {
+    match error {
+        CaptureError::Probe(error) => error.into(),
+        error => error.into(),
+    }
 }
 
 /// What a view asks for; without views, nothing ever is.
@@ -508,13 +414,6 @@ async fn command(asked: &mut Option<UnboundedReceiver<Command>>) -> Command {
     }
 }
 
-async fn at(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
-}
-
 async fn flush(log: &mut Option<AsyncFd<probe::KernelLog>>) {
     match log {
         Some(log) => {
@@ -525,94 +424,6 @@ async fn flush(log: &mut Option<AsyncFd<probe::KernelLog>>) {
         }
         None => std::future::pending().await,
     }
-}
-
-/// What a capture came to.
-struct Outcome {
-    complete: bool,
-    /// The rule of `--fail-on` that was found.
-    found: Option<String>,
-}
-
-impl Outcome {
-    fn code(self) -> ExitCode {
-        match self {
-            Self {
-                complete: false, ..
-            } => ExitCode::from(exit::INCOMPLETE),
-            Self {
-                found: Some(id), ..
-            } => {
-                output::say(&format!(
-                    "memtrace: --fail-on {id}: it was found, so the exit code is {}",
-                    exit::FOUND
-                ));
-                ExitCode::from(exit::FOUND)
-            }
-            Self { .. } => ExitCode::SUCCESS,
-        }
-    }
-}
-
-/// Writes the capture file.
-fn report(out: &Out, sink: Sink, ended: Ended) -> anyhow::Result<Outcome> {
-    let Ended {
-        last,
-        complete,
-        found,
-        stopped,
-    } = ended;
-    let Sink { mut place, extras } = sink;
-    // Of a capture that was cut short, there is the journal. Whatever becomes of these, the capture itself is written.
-    let extras = match place.journal().filter(|_| stopped.is_none()) {
-        Some(journal) => extras.write(journal.contents()),
-        None => Ok(()),
-    };
-    match (place, stopped) {
-        (Place::None | Place::Spare(_) | Place::Extras(_), None)
-        | (Place::None | Place::Spare(_), Some(_)) => {}
-        (Place::Extras(_), Some(stopped)) => return Err(stopped.into()),
-        (Place::Stdout(journal), stopped) => {
-            // Of a journal that could be written no further, nothing is left but what is written now.
-            assemble(
-                journal.contents(),
-                &last,
-                BufWriter::new(io::stdout().lock()),
-            )
-            .context("cannot write the capture to standard output")?;
-            stopped.map_or(Ok(()), Err)?;
-        }
-        (Place::File(pending, journal), Some(stopped)) => {
-            if journal.path().is_none() {
-                pending.write(|file| assemble(journal.contents(), &last, file))?;
-            }
-            return Err(stopped.into());
-        }
-        (Place::File(pending, journal), None) => {
-            let written = pending.write(|file| assemble(journal.contents(), &last, file));
-            match (&written, journal.path()) {
-                (Ok(()) | Err(FileError::NotNamed { .. }), _) => {
-                    if let Err(error) = journal.remove() {
-                        output::say(&format!("memtrace: {error}"));
-                    }
-                    written?;
-                }
-                (Err(_), Some(path)) => {
-                    let kept = format!(
-                        "the capture is kept whole as {0}; to see it, type: memtrace report {0}",
-                        path.display()
-                    );
-                    written.map_err(|error| anyhow::anyhow!("{error}; {kept}"))?;
-                }
-                (Err(_), None) => written?,
-            }
-        }
-    }
-    extras?;
-    if let Some(failure) = out.failure() {
-        bail!("{failure}");
-    }
-    Ok(Outcome { complete, found })
 }
 
 /// Waits for the program, whose exit code is ours.

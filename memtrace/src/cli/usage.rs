@@ -13,7 +13,10 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use super::args::{Cli, Options};
+use super::{
+    args::{Cli, Options},
+    shared::is_stdout,
+};
 use crate::{export::journal::partial_of, text::format::untrusted};
 
 /// Says it, with the usage of this command, or of memtrace itself, and ends.
@@ -76,11 +79,6 @@ pub fn outputs(command: Option<&str>, options: &Options) {
     if let Some(text) = clash(&given) {
         wrong(command, ErrorKind::ArgumentConflict, &text);
     }
-}
-
-/// Whether it is standard output.
-pub fn is_stdout(path: &Path) -> bool {
-    path == Path::new("-")
 }
 
 /// What is in whose way: of options and what they name.

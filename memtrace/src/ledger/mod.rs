@@ -9,4 +9,4 @@ mod row;
 
 pub use check::{Check, check, check_ended};
 pub use reading::{Errno, Losses, Reading, TaskName, add_pages, rss_of};
-pub use row::{Calls, Names, Row, rows};
+pub use row::{Calls, Names, Row, rows, rows_since};

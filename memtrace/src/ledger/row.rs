@@ -51,38 +51,75 @@ pub struct Names<'a> {
 /// The rows of a reading, in the order of their cells; those in which nothing happened are left out.
 #[must_use]
 pub fn rows(reading: &Reading, names: &Names<'_>) -> Vec<Row> {
-    (0..CELLS as u32)
-        .filter_map(|cell| row(reading, names, cell))
-        .collect()
+    let cells = (0..CELLS as u32).filter_map(|cell| {
+        let moved = Moved::of(reading, cell)?;
+        Some(moved.row(cell, identify(reading, names, cell)?, names))
+    });
+    cells.collect()
 }
 
-fn row(reading: &Reading, names: &Names<'_>, index: u32) -> Option<Row> {
-    let pages = *reading.cells.get(index as usize)?;
-    let (cause, advice, task) = identify(reading, names, index)?;
-    let stats = call_slot(index).and_then(|slot| reading.calls.get(slot as usize));
-    let quiet = pages == [0; MEMBERS] && stats.is_none_or(|stats| stats.calls == 0);
-    if quiet {
-        return None;
+/// Returns the rows of a reading, and those of what was counted `since` an earlier one ([`Reading::since`]), in one pass.
+#[must_use]
+pub fn rows_since(reading: &Reading, since: &Reading, names: &Names<'_>) -> (Vec<Row>, Vec<Row>) {
+    let (mut whole, mut recent) = (Vec::new(), Vec::new());
+    for cell in 0..CELLS as u32 {
+        let (all, moved) = (Moved::of(reading, cell), Moved::of(since, cell));
+        if all.is_none() && moved.is_none() {
+            continue;
+        }
+        let Some(identity) = identify(reading, names, cell) else {
+            continue;
+        };
+        if let Some(moved) = moved {
+            recent.push(moved.row(cell, identity.clone(), names));
+        }
+        if let Some(all) = all {
+            whole.push(all.row(cell, identity, names));
+        }
     }
-    let calls = stats
-        .filter(|_| names.hooked.contains(&cause.name()))
-        .map(|stats| Calls {
-            stats: *stats,
-            errnos: names
-                .errnos
-                .iter()
-                .filter(|errno| errno.cell == index)
-                .map(|errno| (errno.errno, errno.count))
-                .collect(),
-        });
-    Some(Row {
-        cell: index,
-        cause,
-        advice,
-        task,
-        calls,
-        pages,
-    })
+    (whole, recent)
+}
+
+/// The figures of a cell in which something happened.
+struct Moved {
+    pages: Pages,
+    stats: Option<CallStats>,
+}
+
+impl Moved {
+    fn of(reading: &Reading, index: u32) -> Option<Self> {
+        let pages = *reading.cells.get(index as usize)?;
+        let stats = call_slot(index).and_then(|slot| reading.calls.get(slot as usize));
+        let quiet = pages == [0; MEMBERS] && stats.is_none_or(|stats| stats.calls == 0);
+        (!quiet).then_some(Self {
+            pages,
+            stats: stats.copied(),
+        })
+    }
+
+    fn row(self, cell: u32, identity: Identity, names: &Names<'_>) -> Row {
+        let (cause, advice, task) = identity;
+        let calls = self
+            .stats
+            .filter(|_| names.hooked.contains(&cause.name()))
+            .map(|stats| Calls {
+                stats,
+                errnos: names
+                    .errnos
+                    .iter()
+                    .filter(|errno| errno.cell == cell)
+                    .map(|errno| (errno.errno, errno.count))
+                    .collect(),
+            });
+        Row {
+            cell,
+            cause,
+            advice,
+            task,
+            calls,
+            pages: self.pages,
+        }
+    }
 }
 
 type Identity = (Cause, Option<String>, Option<String>);

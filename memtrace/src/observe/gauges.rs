@@ -330,11 +330,6 @@ impl Gauges {
         Some(runtime)
     }
 
-    /// Returns true if Go's figures can be read.
-    pub const fn has_go(&self) -> bool {
-        self.go.is_ok()
-    }
-
     /// Returns Go's figures of this tick; `None` if there are none, or they were caught in mid-change.
     pub fn go(&mut self) -> Option<GoFigures> {
         self.read.go = self.read_go();

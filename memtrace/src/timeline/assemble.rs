@@ -1,177 +1,111 @@
 //! From the journal to the capture file: as a stream, whose memory does not grow with the capture.
 
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Seek, Write};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{TakenBack, journal::ENDED};
+use super::{
+    ReadError, TakenBack,
+    lines::{Head, Line, Lines, Mark, TickOf},
+};
 use crate::model::{Account, SCHEMA, Tick};
 
 /// What is read from the journal at once.
 const BLOCK: usize = 256 << 10;
-
-/// The parts of a line that are copied as they are.
-#[derive(Deserialize)]
-struct Line<'a> {
-    #[serde(borrow)]
-    tick: Option<&'a RawValue>,
-    #[serde(borrow)]
-    ended: Option<RawAccount<'a>>,
-    taken_back: Option<TakenBack>,
-}
-
-#[derive(Deserialize)]
-struct RawAccount<'a> {
-    #[serde(borrow)]
-    target: &'a RawValue,
-    #[serde(borrow)]
-    capture: &'a RawValue,
-    #[serde(borrow)]
-    summary: &'a RawValue,
-    #[serde(borrow)]
-    verdict: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Head<'a> {
-    #[serde(borrow)]
-    memtrace_version: &'a RawValue,
-    #[serde(borrow)]
-    host: &'a RawValue,
-}
 
 /// Writes the capture file, one JSON object with a line's end, from a journal that is all there. `last` closes the last epoch:
 /// the journal need not have it. A last line that was cut is left out.
 ///
 /// # Errors
 ///
-/// Where one of the two cannot be read or written, or the journal is none.
+/// If one of the two cannot be read or written, or the journal is none.
 pub fn assemble(journal: impl Read + Seek, last: &Account, mut out: impl Write) -> io::Result<()> {
-    let mut journal = Lines::new(journal);
-    let places = Places::find(&mut journal)?;
-    journal.go_to(0)?;
-    journal.next()?;
+    let own = env!("CARGO_PKG_VERSION").to_owned();
+    let mut journal = Lines::new(BufReader::with_capacity(BLOCK, journal), own);
+    if !journal.next_whole().map_err(unread)? {
+        return Err(unread(journal.wrong("it has no first line")));
+    }
     let Head {
         memtrace_version,
         host,
-    } = journal.parsed()?;
-    write!(
-        out,
-        r#"{{"schema":"{SCHEMA}","memtrace_version":{memtrace_version},"host":{host},"#
-    )?;
-    field(&mut out, "target", &last.target)?;
-    field(&mut out, "capture", &last.capture)?;
-    field(&mut out, "summary", &last.summary)?;
-    journal.go_to(places.last)?;
-    ticks(&mut journal, None, &mut out)?;
-    field(&mut out, "verdict", &last.verdict)?;
-    out.write_all(br#""earlier_epochs":["#)?;
-    earlier(&mut journal, &places, &mut out)?;
+        epoch: _,
+    } = journal.parsed().map_err(unread)?;
+    let first = journal.mark();
+    let place = last_epoch(&mut journal)?;
+    out.write_all(b"{")?;
+    field(&mut out, "schema", &SCHEMA)?;
+    field(&mut out, "memtrace_version", &memtrace_version)?;
+    field(&mut out, "host", &host)?;
+    journal.go_to(place)?;
+    epoch(&mut journal, last, None, &mut out)?;
+    out.write_all(br#","earlier_epochs":["#)?;
+    let mut begin = first;
+    while begin != place {
+        journal.go_to(begin)?;
+        while journal.next_whole().map_err(unread)? && !journal.is_end() {}
+        let Line {
+            ended, taken_back, ..
+        } = journal.parsed().map_err(unread)?;
+        let Some(ended) = ended else {
+            return Err(unread(journal.wrong("its last epoch does not begin")));
+        };
+        let next = journal.mark();
+        out.write_all(if begin == first { b"{" } else { b",{" })?;
+        journal.go_to(begin)?;
+        epoch(&mut journal, &ended, taken_back, &mut out)?;
+        out.write_all(b"}")?;
+        begin = next;
+    }
     out.write_all(b"]}\n")?;
     out.flush()
 }
 
-/// Where the ticks of the first and of the last epoch begin, in bytes.
-struct Places {
-    first: u64,
-    last: u64,
-}
-
-impl Places {
-    /// Looks at how each line begins, and no further.
-    fn find(journal: &mut Lines<impl Read + Seek>) -> io::Result<Self> {
-        journal.go_to(0)?;
-        if !journal.next()? {
-            return Err(journal.bad("it has no first line"));
-        }
-        let first = journal.at;
-        let mut places = Self { first, last: first };
-        while journal.next()? {
-            // The line that ends the last epoch names no next one, and nothing is behind it.
-            let next = journal.at;
-            if journal.is_end() && journal.has_next_epoch()? {
-                places.last = next;
-            }
-        }
-        Ok(places)
+/// Returns where the ticks of the last epoch begin. Looks at how each line begins, and no further.
+fn last_epoch(journal: &mut Lines<impl io::BufRead + Seek>) -> io::Result<Mark> {
+    #[derive(Deserialize)]
+    struct Next<'a> {
+        #[serde(borrow)]
+        next: Option<&'a RawValue>,
     }
-}
-
-/// The epochs before the last one, oldest first.
-fn earlier(
-    journal: &mut Lines<impl Read + Seek>,
-    places: &Places,
-    out: &mut impl Write,
-) -> io::Result<()> {
-    let mut begin = places.first;
-    while begin < places.last {
-        journal.go_to(begin)?;
-        loop {
-            if !journal.next()? {
-                return Err(journal.bad("it ends before its last epoch begins"));
-            }
-            if journal.is_end() {
-                break;
-            }
+    let mut place = journal.mark();
+    while journal.next_whole().map_err(unread)? {
+        // The line that ends the last epoch names no next one, and nothing is behind it.
+        if journal.is_end() && journal.parsed::<Next<'_>>().map_err(unread)?.next.is_some() {
+            place = journal.mark();
         }
-        let next = journal.at;
-        let Line {
-            ended, taken_back, ..
-        } = journal.parsed()?;
-        let Some(ended) = ended else {
-            return Err(journal.bad("it has no `ended`"));
-        };
-        if begin != places.first {
-            out.write_all(b",")?;
-        }
-        let RawAccount {
-            target,
-            capture,
-            summary,
-            verdict,
-        } = ended;
-        write!(
-            out,
-            r#"{{"target":{target},"capture":{capture},"summary":{summary},"#
-        )?;
-        let verdict = verdict.map_or("null", RawValue::get).to_owned();
-        journal.go_to(begin)?;
-        ticks(journal, taken_back, out)?;
-        write!(out, r#""verdict":{verdict}}}"#)?;
-        begin = next;
     }
-    Ok(())
+    Ok(place)
 }
 
-/// The ticks from here to the end of the epoch.
-fn ticks(
-    journal: &mut Lines<impl Read + Seek>,
+/// Writes the fields of an epoch, with the ticks from here to its end as they stand there.
+fn epoch(
+    journal: &mut Lines<impl io::BufRead>,
+    account: &Account,
     taken_back: Option<TakenBack>,
     out: &mut impl Write,
 ) -> io::Result<()> {
+    field(out, "target", &account.target)?;
+    field(out, "capture", &account.capture)?;
+    field(out, "summary", &account.summary)?;
     out.write_all(br#""timeline":["#)?;
     let mut number = 0;
-    while journal.next()? && !journal.is_end() {
+    while journal.next_whole().map_err(unread)? && !journal.is_end() {
         if number > 0 {
             out.write_all(b",")?;
         }
-        let Line {
-            tick: Some(tick), ..
-        } = journal.parsed()?
-        else {
-            return Err(journal.bad("it is no tick"));
-        };
         if taken_back.is_some_and(|taken| taken.concerns(number)) {
-            let mut tick: Tick = serde_json::from_str(tick.get())?;
+            let TickOf::<Tick> { mut tick } = journal.parsed().map_err(unread)?;
             tick.take_back();
             serde_json::to_writer(&mut *out, &tick)?;
         } else {
+            let TickOf::<&RawValue> { tick } = journal.parsed().map_err(unread)?;
             out.write_all(tick.get().as_bytes())?;
         }
         number += 1;
     }
-    out.write_all(b"],")
+    out.write_all(br#"],"verdict":"#)?;
+    serde_json::to_writer(out, &account.verdict).map_err(io::Error::from)
 }
 
 fn field(out: &mut impl Write, name: &str, value: &impl Serialize) -> io::Result<()> {
@@ -180,63 +114,10 @@ fn field(out: &mut impl Write, name: &str, value: &impl Serialize) -> io::Result
     out.write_all(b",")
 }
 
-/// The lines of a journal, one at a time.
-struct Lines<R> {
-    source: BufReader<R>,
-    line: Vec<u8>,
-    /// Where the next one begins.
-    at: u64,
-}
-
-impl<R: Read + Seek> Lines<R> {
-    fn new(source: R) -> Self {
-        Self {
-            source: BufReader::with_capacity(BLOCK, source),
-            line: Vec::new(),
-            at: 0,
-        }
-    }
-
-    fn go_to(&mut self, at: u64) -> io::Result<()> {
-        self.at = at;
-        self.source.seek(SeekFrom::Start(at)).map(drop)
-    }
-
-    /// Reads the next line; `false` where there is none that is whole.
-    fn next(&mut self) -> io::Result<bool> {
-        self.line.clear();
-        let length = self.source.read_until(b'\n', &mut self.line)?;
-        if self.line.pop() != Some(b'\n') {
-            return Ok(false);
-        }
-        self.at += length as u64;
-        Ok(true)
-    }
-
-    fn is_end(&self) -> bool {
-        self.line.starts_with(ENDED)
-    }
-
-    fn has_next_epoch(&self) -> io::Result<bool> {
-        #[derive(Deserialize)]
-        struct Next<'a> {
-            #[serde(borrow)]
-            next: Option<&'a RawValue>,
-        }
-        Ok(self.parsed::<Next<'_>>()?.next.is_some())
-    }
-
-    fn parsed<'a, T: Deserialize<'a>>(&'a self) -> io::Result<T> {
-        serde_json::from_slice(&self.line).map_err(|error| self.bad(&error.to_string()))
-    }
-
-    fn bad(&self, what: &str) -> io::Error {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!(
-                "the journal is not as memtrace wrote it, before byte {}: {what}",
-                self.at
-            ),
-        )
+/// An error of the journal as one of the file that is made of it.
+fn unread(error: impl Into<ReadError>) -> io::Error {
+    match error.into() {
+        ReadError::Io(error) => error,
+        error => io::Error::new(io::ErrorKind::InvalidData, error),
     }
 }

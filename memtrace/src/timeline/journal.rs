@@ -7,10 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Returning;
 use crate::model::{
-    Account, CauseRow, Children, End, Faults, HookInfo, HostInfo, LossInfo, SCHEMA, TargetInfo,
-    Tick,
+    Account, CauseRow, Children, Faults, HookInfo, HostInfo, LossInfo, SCHEMA, TargetInfo, Tick,
 };
 
 /// The value of `journal` in the first line.
@@ -50,6 +48,20 @@ pub struct Known {
     pub hooks: Option<Vec<HookInfo>>,
     /// The process, where it may have changed.
     pub target: Option<TargetInfo>,
+}
+
+impl Known {
+    /// Returns what the account of the beginning of an epoch says.
+    pub(super) fn of(opening: &Account) -> Self {
+        Self {
+            faults: opening.summary.faults,
+            losses: opening.capture.losses,
+            children: opening.capture.children,
+            sampling_bound_bytes: opening.summary.rss_sampling_bound_bytes,
+            target: Some(opening.target.clone()),
+            ..Self::default()
+        }
+    }
 }
 
 /// The first line.
@@ -108,7 +120,7 @@ impl Journal {
     #[must_use]
     pub fn begin(host: &HostInfo, epoch: &Account) -> Self {
         let mut journal = Self {
-            last: known(epoch),
+            last: Known::of(epoch),
             line: Vec::new(),
         };
         journal.put(&Head {
@@ -177,7 +189,7 @@ impl Journal {
             taken_back,
             next,
         });
-        self.last = next.map(known).unwrap_or_default();
+        self.last = next.map(Known::of).unwrap_or_default();
         &self.line
     }
 
@@ -194,111 +206,6 @@ fn changed<T: Copy + PartialEq>(now: &T, before: &T) -> Option<T> {
     (now != before).then_some(*now)
 }
 
-/// What the beginning of an epoch has said.
-fn known(epoch: &Account) -> Known {
-    Known {
-        faults: epoch.summary.faults,
-        losses: epoch.capture.losses,
-        children: epoch.capture.children,
-        sampling_bound_bytes: epoch.summary.rss_sampling_bound_bytes,
-        target: Some(epoch.target.clone()),
-        ..Known::default()
-    }
-}
-
-/// An epoch as far as a journal tells of it.
-#[derive(Clone, Debug)]
-pub(super) struct Unfinished {
-    account: Account,
-    causes: BTreeMap<u32, CauseRow>,
-    returning: Returning,
-}
-
-impl Unfinished {
-    /// From the beginning of an epoch.
-    pub(super) const fn new(account: Account) -> Self {
-        Self {
-            returning: Returning::new(account.summary.rss_start_bytes),
-            account,
-            causes: BTreeMap::new(),
-        }
-    }
-
-    /// Takes note of a tick's line.
-    pub(super) fn tick(&mut self, tick: &Tick, line: Changes) {
-        let Changes {
-            causes,
-            faults,
-            losses,
-            children,
-            rss_sampling_bound_bytes,
-            hooks,
-            target,
-        } = line;
-        for (cell, row) in causes {
-            match row {
-                Some(row) => self.causes.insert(cell, row),
-                None => self.causes.remove(&cell),
-            };
-        }
-        let Account {
-            target: old_target,
-            capture,
-            summary,
-            verdict: _,
-        } = &mut self.account;
-        if let Some(target) = target {
-            *old_target = target;
-        }
-        if let Some(hooks) = hooks {
-            capture.hooks = hooks;
-        }
-        if let Some(losses) = losses {
-            capture.losses = losses;
-            capture.lost_events = losses.total();
-        }
-        capture.children = children.or(capture.children);
-        capture.duration_ns = tick.t_ns;
-        self.returning.tick(&tick.causes, tick.rss_bytes);
-        summary.faults = faults.unwrap_or(summary.faults);
-        summary.rss_sampling_bound_bytes =
-            rss_sampling_bound_bytes.or(summary.rss_sampling_bound_bytes);
-        summary.rss_highest_seen_bytes = summary.rss_highest_seen_bytes.max(tick.rss_bytes);
-        let unexplained = tick.unexplained_bytes;
-        summary.rss_end_bytes = tick.rss_bytes.saturating_add(unexplained.unwrap_or(0));
-        summary.unexplained_bytes = unexplained;
-        summary.unexplained_bound_bytes = tick.unexplained_bound_bytes;
-        summary.compared_with = unexplained.map(|_| "statm".to_owned());
-        summary.end.anon_bytes = tick.anon_bytes;
-        summary.end.file_bytes = tick.file_bytes;
-        summary.end.shmem_bytes = tick.shmem_bytes;
-        summary.end.swap_bytes = tick.swap_bytes;
-        summary.lazyfree_bytes = tick.lazyfree_bytes;
-        summary.anon_huge_bytes = tick.anon_huge_bytes;
-    }
-
-    /// The epoch as at its last tick.
-    pub(super) fn into_account(self) -> Account {
-        let Self {
-            mut account,
-            causes,
-            returning,
-        } = self;
-        account.capture.end = End::Interrupted;
-        account.summary.causes = causes.into_values().collect();
-        // The approximate mode has none, from the beginning.
-        account.summary.returned = account
-            .summary
-            .returned
-            .map(|_| returning.returned(&account.summary.causes, &account.capture.hooks));
-        if account.summary.lazyfree_bytes.is_none() {
-            account.summary.lazyfree_missing =
-                Some("it was not read at the last tick before the interruption".to_owned());
-        }
-        account
-    }
-}
-
 /// What a tick's line says beside the tick.
 #[derive(Default)]
 pub(super) struct Changes {
@@ -309,4 +216,31 @@ pub(super) struct Changes {
     pub(super) rss_sampling_bound_bytes: Option<u64>,
     pub(super) hooks: Option<Vec<HookInfo>>,
     pub(super) target: Option<TargetInfo>,
+}
+
+impl Changes {
+    /// Brings what is known up to this line. What the line says of the process and the hooks is left in `known` as news.
+    pub(super) fn apply(self, known: &mut Known) {
+        let Self {
+            causes,
+            faults,
+            losses,
+            children,
+            rss_sampling_bound_bytes,
+            hooks,
+            target,
+        } = self;
+        for (cell, row) in causes {
+            match row {
+                Some(row) => known.causes.insert(cell, row),
+                None => known.causes.remove(&cell),
+            };
+        }
+        known.faults = faults.unwrap_or(known.faults);
+        known.losses = losses.unwrap_or(known.losses);
+        known.children = children.or(known.children);
+        known.sampling_bound_bytes = rss_sampling_bound_bytes.or(known.sampling_bound_bytes);
+        known.hooks = hooks;
+        known.target = target;
+    }
 }

@@ -4,9 +4,12 @@
 
 mod assemble;
 mod bridge;
+mod capture_file;
+mod fold;
 mod history;
 mod joined;
 mod journal;
+mod lines;
 mod live;
 mod read;
 mod read_journal;
@@ -16,12 +19,14 @@ mod returned;
 
 pub use assemble::assemble;
 pub use bridge::bridge;
+pub use fold::{Closing, Fold, Gone, Start};
 pub use history::{CauseName, History, Mark, MarkKind, Moved, Span};
 pub use joined::Joining;
+use journal::Changes;
 pub use journal::{Journal, Known, TakenBack};
 pub use live::{Finished, Live, Own};
 pub use read::{Digest, Position, ReadError, load, read, read_closing};
 pub use read_journal::{Loaded, Unassembled};
-pub use recorder::{Final, Observed, Recorder};
+pub use recorder::{Observed, Recorder};
 pub use replay::{Extent, Replay, ReplayError, Sink};
 pub use returned::Returning;

@@ -5,22 +5,22 @@
 use std::{
     fmt,
     io::{self, BufReader, Cursor, Read},
-    marker::PhantomData,
 };
 
 use serde::{
-    Deserialize, Deserializer,
-    de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    Deserializer as _,
+    de::{Error as _, IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::error::Category;
 
 use super::{
     Extent, TakenBack,
+    capture_file::{Parsed, Part, Reading, Receiver},
     read_journal::{self, Loaded},
 };
 use crate::{
     dump::is_dump,
-    model::{Capture, CaptureInfo, Epoch, HostInfo, SCHEMA, Summary, TargetInfo, Tick, Verdict},
+    model::{Capture, Epoch, SCHEMA, Tick},
     text::format::{size, untrusted},
 };
 
@@ -212,12 +212,14 @@ fn parse<K: Keep, D: Digest>(mut source: impl Read) -> Result<Loaded<D>, ReadErr
         return read_journal::read::<K, D>(again, version);
     }
     let mut json = serde_json::Deserializer::from_reader(again);
-    let flat: Flat<K, D> = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        wrong(error.into_inner(), &path, &version)
-    })?;
+    let mut collected = Collected::<K, D>::default();
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
+    let parsed = Reading::new(&mut collected)
+        .read(tracked)
+        .map_err(|error| wrong(error, &track.path().to_string(), &version))?;
     json.end().map_err(|error| wrong(error, "", &version))?;
-    Ok(flat.into())
+    Ok(collected.into_loaded(parsed))
 }
 
 /// What is known of a file that this version can read.
@@ -368,66 +370,55 @@ impl<'de> Visitor<'de> for Look<'_> {
     }
 }
 
-/// [`Capture`] as it stands in the file. Its own `flatten` would hold the whole file in memory before it looks at a field,
-/// and then not know where that was.
-#[derive(Deserialize)]
-#[serde(bound = "K: Keep, D: Digest")]
-struct Flat<K, D> {
-    schema: String,
-    memtrace_version: String,
-    host: HostInfo,
-    target: TargetInfo,
-    capture: CaptureInfo,
-    summary: Summary,
-    timeline: Ticks<K, D>,
-    verdict: Option<Verdict>,
-    earlier_epochs: Vec<FlatEpoch<K, D>>,
+/// The ticks of a capture file as they are read: of the last epoch, then of the earlier ones.
+#[derive(Default)]
+struct Collected<K, D> {
+    current: Ticks<K, D>,
+    last: Option<Ticks<K, D>>,
+    earlier: Vec<Ticks<K, D>>,
 }
 
-/// [`Epoch`].
-#[derive(Deserialize)]
-#[serde(bound = "K: Keep, D: Digest")]
-struct FlatEpoch<K, D> {
-    target: TargetInfo,
-    capture: CaptureInfo,
-    summary: Summary,
-    timeline: Ticks<K, D>,
-    verdict: Option<Verdict>,
+impl<K: Keep, D: Digest> Receiver for Collected<K, D> {
+    fn begin(&mut self, _: Part) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn tick(&mut self, tick: Tick) -> io::Result<()> {
+        self.current.push(tick);
+        Ok(())
+    }
+
+    fn end(&mut self, part: Part) -> io::Result<()> {
+        let ticks = std::mem::take(&mut self.current);
+        match part {
+            Part::Last => self.last = Some(ticks),
+            Part::Earlier(_) => self.earlier.push(ticks),
+        }
+        Ok(())
+    }
 }
 
-impl<K: Keep, D: Digest> From<Flat<K, D>> for Loaded<D> {
-    fn from(flat: Flat<K, D>) -> Self {
-        let Flat {
+impl<K: Keep, D: Digest> Collected<K, D> {
+    fn into_loaded(self, parsed: Parsed) -> Loaded<D> {
+        let Parsed {
             schema,
             memtrace_version,
             host,
-            target,
-            capture,
-            summary,
-            timeline,
-            verdict,
-            earlier_epochs,
-        } = flat;
-        let last = FlatEpoch {
-            target,
-            capture,
-            summary,
-            timeline,
-            verdict,
-        };
+            last,
+            earlier,
+        } = parsed;
         let mut digests = Vec::new();
         let mut extents = Vec::new();
-        let mut note = |(epoch, digest, extent)| {
+        let mut epoch = |account, ticks: Ticks<K, D>| {
+            let (ticks, digest, extent) = ticks.split();
             digests.push(digest);
             extents.push(extent);
-            epoch
+            Epoch::of(account, ticks)
         };
-        let earlier_epochs = earlier_epochs
-            .into_iter()
-            .map(|epoch| note(epoch.split()))
-            .collect();
-        let epoch = note(last.split());
-        Self {
+        let both = earlier.into_iter().zip(self.earlier);
+        let earlier_epochs = both.map(|(account, ticks)| epoch(account, ticks)).collect();
+        let epoch = epoch(last, self.last.unwrap_or_default());
+        Loaded {
             capture: Capture {
                 schema,
                 memtrace_version,
@@ -439,27 +430,6 @@ impl<K: Keep, D: Digest> From<Flat<K, D>> for Loaded<D> {
             extents,
             journal: None,
         }
-    }
-}
-
-impl<K: Keep, D: Digest> FlatEpoch<K, D> {
-    fn split(self) -> (Epoch, D, Extent) {
-        let Self {
-            target,
-            capture,
-            summary,
-            timeline,
-            verdict,
-        } = self;
-        let (timeline, digest, extent) = timeline.split();
-        let epoch = Epoch {
-            target,
-            capture,
-            summary,
-            timeline,
-            verdict,
-        };
-        (epoch, digest, extent)
     }
 }
 
@@ -554,30 +524,6 @@ impl<K: Keep, D: Digest> Ticks<K, D> {
             taken_back: self.taken_back,
         };
         (self.kept.into_ticks(), self.digest, extent)
-    }
-}
-
-impl<'de, K: Keep, D: Digest> Deserialize<'de> for Ticks<K, D> {
-    fn deserialize<S: Deserializer<'de>>(source: S) -> Result<Self, S::Error> {
-        source.deserialize_seq(TickVisitor(PhantomData))
-    }
-}
-
-struct TickVisitor<K, D>(PhantomData<(K, D)>);
-
-impl<'de, K: Keep, D: Digest> Visitor<'de> for TickVisitor<K, D> {
-    type Value = Ticks<K, D>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a sequence")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Ticks<K, D>, A::Error> {
-        let mut ticks = Ticks::default();
-        while let Some(tick) = seq.next_element::<Tick>()? {
-            ticks.push(tick);
-        }
-        Ok(ticks)
     }
 }
 

@@ -1,30 +1,17 @@
 //! Reading a journal: the capture as at its last whole line, or an error with the number of the line.
 
-use std::{
-    collections::BTreeMap,
-    io::{BufRead, Read},
-};
-
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::error::Category;
+use std::io::BufRead;
 
 use super::{
-    Extent, Position, ReadError, ReplayError, Sink, TakenBack,
-    journal::{Changes, FORMAT, Unfinished},
-    read::{Digest, Keep, QUOTED, Ticks, what},
+    Closing, Extent, Fold, ReadError, ReplayError, Sink,
+    journal::FORMAT,
+    lines::{Bad, Head, Line, Lines, TickOf},
+    read::{Digest, Keep, Ticks},
 };
-use crate::{
-    model::{
-        Account, Capture, CauseRow, Children, Epoch, Faults, HookInfo, HostInfo, LossInfo, SCHEMA,
-        TargetInfo, Tick,
-    },
-    text::format::{size, untrusted},
-};
+use crate::model::{Account, Capture, End, Epoch, SCHEMA, Tick};
 
 /// The newest journal that this version reads.
 pub(super) const NEWEST: u64 = FORMAT as u64;
-/// Most bytes of a line.
-const MOST: u64 = 64 << 20;
 
 /// A capture, and what it was read from.
 #[derive(Clone, Debug)]
@@ -69,40 +56,12 @@ pub struct Unassembled {
     pub cut_bytes: u64,
 }
 
-#[derive(Deserialize)]
-struct Head {
-    memtrace_version: String,
-    host: HostInfo,
-    epoch: Account,
-}
-
-#[derive(Deserialize)]
-struct Line {
-    tick: Option<Tick>,
-    #[serde(default)]
-    causes: BTreeMap<u32, Option<CauseRow>>,
-    faults: Option<Faults>,
-    losses: Option<LossInfo>,
-    children: Option<Children>,
-    rss_sampling_bound_bytes: Option<u64>,
-    hooks: Option<Vec<HookInfo>>,
-    target: Option<TargetInfo>,
-    ended: Option<Account>,
-    taken_back: Option<TakenBack>,
-    next: Option<Account>,
-}
-
 /// Reads a journal from its first line.
 pub(super) fn read<K: Keep, D: Digest>(
     source: impl BufRead,
     version: String,
 ) -> Result<Loaded<D>, ReadError> {
-    let mut lines = Lines {
-        source,
-        version,
-        bytes: Vec::new(),
-        number: 0,
-    };
+    let mut lines = Lines::new(source, version);
     lines.next()?;
     let Head {
         memtrace_version,
@@ -115,13 +74,13 @@ pub(super) fn read<K: Keep, D: Digest>(
                 path: "the first line of a journal".to_owned(),
             });
         }
-        parsed => parsed.map_err(Bad::into_error)?,
+        parsed => parsed?,
     };
     let mut epochs = Epochs::<K, D> {
         earlier: Vec::new(),
         digests: Vec::new(),
         extents: Vec::new(),
-        current: Some(Unfinished::new(epoch)),
+        current: Some(Fold::of(epoch)),
         ticks: Ticks::default(),
         last: None,
     };
@@ -129,8 +88,8 @@ pub(super) fn read<K: Keep, D: Digest>(
     while lines.next()? {
         match lines.parsed::<Line>() {
             Ok(line) => epochs.take(line).map_err(|what| lines.wrong(what))?,
-            Err(Bad::Cut(_)) => cut_bytes = lines.bytes.len() as u64,
-            Err(bad) => return Err(bad.into_error()),
+            Err(Bad::Cut(_)) => cut_bytes = lines.length(),
+            Err(bad) => return Err(bad.into()),
         }
     }
     let ended = epochs.current.is_none();
@@ -162,25 +121,16 @@ pub(super) fn replay<'a>(
     epochs: impl Iterator<Item = (usize, (&'a Epoch, &'a Extent))>,
     sink: &mut dyn Sink,
 ) -> Result<(), ReplayError> {
-    #[derive(Deserialize)]
-    struct TickLine {
-        tick: Tick,
-    }
-    let mut lines = Lines {
-        source,
-        version,
-        bytes: Vec::new(),
-        number: 0,
-    };
+    let mut lines = Lines::new(source, version);
     for (number, (epoch, extent)) in epochs {
         // The first line, or the end of the epoch before.
         lines.next().map_err(ReplayError::Read)?;
         sink.begin(number, epoch).map_err(ReplayError::Sink)?;
         for index in 0..extent.ticks {
             lines.next().map_err(ReplayError::Read)?;
-            let TickLine { mut tick } = lines
+            let TickOf::<Tick> { mut tick } = lines
                 .parsed()
-                .map_err(|bad| ReplayError::Read(bad.into_error()))?;
+                .map_err(|bad| ReplayError::Read(bad.into()))?;
             if extent.taken_back.is_some_and(|taken| taken.concerns(index)) {
                 tick.take_back();
             }
@@ -198,72 +148,52 @@ struct Epochs<K, D> {
     digests: Vec<D>,
     extents: Vec<Extent>,
     /// The one that goes on; none once the last one has ended.
-    current: Option<Unfinished>,
+    current: Option<Fold>,
     ticks: Ticks<K, D>,
     last: Option<Epoch>,
 }
 
 impl<K: Keep, D: Digest> Epochs<K, D> {
-    fn take(&mut self, line: Line) -> Result<(), &'static str> {
-        let Line {
-            tick,
-            causes,
-            faults,
-            losses,
-            children,
-            rss_sampling_bound_bytes,
-            hooks,
-            target,
-            ended,
-            taken_back,
-            next,
-        } = line;
+    fn take(&mut self, mut line: Line) -> Result<(), &'static str> {
         let Some(current) = &mut self.current else {
             return Err("a line behind the end of the capture");
         };
-        match (tick, ended) {
+        match (line.tick.take(), line.ended.take()) {
             (Some(tick), None) => {
-                let changes = Changes {
-                    causes,
-                    faults,
-                    losses,
-                    children,
-                    rss_sampling_bound_bytes,
-                    hooks,
-                    target,
-                };
-                current.tick(&tick, changes);
+                current.changed(&tick, line.into_changes());
                 self.ticks.push(tick);
                 Ok(())
             }
             (None, Some(ended)) => {
                 let mut ticks = std::mem::take(&mut self.ticks);
-                if let Some(taken_back) = taken_back {
+                if let Some(taken_back) = line.taken_back {
                     ticks.take_back(taken_back);
                 }
-                let (ticks, digest, extent) = ticks.split();
-                self.digests.push(digest);
-                self.extents.push(extent);
-                let epoch = Epoch::of(ended, ticks);
-                match next {
+                let epoch = self.split(ended, ticks);
+                match line.next {
                     Some(_) => self.earlier.push(epoch),
                     None => self.last = Some(epoch),
                 }
-                self.current = next.map(Unfinished::new);
+                self.current = line.next.map(Fold::of);
                 Ok(())
             }
             _ => Err("a line is either a `tick` or what has `ended`"),
         }
     }
 
+    fn split(&mut self, account: Account, ticks: Ticks<K, D>) -> Epoch {
+        let (ticks, digest, extent) = ticks.split();
+        self.digests.push(digest);
+        self.extents.push(extent);
+        Epoch::of(account, ticks)
+    }
+
     /// The last epoch: nothing comes behind it.
     fn close(&mut self) -> Result<Epoch, &'static str> {
         match (self.current.take(), self.last.take()) {
             (Some(current), _) => {
-                let (ticks, digest, extent) = std::mem::take(&mut self.ticks).split();
-                self.digests.push(digest);
-                self.extents.push(extent);
-                Ok(Epoch::of(current.into_account(), ticks))
+                let ticks = std::mem::take(&mut self.ticks);
+                Ok(self.split(interrupted(&current), ticks))
             }
             (None, Some(last)) => Ok(last),
             (None, None) => Err("it tells of no epoch"),
@@ -271,96 +201,11 @@ impl<K: Keep, D: Digest> Epochs<K, D> {
     }
 }
 
-/// Why a line could not be understood.
-enum Bad {
-    /// It is the last one, and ends in its middle.
-    Cut(Position),
-    Wrong(ReadError),
-}
-
-impl Bad {
-    fn into_error(self) -> ReadError {
-        match self {
-            Self::Cut(at) => ReadError::Cut {
-                at,
-                path: String::new(),
-            },
-            Self::Wrong(error) => error,
-        }
-    }
-}
-
-struct Lines<R> {
-    source: R,
-    version: String,
-    bytes: Vec<u8>,
-    number: usize,
-}
-
-impl<R: BufRead> Lines<R> {
-    /// Reads the next line, with its end if it has one; `false` where there is none.
-    fn next(&mut self) -> Result<bool, ReadError> {
-        self.bytes.clear();
-        let length = self
-            .source
-            .by_ref()
-            .take(MOST)
-            .read_until(b'\n', &mut self.bytes)
-            .map_err(ReadError::Io)?;
-        self.number += usize::from(length > 0);
-        if length as u64 == MOST && !self.is_whole() {
-            let most = size(MOST);
-            return Err(self.wrong(&format!("the line is longer than {most}")));
-        }
-        Ok(length > 0)
-    }
-
-    fn is_whole(&self) -> bool {
-        self.bytes.last() == Some(&b'\n')
-    }
-
-    fn parsed<T: DeserializeOwned>(&self) -> Result<T, Bad> {
-        let mut json = serde_json::Deserializer::from_slice(&self.bytes);
-        let (error, path) = match serde_path_to_error::deserialize(&mut json) {
-            Ok(parsed) => match json.end() {
-                Ok(()) => return Ok(parsed),
-                Err(error) => (error, String::new()),
-            },
-            Err(error) => {
-                let path = error.path().to_string();
-                (error.into_inner(), path)
-            }
-        };
-        // Within a line the parser counts from 1, and takes its end for the beginning of the next one.
-        let column = if error.line() == 1 {
-            error.column()
-        } else {
-            self.bytes.len()
-        };
-        let at = Position {
-            line: self.number,
-            column,
-        };
-        if !self.is_whole() && error.classify() != Category::Data {
-            return Err(Bad::Cut(at));
-        }
-        Err(Bad::Wrong(ReadError::Line {
-            at,
-            path: untrusted(&path, QUOTED),
-            what: what(&error),
-            version: self.version.clone(),
-        }))
-    }
-
-    fn wrong(&self, what: &str) -> ReadError {
-        ReadError::Line {
-            at: Position {
-                line: self.number,
-                column: 1,
-            },
-            path: String::new(),
-            what: what.to_owned(),
-            version: self.version.clone(),
-        }
-    }
+/// Returns the account of an epoch whose end nobody wrote: as at its last tick.
+fn interrupted(fold: &Fold) -> Account {
+    let missing = "it was not read at the last tick before the interruption";
+    fold.account(Closing {
+        lazyfree_missing: Some(missing.to_owned()),
+        ..Closing::as_at_the_last_tick(End::Interrupted)
+    })
 }

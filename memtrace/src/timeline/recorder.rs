@@ -7,12 +7,12 @@ use memtrace_common::{
     layout::Pages,
 };
 
-use super::{Returning, TakenBack};
+use super::{Gone, Start, TakenBack};
 use crate::{
-    ledger::{Check, Names, Reading, Row, rows, rss_of},
+    ledger::{Check, Names, Reading, Row, rows, rows_since, rss_of},
     model::{
-        Bytes4, CauseRow, CgroupFigures, ErrnoCount, Faults, GoFigures, HookInfo, Mode, Summary,
-        Tick, TickCause, errno_name,
+        Bytes4, CauseRow, CgroupFigures, ErrnoCount, Faults, GoFigures, Mode, Tick, TickCause,
+        errno_name,
     },
     observe::{Resident, Smaps, Statm},
 };
@@ -32,33 +32,6 @@ pub struct Observed {
     pub go: Option<GoFigures>,
     /// The memory cgroup's.
     pub cgroup: Option<CgroupFigures>,
-}
-
-/// What closes an epoch.
-#[derive(Clone, Debug, Default)]
-pub struct Final {
-    /// The ledger against the kernel's own figures.
-    pub check: Option<Check>,
-    /// What those figures were.
-    pub compared_with: Option<String>,
-    /// `LazyFree` in bytes.
-    pub lazyfree_bytes: Option<u64>,
-    /// Why there is none.
-    pub lazyfree_missing: Option<String>,
-    /// `AnonHugePages` in bytes.
-    pub anon_huge_bytes: Option<u64>,
-    /// How far sampled figures may be off; `None` in the exact mode.
-    pub sampling_bound_bytes: Option<u64>,
-    /// The memory is gone.
-    pub gone: bool,
-}
-
-impl Final {
-    /// Takes note of what `smaps_rollup` said, if it was read.
-    pub fn note_smaps(&mut self, smaps: Option<Smaps>) {
-        self.lazyfree_bytes = smaps.map(|smaps| smaps.lazy_free);
-        self.anon_huge_bytes = smaps.map(|smaps| smaps.anon_huge);
-    }
 }
 
 /// Where RSS comes from.
@@ -83,10 +56,8 @@ pub struct Recorder {
     noted: u64,
     /// The first one that found something unexplained, and since which none was confirmed to be of this program.
     suspect: Option<u64>,
-    highest: i64,
     rss_start: i64,
     figures: Figures,
-    returning: Returning,
 }
 
 impl Recorder {
@@ -103,7 +74,6 @@ impl Recorder {
             page_size,
             begin_ns: first.begin_ns,
             count_faults,
-            highest: rss_of(&first.start) * page_size,
             rss_start: rss_of(&first.start) * page_size,
             last: start,
             ticks: Vec::new(),
@@ -111,7 +81,6 @@ impl Recorder {
             noted: 0,
             suspect: None,
             figures: Figures::Ledger,
-            returning: Returning::new(rss_of(&first.start) * page_size),
         }
     }
 
@@ -124,7 +93,6 @@ impl Recorder {
                 first: start,
                 last: start,
             },
-            highest: start.rss_bytes(),
             ..Self::new(page_size, count_faults, first)
         }
     }
@@ -160,14 +128,14 @@ impl Recorder {
         self.begin_ns
     }
 
-    /// Notes a tick at `now_ns` (`CLOCK_MONOTONIC`), and returns it.
+    /// Notes a tick at `now_ns` (`CLOCK_MONOTONIC`). Returns it with what each cause did since the epoch began, by the number of its cell.
     pub fn tick(
         &mut self,
         now_ns: u64,
         reading: &Reading,
         names: &Names<'_>,
         observed: &Observed,
-    ) -> &Tick {
+    ) -> (&Tick, BTreeMap<u32, CauseRow>) {
         let mut bytes = self.bytes(&reading.now());
         if let Figures::Sampled { last, .. } = &mut self.figures {
             if let Some(resident) = &observed.resident {
@@ -177,6 +145,7 @@ impl Recorder {
         }
         let since = reading.since(&self.last);
         let faults = since.faults;
+        let (whole, moved) = rows_since(reading, &since, names);
         let tick = Tick {
             t_ns: now_ns.saturating_sub(self.begin_ns),
             rss_bytes: bytes.rss_bytes(),
@@ -192,10 +161,7 @@ impl Recorder {
             unexplained_bytes: observed.check.map(|check| self.unexplained(check)),
             unexplained_bound_bytes: observed.check.map(|check| self.bound(check)),
             faults: self.count_faults.then_some(faults.user() + faults.kernel()),
-            causes: rows(&since, names)
-                .into_iter()
-                .map(|row| self.tick_cause(row))
-                .collect(),
+            causes: moved.into_iter().map(|row| self.tick_cause(row)).collect(),
             go: observed.go,
             cgroup: observed.cgroup,
         };
@@ -205,8 +171,6 @@ impl Recorder {
             _ => self.suspect = self.suspect.or(Some(self.noted)),
         }
         self.noted += 1;
-        self.returning.tick(&tick.causes, tick.rss_bytes);
-        self.highest = self.highest.max(tick.rss_bytes);
         self.last = reading.clone();
         if !self.keeps_all {
             let outdone = tick.lazyfree_bytes.is_some();
@@ -215,70 +179,43 @@ impl Recorder {
         }
         let index = self.ticks.len();
         self.ticks.push(tick);
-        &self.ticks[index]
+        let causes = self.by_cell(whole);
+        (&self.ticks[index], causes)
     }
 
-    /// The summary of the epoch, from its last reading. `hooks` are those that were attached.
+    /// Returns the start of the epoch as `reading` has it.
     #[must_use]
-    pub fn summary(
-        &self,
-        reading: &Reading,
-        names: &Names<'_>,
-        hooks: &[HookInfo],
-        closing: Final,
-    ) -> Summary {
-        let causes: Vec<CauseRow> = self.rows(reading, names).into_values().collect();
-        let end = reading.end.unwrap_or_else(|| reading.now());
-        let (start, end_bytes) = match self.figures {
-            Figures::Ledger => (self.bytes(&reading.start), self.bytes(&end)),
-            Figures::Sampled { first, .. } if closing.gone => (first, Bytes4::default()),
-            Figures::Sampled { first, last } => (first, last),
+    pub fn start(&self, reading: &Reading) -> Start {
+        let (kinds, settled) = match self.figures {
+            Figures::Ledger => (self.bytes(&reading.start), Some(!reading.unsettled)),
+            Figures::Sampled { first, .. } => (first, None),
         };
-        // The kernel's figure, as where it has ended; what the ledger lacks of it is unexplained.
-        let missing = match (self.figures, reading.end, closing.check) {
-            (Figures::Ledger, None, Some(check)) => self.unexplained(check),
-            _ => 0,
-        };
-        Summary {
-            rss_start_bytes: start.rss_bytes(),
-            rss_start_settled: (self.figures == Figures::Ledger).then_some(!reading.unsettled),
-            rss_sampling_bound_bytes: closing.sampling_bound_bytes,
-            rss_end_bytes: end_bytes.rss_bytes() + missing,
-            rss_highest_seen_bytes: self.highest,
-            unexplained_bytes: closing.check.map(|check| self.unexplained(check)),
-            unexplained_bound_bytes: closing.check.map(|check| self.bound(check)),
-            compared_with: closing.compared_with,
-            start,
-            end: end_bytes,
-            lazyfree_bytes: closing.lazyfree_bytes,
-            lazyfree_missing: closing.lazyfree_missing,
-            anon_huge_bytes: closing.anon_huge_bytes,
-            returned: self.known(self.returning.returned(&causes, hooks)),
-            causes,
-            faults: self.faults(reading),
-            bridge: Vec::new(),
-            mappings: None,
-            mappings_missing: None,
-            cgroup: None,
-            cgroup_missing: None,
+        Start {
+            rss_bytes: kinds.rss_bytes(),
+            kinds,
+            settled,
+            has_ledger: self.figures == Figures::Ledger,
         }
     }
 
-    /// The summary at the beginning, before the first tick: nothing has moved yet.
+    /// Returns the last figures of memory that is gone: the kernel's own counters at its end, and what `check` has found of them.
     #[must_use]
-    pub fn opening(&self, sampling_bound_bytes: Option<u64>) -> Summary {
-        let closing = Final {
-            sampling_bound_bytes,
-            ..Final::default()
-        };
-        self.summary(&self.last, &Names::default(), &[], closing)
+    pub fn gone(&self, reading: &Reading, check: Option<Check>) -> Gone {
+        let end = reading.end.filter(|_| self.figures == Figures::Ledger);
+        Gone {
+            kinds: end.map(|end| self.bytes(&end)).unwrap_or_default(),
+            unexplained: check.map(|check| (self.unexplained(check), self.bound(check))),
+        }
     }
 
     /// What each cause did since the epoch began, by the number of its cell.
     #[must_use]
     pub fn rows(&self, reading: &Reading, names: &Names<'_>) -> BTreeMap<u32, CauseRow> {
-        rows(reading, names)
-            .into_iter()
+        self.by_cell(rows(reading, names))
+    }
+
+    fn by_cell(&self, rows: Vec<Row>) -> BTreeMap<u32, CauseRow> {
+        rows.into_iter()
             .map(|row| (row.cell, self.cause(row)))
             .collect()
     }
@@ -319,6 +256,11 @@ impl Recorder {
     #[must_use]
     pub const fn kept(&self) -> usize {
         self.ticks.len()
+    }
+
+    /// Takes the ticks that were kept, oldest first.
+    pub fn take_ticks(&mut self) -> Vec<Tick> {
+        std::mem::take(&mut self.ticks)
     }
 
     /// The ticks that were kept, oldest first.
@@ -423,7 +365,7 @@ mod tests {
         let mut recorder = Recorder::new(4096, true, reading(0, 0));
         let names = Names::default();
         recorder.tick(2_000, &reading(7, 0), &names, &Observed::default());
-        let tick = recorder.tick(3_000, &reading(9, -4), &names, &Observed::default());
+        let (tick, _) = recorder.tick(3_000, &reading(9, -4), &names, &Observed::default());
         assert_eq!(tick.t_ns, 2_000);
         assert_eq!(tick.rss_bytes, (5 + 10 + 9 - 4) * 4096);
         assert_eq!(tick.causes.len(), 2);
@@ -436,7 +378,7 @@ mod tests {
     #[test]
     fn the_first_tick_counts_from_the_start_of_the_epoch() {
         let mut recorder = Recorder::new(4096, true, reading(3, 0));
-        let tick = recorder.tick(
+        let (tick, _) = recorder.tick(
             2_000,
             &reading(3, 0),
             &Names::default(),
@@ -466,11 +408,9 @@ mod tests {
             (5_000, Observed::default()),
             (6_000, Observed::default()),
         ] {
-            let tick = recorder.tick(at, &reading(at as i64, 0), &names, &observed);
+            let (tick, _) = recorder.tick(at, &reading(at as i64, 0), &names, &observed);
             assert_eq!(tick.t_ns, at - 1_000);
         }
-        let summary = recorder.summary(&reading(0, 0), &names, &[], Final::default());
-        assert_eq!(summary.rss_highest_seen_bytes, 6_015 * 4096);
         let kept: Vec<_> = recorder
             .into_ticks()
             .iter()
@@ -501,111 +441,5 @@ mod tests {
             .collect();
         // One that a later tick confirms to be of this program stays.
         assert_eq!(left, [Some(0), Some(3), Some(0), None, Some(0), None]);
-    }
-
-    #[test]
-    fn the_summary_adds_up() {
-        let mut recorder = Recorder::new(4096, true, reading(0, 0));
-        let names = Names::default();
-        recorder.tick(2_000, &reading(90, 0), &names, &Observed::default());
-        let last = reading(90, -80);
-        recorder.tick(3_000, &last, &names, &Observed::default());
-        let summary = recorder.summary(&last, &names, &[], Final::default());
-        let causes: i64 = summary
-            .causes
-            .iter()
-            .filter_map(|row| row.rss_delta_bytes)
-            .sum();
-        assert_eq!(summary.rss_start_bytes + causes, summary.rss_end_bytes);
-        assert_eq!(summary.rss_highest_seen_bytes, 105 * 4096);
-        assert_eq!(summary.unexplained_bytes, None);
-    }
-
-    #[test]
-    fn what_is_unexplained_is_part_of_the_sum() {
-        let recorder = Recorder::new(4096, true, reading(0, 0));
-        let last = reading(90, -80);
-        let closing = Final {
-            check: Some(Check {
-                unexplained: 3,
-                bound: 0,
-            }),
-            ..Final::default()
-        };
-        let summary = recorder.summary(&last, &Names::default(), &[], closing);
-        let causes: i64 = summary
-            .causes
-            .iter()
-            .filter_map(|row| row.rss_delta_bytes)
-            .sum();
-        let unexplained = summary.unexplained_bytes.unwrap();
-        assert_eq!(unexplained, 3 * 4096);
-        assert_eq!(
-            summary.rss_start_bytes + causes + unexplained,
-            summary.rss_end_bytes
-        );
-    }
-
-    #[test]
-    fn an_ended_epoch_ends_with_the_kernels_figure() {
-        let recorder = Recorder::new(4096, true, reading(0, 0));
-        let mut last = reading(0, -15);
-        last.end = Some([0; 4]);
-        let summary = recorder.summary(&last, &Names::default(), &[], Final::default());
-        assert_eq!(summary.rss_end_bytes, 0);
-    }
-
-    #[test]
-    fn faults_that_were_not_counted_are_null() {
-        let recorder = Recorder::new(4096, false, reading(0, 0));
-        let summary = recorder.summary(&reading(0, 0), &Names::default(), &[], Final::default());
-        assert_eq!(summary.faults, Faults::default());
-    }
-
-    #[test]
-    fn samples_stand_where_there_is_no_ledger_and_its_columns_are_null() {
-        let resident = |anon| Resident {
-            anon,
-            file: 8192,
-            shmem: 0,
-            swap: 4096,
-            threads: 1,
-        };
-        let mut called = Reading::default();
-        called.calls[0].calls = 3;
-        let names = Names {
-            hooked: &["mmap"],
-            ..Names::default()
-        };
-        let mut recorder = Recorder::sampled(4096, true, Reading::default(), resident(4096));
-        assert_eq!(recorder.mode(), Mode::Approximate);
-        let observed = Observed {
-            resident: Some(resident(40_960)),
-            ..Observed::default()
-        };
-        let tick = recorder.tick(1_000, &called, &names, &observed);
-        assert_eq!((tick.rss_bytes, tick.swap_bytes), (49_152, 4096));
-        assert_eq!(tick.causes[0].calls, Some(3));
-        assert_eq!(tick.causes[0].rss_delta_bytes, None);
-        let closing = Final {
-            sampling_bound_bytes: Some(262_144),
-            ..Final::default()
-        };
-        let summary = recorder.summary(&called, &names, &[], closing.clone());
-        assert_eq!(summary.rss_start_bytes, 12_288);
-        assert_eq!(summary.rss_end_bytes, 49_152);
-        assert_eq!(summary.rss_highest_seen_bytes, 49_152);
-        assert_eq!(summary.rss_sampling_bound_bytes, Some(262_144));
-        assert_eq!(summary.rss_start_settled, None);
-        assert_eq!(summary.unexplained_bytes, None);
-        assert_eq!(summary.causes[0].by_kind, None);
-        let gone = Final {
-            gone: true,
-            ..closing
-        };
-        assert_eq!(
-            recorder.summary(&called, &names, &[], gone).rss_end_bytes,
-            0
-        );
     }
 }

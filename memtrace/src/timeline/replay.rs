@@ -3,18 +3,11 @@
 //!
 //! In a capture file the last epoch stands before the earlier ones, so those are read in a pass of their own.
 
-use std::{
-    fmt,
-    io::{self, BufReader, Read, Seek, SeekFrom},
-};
-
-use serde::{
-    Deserializer,
-    de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use super::{
     ReadError, TakenBack,
+    capture_file::{Part, Reading, Receiver},
     read::wrong,
     read_journal::{self, Loaded},
 };
@@ -101,37 +94,33 @@ impl<R: Read + Seek> Replay<R> {
             return read_journal::replay(source, version, epochs, sink);
         }
         if !capture.earlier_epochs.is_empty() {
-            self.pass(capture, Part::Earlier, sink)?;
+            self.pass(capture, true, sink)?;
         }
-        self.pass(capture, Part::Last, sink)
+        self.pass(capture, false, sink)
     }
 
     fn pass(
         &mut self,
         capture: &Capture,
-        part: Part,
+        earlier: bool,
         sink: &mut dyn Sink,
     ) -> Result<(), ReplayError> {
-        let mut state = State {
-            sink,
-            stopped: None,
-        };
-        let mut json =
-            serde_json::Deserializer::from_reader(rewound(&mut self.source, self.begin)?);
-        let whole = Whole {
+        let mut receiver = Pass {
             capture,
-            part,
-            state: &mut state,
+            earlier,
+            sink,
         };
-        let parsed = json.deserialize_map(whole);
-        match (state.stopped, parsed) {
+        let mut reading = Reading::new(&mut receiver);
+        let source = rewound(&mut self.source, self.begin)?;
+        let parsed = reading.read(&mut serde_json::Deserializer::from_reader(source));
+        match (reading.stopped, parsed) {
             (Some(error), _) => Err(ReplayError::Sink(error)),
             (None, Err(error)) => Err(ReplayError::Read(wrong(
                 error,
                 "",
                 &capture.memtrace_version,
             ))),
-            (None, Ok(())) => Ok(()),
+            (None, Ok(_)) => Ok(()),
         }
     }
 }
@@ -144,171 +133,45 @@ fn rewound<R: Read + Seek>(source: R, begin: u64) -> Result<BufReader<R>, Replay
     Ok(source)
 }
 
-/// What is taken in a pass.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Earlier,
-    Last,
-}
-
-struct State<'a> {
-    sink: &'a mut dyn Sink,
-    /// Why the sink has ended the reading, which the parser takes for an error of the file.
-    stopped: Option<io::Error>,
-}
-
-impl State<'_> {
-    fn told<E: serde::de::Error>(
-        &mut self,
-        tell: impl FnOnce(&mut dyn Sink) -> io::Result<()>,
-    ) -> Result<(), E> {
-        tell(self.sink).map_err(|error| {
-            self.stopped = Some(error);
-            E::custom("stopped")
-        })
-    }
-}
-
-/// The object that a capture file is: everything in it has been checked already.
-struct Whole<'a, 'b> {
+/// A pass over a capture file that was read before.
+struct Pass<'a> {
     capture: &'a Capture,
-    part: Part,
-    state: &'a mut State<'b>,
+    /// The earlier epochs are taken; else the last one is.
+    earlier: bool,
+    sink: &'a mut dyn Sink,
 }
 
-impl<'de> Visitor<'de> for Whole<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a capture")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self {
-            capture,
-            part,
-            state,
-        } = self;
-        while let Some(key) = map.next_key::<String>()? {
-            match (key.as_str(), part) {
-                ("timeline", Part::Last) => {
-                    let (number, epoch) = (capture.earlier_epochs.len(), &capture.epoch);
-                    state.told(|sink| sink.begin(number, epoch))?;
-                    map.next_value_seed(Ticks { state })?;
-                    state.told(|sink| sink.end(number, epoch))?;
-                }
-                ("earlier_epochs", Part::Earlier) => {
-                    let epochs = &capture.earlier_epochs;
-                    map.next_value_seed(Earlier { epochs, state })?;
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
+impl<'a> Pass<'a> {
+    /// Returns the number of an epoch, and what is known of it.
+    fn epoch(&self, part: Part) -> Option<(usize, &'a Epoch)> {
+        let earlier = &self.capture.earlier_epochs;
+        match part {
+            Part::Last => Some((earlier.len(), &self.capture.epoch)),
+            Part::Earlier(number) => Some((number, earlier.get(number)?)),
         }
-        Ok(())
     }
 }
 
-struct Earlier<'a, 'b> {
-    epochs: &'a [Epoch],
-    state: &'a mut State<'b>,
-}
-
-impl<'de> DeserializeSeed<'de> for Earlier<'_, '_> {
-    type Value = ();
-
-    fn deserialize<S: Deserializer<'de>>(self, source: S) -> Result<(), S::Error> {
-        source.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Earlier<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("epochs")
+impl Receiver for Pass<'_> {
+    fn wants(&self, part: Part) -> bool {
+        self.earlier == (part != Part::Last) && self.epoch(part).is_some()
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let Self { epochs, state } = self;
-        for (number, epoch) in epochs.iter().enumerate() {
-            let part = OneEpoch {
-                number,
-                epoch,
-                state: &mut *state,
-            };
-            if seq.next_element_seed(part)?.is_none() {
-                return Err(A::Error::custom("it has lost an epoch"));
-            }
-        }
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(())
-    }
-}
-
-struct OneEpoch<'a, 'b> {
-    number: usize,
-    epoch: &'a Epoch,
-    state: &'a mut State<'b>,
-}
-
-impl<'de> DeserializeSeed<'de> for OneEpoch<'_, '_> {
-    type Value = ();
-
-    fn deserialize<S: Deserializer<'de>>(self, source: S) -> Result<(), S::Error> {
-        source.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for OneEpoch<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an epoch")
+    fn fewest(&self) -> usize {
+        self.capture.earlier_epochs.len()
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self {
-            number,
-            epoch,
-            state,
-        } = self;
-        state.told(|sink| sink.begin(number, epoch))?;
-        while let Some(key) = map.next_key::<String>()? {
-            if key == "timeline" {
-                map.next_value_seed(Ticks { state })?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        state.told(|sink| sink.end(number, epoch))
-    }
-}
-
-struct Ticks<'a, 'b> {
-    state: &'a mut State<'b>,
-}
-
-impl<'de> DeserializeSeed<'de> for Ticks<'_, '_> {
-    type Value = ();
-
-    fn deserialize<S: Deserializer<'de>>(self, source: S) -> Result<(), S::Error> {
-        source.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Ticks<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ticks")
+    fn begin(&mut self, part: Part) -> io::Result<()> {
+        let epoch = self.epoch(part);
+        epoch.map_or(Ok(()), |(number, epoch)| self.sink.begin(number, epoch))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(tick) = seq.next_element::<Tick>()? {
-            self.state.told(|sink| sink.tick(&tick))?;
-        }
-        Ok(())
+    fn tick(&mut self, tick: Tick) -> io::Result<()> {
+        self.sink.tick(&tick)
+    }
+
+    fn end(&mut self, part: Part) -> io::Result<()> {
+        let epoch = self.epoch(part);
+        epoch.map_or(Ok(()), |(number, epoch)| self.sink.end(number, epoch))
     }
 }

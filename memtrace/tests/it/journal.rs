@@ -12,7 +12,9 @@ use memtrace::{
         HookKind, HostInfo, LossInfo, Mode, SCHEMA, TargetInfo,
     },
     observe::{Smaps, Statm},
-    timeline::{Final, Journal, Known, Observed, Recorder, assemble, load, read, read_closing},
+    timeline::{
+        Closing, Fold, Journal, Known, Observed, Recorder, assemble, load, read, read_closing,
+    },
 };
 use memtrace_common::cell::{FAULT, MEMBER_ANON, MEMBER_SWAP, MUNMAP, TASK_BASE};
 use proptest::prelude::*;
@@ -98,6 +100,7 @@ struct Run {
     reading: Reading,
     recorder: Recorder,
     bare: Recorder,
+    fold: Fold,
     journal: Journal,
     bytes: Vec<u8>,
     earlier: Vec<Epoch>,
@@ -110,13 +113,14 @@ impl Run {
     fn new() -> Self {
         let reading = first(0);
         let recorder = Recorder::new(PAGE, true, reading.clone());
-        let opening = account(&reading, &recorder.opening(None), 0, End::Interrupted, None);
-        let journal = Journal::begin(&host(), &opening);
+        let fold = fold(&recorder, &reading);
+        let journal = Journal::begin(&host(), &fold.opening());
         Self {
             bytes: journal.line().to_vec(),
             bare: recorder.clone().keeping(false),
             reading,
             recorder,
+            fold,
             journal,
             earlier: Vec::new(),
             epoch: 0,
@@ -175,19 +179,14 @@ impl Run {
         };
         let known = Known {
             causes: self.recorder.rows(&self.reading, &names),
-            faults: self.recorder.faults(&self.reading),
-            losses: losses(&self.reading),
-            children: children(&self.reading),
-            sampling_bound_bytes: None,
-            hooks: None,
             target: Some(target("worker")),
+            ..known(&self.recorder, &self.reading)
         };
-        let bare = self
-            .bare
-            .tick(self.t, &self.reading, &names, &observed)
-            .clone();
-        let tick = self.recorder.tick(self.t, &self.reading, &names, &observed);
-        assert_eq!(*tick, bare);
+        let bare = self.bare.tick(self.t, &self.reading, &names, &observed);
+        let (tick, causes) = self.recorder.tick(self.t, &self.reading, &names, &observed);
+        assert_eq!((tick, &causes), (bare.0, &bare.1));
+        assert_eq!(causes, known.causes);
+        self.fold.tick(tick, known.clone());
         let line = self.journal.tick(tick, known);
         self.bytes.extend_from_slice(line);
         if step.exec {
@@ -209,35 +208,24 @@ impl Run {
         (tasks, errnos)
     }
 
-    fn account(&self, end: End, closing: Final) -> Account {
-        let (tasks, errnos) = self.names();
-        let names = Names {
-            tasks: &tasks,
-            errnos: &errnos,
-            hooked: HOOKED,
-        };
-        let summary = self
-            .recorder
-            .summary(&self.reading, &names, &hooks(), closing);
+    fn account(&self, closing: Closing) -> Account {
         let lasted = self.t - self.recorder.begin_ns();
-        account(&self.reading, &summary, lasted, end, Some(3))
+        self.fold.account(Closing {
+            duration_ns: Some(lasted),
+            ..closing
+        })
     }
 
     fn exec(&mut self) {
         let taken = self.recorder.ended_by_exec();
         assert_eq!(self.bare.ended_by_exec(), taken);
-        let ended = self.account(End::Exec, Final::default());
+        let ended = self.account(closing(End::Exec));
         self.epoch += 1;
         self.reading = first(self.t);
         self.failed = 0;
         let next = Recorder::new(PAGE, true, self.reading.clone());
-        let opening = account(
-            &self.reading,
-            &next.opening(None),
-            0,
-            End::Interrupted,
-            None,
-        );
+        self.fold = fold(&next, &self.reading);
+        let opening = self.fold.opening();
         let line = self.journal.ended(&ended, taken, Some(&opening));
         self.bytes.extend_from_slice(line);
         let old = std::mem::replace(&mut self.recorder, next.clone());
@@ -247,7 +235,7 @@ impl Run {
 
     /// The capture in memory, and the journal to its end.
     fn finish(mut self) -> (Capture, Vec<u8>) {
-        let last = self.account(End::Signal, Final::default());
+        let last = self.account(closing(End::Signal));
         let line = self.journal.ended(&last, None, None);
         self.bytes.extend_from_slice(line);
         let capture = Capture {
@@ -284,34 +272,37 @@ fn children(reading: &Reading) -> Option<Children> {
     })
 }
 
-fn account(
-    reading: &Reading,
-    summary: &memtrace::model::Summary,
-    duration_ns: u64,
-    end: End,
-    skipped_runs: Option<u64>,
-) -> Account {
-    let losses = LossInfo {
-        skipped_runs,
-        ..losses(reading)
+fn known(recorder: &Recorder, reading: &Reading) -> Known {
+    Known {
+        faults: recorder.faults(reading),
+        losses: losses(reading),
+        children: children(reading),
+        ..Known::default()
+    }
+}
+
+fn fold(recorder: &Recorder, first: &Reading) -> Fold {
+    let capture = CaptureInfo {
+        started_at: "2026-11-23T05:50:00Z".to_owned(),
+        duration_ns: 0,
+        interval_ns: 1_000_000_000,
+        mode: Mode::Exact,
+        mode_note: None,
+        hooks: hooks(),
+        lost_events: losses(first).total(),
+        losses: losses(first),
+        self_stats: None,
+        children: children(first),
+        end: End::Interrupted,
     };
-    Account {
-        target: target("worker"),
-        capture: CaptureInfo {
-            started_at: "2026-11-23T05:50:00Z".to_owned(),
-            duration_ns,
-            interval_ns: 1_000_000_000,
-            mode: Mode::Exact,
-            mode_note: None,
-            hooks: hooks(),
-            lost_events: losses.total(),
-            losses,
-            self_stats: None,
-            children: children(reading),
-            end,
-        },
-        summary: summary.clone(),
-        verdict: None,
+    let start = recorder.start(first);
+    Fold::begin(target("worker"), capture, start, known(recorder, first))
+}
+
+fn closing(end: End) -> Closing {
+    Closing {
+        skipped_runs: Some(3),
+        ..Closing::as_at_the_last_tick(end)
     }
 }
 
@@ -367,18 +358,12 @@ proptest! {
             let step = Step { exec: false, ..step.clone() };
             run.step(&step);
             let read = read(&run.bytes[..]).unwrap();
-            let closing = Final {
-                check: step.check.map(|(unexplained, bound)| Check { unexplained, bound }),
-                compared_with: step.check.map(|_| "statm".to_owned()),
-                lazyfree_bytes: step.lazyfree,
-                anon_huge_bytes: step.lazyfree.map(|_| 7),
-                lazyfree_missing: read.epoch.summary.lazyfree_missing.clone(),
-                ..Final::default()
-            };
             prop_assert_eq!(read.epoch.summary.lazyfree_missing.is_some(), step.lazyfree.is_none());
-            let mut expected = run.account(End::Interrupted, closing);
-            expected.capture.losses.skipped_runs = None;
-            expected.capture.lost_events = expected.capture.losses.total();
+            let expected = run.account(Closing {
+                lazyfree_missing: read.epoch.summary.lazyfree_missing.clone(),
+                ..Closing::as_at_the_last_tick(End::Interrupted)
+            });
+            prop_assert_eq!(expected.summary.unexplained_bytes, step.check.map(|(pages, _)| pages * PAGE as i64));
             let expected = Epoch::of(expected, run.recorder.clone().into_ticks());
             prop_assert_eq!(serde_json::to_value(&read.epoch).unwrap(), serde_json::to_value(&expected).unwrap());
             prop_assert!(!read.is_complete());

@@ -38,6 +38,7 @@ mod dump;
 mod explain;
 mod export;
 mod generated;
+mod golden;
 mod history;
 mod journal;
 mod ledger_properties;

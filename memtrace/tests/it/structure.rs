@@ -12,7 +12,7 @@ use std::{
 };
 
 /// All modules of the library, the ground floor first. A module may import only from those before it.
-const FLOORS: [&str; 17] = [
+const FLOORS: [&str; 18] = [
     "text",
     "model",
     "ledger",
@@ -26,6 +26,7 @@ const FLOORS: [&str; 17] = [
     "timeline",
     "verdict",
     "diff",
+    "capture",
     "doctor",
     "view",
     "export",
