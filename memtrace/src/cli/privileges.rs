@@ -114,12 +114,13 @@ fn list(needs: &[&Need]) -> String {
 }
 
 /// Everything is attached and open: becomes the user who started memtrace, and keeps only the capabilities that reading,
-/// looking at the target, ending the program and naming the file are seen to need.
+/// looking at the target, ending the program and naming the file are seen to need. `start` forks the process that looks at its files.
 pub fn shed(
     session: &Session,
     sampler: &Sampler,
     names: &mut dyn FnMut() -> bool,
     spawned: Option<&Spawned>,
+    start: &mut dyn FnMut(),
 ) -> anyhow::Result<()> {
     const BPF: Capabilities = Capabilities::BPF;
     const PTRACE: Capabilities = Capabilities::SYS_PTRACE;
@@ -151,7 +152,7 @@ pub fn shed(
             works: &mut signals,
         },
     ];
-    privilege::shed(invoker().as_ref(), &mut trials)?;
+    privilege::shed(invoker().as_ref(), &mut trials, start)?;
     Ok(())
 }
 

@@ -214,8 +214,12 @@ async fn trace(
     } = outputs;
     let events = events.begin(session)?;
     let mut names = || sink.can_finish();
-    privileges::shed(session, &subject.sampler, &mut names, spawned)?;
-    subject.gauges.start();
+    let Subject {
+        sampler, gauges, ..
+    } = &mut subject;
+    privileges::shed(session, sampler, &mut names, spawned, &mut || {
+        gauges.start();
+    })?;
     let events = events.start(session, &mut subject)?;
     let captured = capture(session, subject, &mut out, options, &mut sink, views, until);
     let (mut ended, signalled) = captured.await.map_err(|error| sink.so_far(error))?;

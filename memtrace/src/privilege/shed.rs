@@ -53,7 +53,8 @@ pub struct Trial<'a> {
 }
 
 /// Becomes `invoker`, where there is one and the kernel allows it, and gives up every capability but those that a trial fails
-/// without and works with; also for every program that this process could ever execute. Returns what is kept.
+/// without and works with; also for every program that this process could ever execute. Returns what is kept. `start` is called in
+/// between, when nothing is left but what is kept and what a process that looks at the target's files needs: it forks that one.
 ///
 /// # Errors
 ///
@@ -61,6 +62,7 @@ pub struct Trial<'a> {
 pub fn shed(
     invoker: Option<&Invoker>,
     trials: &mut [Trial<'_>],
+    start: &mut dyn FnMut(),
 ) -> Result<CapabilitySet, ShedError> {
     narrow()?;
     if let Some(invoker) = invoker {
@@ -76,9 +78,22 @@ pub fn shed(
     for trial in trials {
         kept |= needed(permitted, kept, trial)?;
     }
+    let looking = kept | permitted & for_looking(kept);
+    set(looking, looking)?;
+    start();
     set(kept, kept)?;
     verify(kept)?;
     Ok(kept)
+}
+
+/// Returns what a process needs beside `kept` that looks at the target's files and does nothing else: the very files that are mapped, also
+/// those that were removed or replaced since, and the files of a user whom memtrace may look at with `CAP_SYS_PTRACE`, which is worth more.
+fn for_looking(kept: CapabilitySet) -> CapabilitySet {
+    if kept.contains(CapabilitySet::SYS_PTRACE) {
+        CapabilitySet::CHECKPOINT_RESTORE | CapabilitySet::DAC_READ_SEARCH
+    } else {
+        CapabilitySet::CHECKPOINT_RESTORE
+    }
 }
 
 /// What `trial` needs of `permitted` beside `kept`: nothing where it works without, or not even with.

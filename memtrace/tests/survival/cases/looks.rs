@@ -2,7 +2,10 @@
 
 use std::{
     fs,
-    os::unix::{fs::PermissionsExt, process::CommandExt},
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::Path,
     process::Command,
     time::{Duration, Instant},
@@ -27,6 +30,10 @@ pub const CASES: &[Case] = &[
         bomb_by_exec,
     ),
     ("the_settings_of_a_service_with_a_user_of_its_own", service),
+    (
+        "a_library_of_a_service_that_only_its_user_may_read",
+        library,
+    ),
 ];
 
 /// An end is on time if it comes long before any file system's time-out.
@@ -138,6 +145,39 @@ fn bomb_by_exec() -> Outcome {
     let ended = tracing.stop().whole();
     assert!(begun.elapsed() < ON_TIME, "{:?}", begun.elapsed());
     assert_eq!(ended.capture["target"]["comm"], "bomb");
+    Ok(())
+}
+
+/// A library of another user's, in a folder that is nobody else's business, and which has been removed since.
+fn library() -> Outcome {
+    let library = Path::new("/usr/lib/x86_64-linux-gnu/libjemalloc.so.2");
+    if !library.exists() {
+        return Err(Skip::NotRun("libjemalloc2 is not installed".to_owned()));
+    }
+    for is_removed in [false, true] {
+        let folder = folder();
+        let own = folder.path().join("libjemalloc.so.2");
+        fs::copy(library, &own).unwrap();
+        for (path, mode) in [(&*own, 0o600), (folder.path(), 0o700)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+            chown(path, Some(1234), Some(1234)).unwrap();
+        }
+        let mut target = Command::new("sleep");
+        target.arg("1000").env("LD_PRELOAD", &own);
+        target.uid(1234).gid(1234).current_dir("/");
+        let target = Guard(target.spawn().unwrap());
+        let pid = target.0.id();
+        wait_for("the library", || {
+            let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+            maps.contains("libjemalloc").then_some(())
+        });
+        if is_removed {
+            fs::remove_file(&own).unwrap();
+        }
+        let ended = traced(pid);
+        let runtime = &ended.capture["target"]["runtime"];
+        assert_eq!(runtime["allocator"], "jemalloc", "{runtime}");
+    }
     Ok(())
 }
 
