@@ -30,7 +30,9 @@ async fn main() -> anyhow::Result<()> {
     let target = Target::find(pid)?;
     let mut session = Session::attach(&Options::new(pid))?;
     let sampler = Sampler::open(pid).context("the process has ended")?;
-    let gauges = Gauges::open(&target, false);
+    let mut gauges = Gauges::open(&target, false);
+    // Forks the process that looks into the target: here with all of this one's privileges, which a real tool drops first.
+    gauges.start();
     let subject = Subject {
         target,
         sampler,
