@@ -20,7 +20,13 @@ const BLOCK: usize = 256 << 10;
 /// # Errors
 ///
 /// If one of the two cannot be read or written, or the journal is none.
-pub fn assemble(journal: impl Read + Seek, last: &Account, mut out: impl Write) -> io::Result<()> {
+pub fn assemble(
+    mut journal: impl Read + Seek,
+    last: &Account,
+    mut out: impl Write,
+) -> io::Result<()> {
+    // Other formats may have been made of it before.
+    journal.rewind()?;
     let own = env!("CARGO_PKG_VERSION").to_owned();
     let mut journal = Lines::new(BufReader::with_capacity(BLOCK, journal), own);
     if !journal.next_whole().map_err(unread)? {

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::{fs::PermissionsExt, process::CommandExt},
+    os::unix::process::CommandExt,
     process::{Child, Command, Output, Stdio},
     sync::{Mutex, MutexGuard},
     thread,
@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::common::copy_program;
+use crate::common::for_everybody;
 
 const NOBODY: u32 = 65_534;
 /// Bits of `include/uapi/linux/capability.h`.
@@ -187,13 +187,9 @@ fn unshare(arguments: &[&str]) -> Option<Output> {
     Some(output)
 }
 
-/// A copy of memtrace that everybody may run: where the build lies, nobody may not look.
-fn for_everybody() -> (tempfile::TempDir, Command) {
-    let dir = tempfile::tempdir().unwrap();
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let binary = dir.path().join("memtrace");
-    copy_program(env!("CARGO_BIN_EXE_memtrace"), &binary);
-    let mut command = Command::new(binary);
+/// A copy of memtrace, run by nobody special.
+fn for_nobody() -> (tempfile::TempDir, Command) {
+    let (dir, mut command) = for_everybody();
     clean(&mut command);
     command.uid(NOBODY).gid(NOBODY);
     (dir, command)
@@ -271,7 +267,7 @@ fn nobody_is_told_what_could_not_be_tried() {
     if needs_root() {
         return;
     }
-    let (_dir, mut command) = for_everybody();
+    let (_dir, mut command) = for_nobody();
     let report = report(&command.args(["doctor", "--json"]).output().unwrap());
     assert_eq!(report["verdict"]["mode"], "none");
     assert_eq!(report["attempts"].as_array().unwrap().len(), 0);

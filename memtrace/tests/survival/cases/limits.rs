@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::{Case, Outcome};
 use crate::{
-    common::{fails_with, memtrace, run, sleeper, text},
+    common::{fails_with, for_everybody, memtrace, run, sleeper, text},
     programs::{Program, within::first_child},
     tracing::{report_of, state_of, wait_for},
 };
@@ -157,8 +157,8 @@ fn threads() -> Outcome {
     use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
     // Not root, and without CAP_SYS_RESOURCE: the limit does not count for others.
     let held = CapabilitySet::BPF | CapabilitySet::PERFMON | CapabilitySet::SYS_PTRACE;
-    let mut command = memtrace();
-    command.args(["-q", "--", "true"]);
+    let (_dir, mut command) = for_everybody();
+    command.args(["-q", "--", "true"]).current_dir("/");
     // SAFETY: system calls with numbers.
     unsafe {
         command.pre_exec(move || {
