@@ -496,22 +496,31 @@ impl Memory for Program<'_> {
 
 /// The work of one look at a process whose files all have the same content: no more than its budget, whatever they ask for.
 pub fn work(bytes: &[u8]) {
-    let read = Rc::new(Cell::new(0));
-    let process = Counted {
-        file: bytes,
-        read: Rc::clone(&read),
-    };
+    let process = Counted::new(bytes.to_vec());
     let metered = Metered::new(&process);
     let _found = Findings::of(&metered, true);
     // The look has a budget of its own, within this one, and nothing is read beside it.
-    assert!(read.get() <= metered.budget().spent());
+    assert!(process.read() <= metered.budget().spent());
     assert!(metered.budget().spent() <= MOST_WORK);
 }
 
-/// As [`Bytes`], and counts what is read.
-struct Counted<'b> {
-    file: &'b [u8],
+/// A process whose files all have the same content, and which counts the bytes that are read of them.
+pub struct Counted {
+    file: Vec<u8>,
     read: Rc<Cell<u64>>,
+}
+
+impl Counted {
+    /// Gives all files this content.
+    pub fn new(file: Vec<u8>) -> Self {
+        let read = Rc::default();
+        Self { file, read }
+    }
+
+    /// Returns the bytes that were read.
+    pub fn read(&self) -> u64 {
+        self.read.get()
+    }
 }
 
 struct Counting(Cursor<Vec<u8>>, Rc<Cell<u64>>);
@@ -530,9 +539,9 @@ impl Seek for Counting {
     }
 }
 
-impl Process for Counted<'_> {
+impl Process for Counted {
     fn executable(&self) -> Result<Box<dyn Image>, String> {
-        let file = Cursor::new(self.file.to_vec());
+        let file = Cursor::new(self.file.clone());
         Ok(Box::new(Counting(file, Rc::clone(&self.read))))
     }
 
