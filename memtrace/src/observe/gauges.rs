@@ -23,7 +23,7 @@ const LATE: Duration = Duration::from_millis(500);
 const FIRST: Duration = Duration::from_millis(250);
 
 /// The gauges of one process that are read beside the ledger. Files of `/proc` are opened before privileges are dropped; the target's own
-/// files and memory are looked into afterwards, by an [`Inspector`], for which nothing here waits.
+/// files and memory are looked into afterwards, by processes of their own, for which nothing here waits.
 pub struct Gauges {
     /// `--no-runtime`.
     blind: bool,

@@ -1,6 +1,6 @@
 //! What memtrace inherits from its parent and cannot work with: resource limits, and a signal that ends it.
 //!
-//! [`adjust`] makes the best of them, once, at the start. A program that memtrace starts gets back what was found: [`restore`].
+//! [`adjust`] makes the best of them, once, at the start. A program that memtrace starts gets back what was found: `restore`.
 
 use std::{
     fs, io,
