@@ -1,26 +1,9 @@
 "use strict";
 // The two charts, lines and causes, on one time axis.
 const Chart = (() => {
-  // What may be drawn. `rare`: read at some ticks only, so drawn from reading to reading, with points.
-  const LINES = [
-    { key: "rss", label: "RSS", on: true },
-    { key: "rss_less_lazyfree", label: "RSS \u2212 LazyFree", on: true, rare: true },
-    { key: "lazyfree", label: "LazyFree", rare: true },
-    { key: "vm", label: "VMS", scale: "vm" },
-    { key: "swap", label: "swap", whereSeen: true },
-    { key: "anon_huge", label: "AnonHugePages", rare: true },
-    { key: "anon", label: "anon" },
-    { key: "file", label: "file" },
-    { key: "shmem", label: "shmem" },
-    { key: "go_sys", label: "Go Sys" },
-    { key: "go_heap_sys", label: "Go HeapSys" },
-    { key: "go_heap_alloc", label: "Go HeapAlloc" },
-    { key: "go_heap_inuse", label: "Go HeapInuse", on: true },
-    { key: "go_heap_released", label: "Go HeapReleased", on: true },
-    { key: "go_heap_idle", label: "Go HeapIdle" },
-    { key: "cgroup_usage", label: "cgroup usage", rare: true },
-    { key: "cgroup_working_set", label: "cgroup working set", rare: true },
-  ];
+  // What may be drawn: the document says it. `rare`: read at some ticks only, so drawn from reading to reading, with points.
+  const LINES = JSON.parse(document.getElementById("figures").textContent);
+  const scale = (line) => (line.key === "vm" ? "vm" : "y");
   const MARKS = [
     { key: "exec", label: "exec", on: true },
     { key: "gc", label: "GC", on: true },
@@ -132,11 +115,11 @@ const Chart = (() => {
         series: [
           {},
           ...LINES.map((line) => ({
-            scale: line.scale ?? "y",
+            scale: scale(line),
             show: false,
             stroke: () => lineColour(line.key),
             width: line.key === "rss" ? 2 : 1.5,
-            dash: line.rare ? [2, 5] : line.scale ? [6, 4] : undefined,
+            dash: line.rare ? [2, 5] : scale(line) === "vm" ? [6, 4] : undefined,
             points: { show: line.rare ? (u, s, i0, i1) => readings(line.key, i0, i1) : false, size: 5, filter: undefined },
             gaps,
           })),

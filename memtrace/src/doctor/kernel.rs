@@ -1,14 +1,13 @@
 //! memtrace itself, and what this kernel was built and booted with.
 
-use super::{Check, Facts, Section, Text, Trials, Tried, files, hooks, privileges::Capabilities};
-use crate::text::format::size;
+use super::{Check, Facts, Section, Text, Trials, Tried, files, hooks, privileges::allows};
+use crate::{privilege::Capabilities, text::format::size};
 
 pub(super) const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 const SYSCTL: &str = "/proc/sys";
 
 pub(super) fn checks(facts: &Facts, trials: &Trials) -> Vec<Check> {
-    let capabilities = Capabilities::read(&facts.files);
     let (online, possible) = facts.cpus;
     vec![
         check("kernel", "Linux")
@@ -30,8 +29,8 @@ pub(super) fn checks(facts: &Facts, trials: &Trials) -> Vec<Check> {
         unprivileged(facts),
         jit(facts),
         statistics(facts),
-        perf(facts, trials, capabilities),
-        ptrace(facts, capabilities),
+        perf(facts, trials),
+        ptrace(facts),
         ftrace(facts),
     ]
 }
@@ -191,7 +190,7 @@ fn statistics(facts: &Facts) -> Check {
     })
 }
 
-fn perf(facts: &Facts, trials: &Trials, capabilities: Capabilities) -> Check {
+fn perf(facts: &Facts, trials: &Trials) -> Check {
     let check = check("perf_event_paranoid", "perf_event_paranoid");
     sysctl(
         facts,
@@ -206,7 +205,7 @@ fn perf(facts: &Facts, trials: &Trials, capabilities: Capabilities) -> Check {
                     .costs("where fentry is refused too: calls, failed, requested")
                     .advise("sysctl kernel.perf_event_paranoid=2");
             }
-            if capabilities.has_perfmon() {
+            if allows(&facts.files, Capabilities::PERFMON) {
                 check.ok(format!("{value}; CAP_PERFMON stands above it"))
             } else {
                 check.info(value)
@@ -216,7 +215,7 @@ fn perf(facts: &Facts, trials: &Trials, capabilities: Capabilities) -> Check {
 }
 
 /// Reading another process's memory is what a debugger does; Yama, where it is, restricts that.
-fn ptrace(facts: &Facts, capabilities: Capabilities) -> Check {
+fn ptrace(facts: &Facts) -> Check {
     const COST: &str = "the figures of Go's heap";
     let check = check("ptrace_scope", "ptrace_scope");
     if facts
@@ -233,7 +232,7 @@ fn ptrace(facts: &Facts, capabilities: Capabilities) -> Check {
             "3" => check
                 .limited("3: no process's memory may be read, until the next boot")
                 .costs(COST),
-            _ if capabilities.has_ptrace() => {
+            _ if allows(&facts.files, Capabilities::SYS_PTRACE) => {
                 check.ok(format!("{value}; CAP_SYS_PTRACE stands above it"))
             }
             _ => check

@@ -17,7 +17,7 @@ pub use files::Files;
 pub use report::{AttemptInfo, Check, Report, SCHEMA, Section, State, TraceMode, Verdict};
 
 use crate::{
-    privilege::Invoker,
+    privilege::{Capabilities, Invoker},
     probe::{self, Attempt, OwnLedger, ProbeError},
 };
 use files::Text;
@@ -54,7 +54,7 @@ impl Facts {
     pub fn read(invoker: Option<&Invoker>) -> Result<Self, ProbeError> {
         let host = probe::Host::read()?;
         let files = files::host();
-        let may_mount = privileges::Capabilities::read(&files).has_sys_admin();
+        let may_mount = privileges::allows(&files, Capabilities::SYS_ADMIN);
         let absent = |path| files.read(path) == Text::Absent;
         let own_lockdown = (may_mount && absent(kernel::LOCKDOWN))
             .then(|| probe::read_privately("securityfs", "/sys/kernel/security", "lockdown"));

@@ -5,7 +5,7 @@ use super::{
     files::{field, mounts, option},
     hooks,
 };
-use crate::proc::cgroup::Version;
+use crate::{privilege::Capabilities, proc::cgroup::Version};
 
 pub(super) const TRACEFS: &str = "/sys/kernel/tracing";
 /// `PROC_PID_INIT_INO`, `include/linux/proc_ns.h`: the first PID namespace has always this number.
@@ -77,7 +77,7 @@ fn proc(files: &Files) -> Check {
     }
     let check = check.value(hidden);
     let found = format!("hides other users' processes (hidepid={hidden})");
-    if super::privileges::Capabilities::read(files).has_ptrace() {
+    if super::privileges::allows(files, Capabilities::SYS_PTRACE) {
         check.ok(format!("{found}; CAP_SYS_PTRACE sees them"))
     } else {
         check

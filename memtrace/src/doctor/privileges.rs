@@ -1,94 +1,29 @@
 //! What this process is allowed, by the names that one types.
 
-use super::{Check, Facts, Files, Section, Text, Trials, Tried, files::field, hooks};
-use crate::text::format::size;
+use super::{Check, Facts, Files, Section, Trials, Tried, files::field, hooks};
+use crate::{
+    privilege::{Capabilities as Capability, Need, Sets, USED},
+    text::format::size,
+};
 
 /// `/proc/self/status`, where the kernel says what this process may do.
 const STATUS: &str = "/proc/self/status";
 
-/// Bits of `include/uapi/linux/capability.h`.
-mod bit {
-    pub const CHOWN: u32 = 0;
-    pub const DAC_OVERRIDE: u32 = 1;
-    pub const DAC_READ_SEARCH: u32 = 2;
-    pub const SETGID: u32 = 6;
-    pub const SETUID: u32 = 7;
-    pub const SYS_PTRACE: u32 = 19;
-    pub const SYS_ADMIN: u32 = 21;
-    pub const SYS_RESOURCE: u32 = 24;
-    pub const PERFMON: u32 = 38;
-    pub const BPF: u32 = 39;
+/// Returns this process's capabilities; `None` if they cannot be read.
+pub(super) fn own(files: &Files) -> Option<Sets> {
+    Sets::parse(files.read(STATUS).here()?)
 }
 
-/// The sets that matter.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Capabilities {
-    effective: u64,
-    permitted: u64,
-    bounding: Option<u64>,
-}
-
-impl Capabilities {
-    pub fn read(files: &Files) -> Self {
-        match files.read(STATUS) {
-            Text::Here(status) => Self::parse(&status),
-            // Nothing is taken for granted.
-            Text::Absent | Text::Unreadable(_) => Self::default(),
-        }
-    }
-
-    fn parse(status: &str) -> Self {
-        let set = |name| u64::from_str_radix(field(status, name)?, 16).ok();
-        Self {
-            effective: set("CapEff").unwrap_or(0),
-            permitted: set("CapPrm").unwrap_or(0),
-            bounding: set("CapBnd"),
-        }
-    }
-
-    const fn has(self, bit: u32) -> bool {
-        self.effective & (1 << bit) != 0
-    }
-
-    pub const fn has_sys_admin(self) -> bool {
-        self.has(bit::SYS_ADMIN)
-    }
-
-    pub const fn has_perfmon(self) -> bool {
-        self.has(bit::PERFMON) || self.has_sys_admin()
-    }
-
-    pub const fn has_ptrace(self) -> bool {
-        self.has(bit::SYS_PTRACE)
-    }
-
-    /// How a capability that is not in force is absent.
-    fn absent(self, bit: u32) -> &'static str {
-        if self.permitted & (1 << bit) != 0 {
-            "absent: permitted, and not raised"
-        } else if self.bounding.is_some_and(|set| set & (1 << bit) == 0) {
-            "absent, and not to be had here: it is not in the bounding set"
-        } else {
-            "absent"
-        }
-    }
-
-    /// What to type to have it.
-    fn advice(self, bit: u32, name: &str) -> String {
-        if self.bounding.is_some_and(|set| set & (1 << bit) == 0) {
-            let name = name.trim_start_matches("CAP_");
-            format!("run memtrace on the host; or start the container with --cap-add {name}")
-        } else {
-            "sudo memtrace …".to_owned()
-        }
-    }
+/// Returns true if this process is known to be allowed what `capability` is for.
+pub(super) fn allows(files: &Files, capability: Capability) -> bool {
+    own(files).is_some_and(|own| own.allows(capability))
 }
 
 pub(super) fn checks(facts: &Facts, trials: &Trials) -> Vec<Check> {
     let status = facts.files.read(STATUS);
     let status = status.here().unwrap_or_default();
     let mut checks = vec![user(facts, status)];
-    checks.extend(capabilities(facts, trials, status));
+    checks.extend(capabilities(facts, trials));
     checks.push(user_namespace(facts, trials));
     checks.push(seccomp(status, trials));
     checks.push(no_new_privileges(status));
@@ -122,170 +57,118 @@ fn effective_uid(status: &str) -> Option<u32> {
         .ok()
 }
 
-fn capabilities(facts: &Facts, trials: &Trials, status: &str) -> Vec<Check> {
-    let own = Capabilities::parse(status);
-    let known = field(status, "CapEff").is_some();
-    let hollow = !is_initial(facts).unwrap_or(true) && trials.hooks.done().is_none();
-    let one = |bit: u32, id: &'static str, name: &'static str, judge: &dyn Fn(Check) -> Check| {
-        let check = check(id, name);
-        if !known {
-            check.unknown("/proc/self/status cannot be read")
-        } else if own.has(bit) {
-            let check = check.value("present");
-            if hollow {
-                check.limited("present in this user namespace, and not on the host")
-            } else {
-                check.ok("present")
-            }
+fn capabilities(facts: &Facts, trials: &Trials) -> Vec<Check> {
+    let own = own(&facts.files);
+    let of = |need| Judged {
+        need,
+        facts,
+        trials,
+    };
+    USED.iter().map(|need| of(need).check(own)).collect()
+}
+
+/// A capability, and what decides whether memtrace can do without it.
+struct Judged<'a> {
+    need: &'static Need,
+    facts: &'a Facts,
+    trials: &'a Trials,
+}
+
+impl Judged<'_> {
+    fn check(&self, own: Option<Sets>) -> Check {
+        let check = check(self.need.id, self.need.name);
+        let Some(own) = own else {
+            return check.unknown("/proc/self/status cannot be read");
+        };
+        if !own.holds(self.need.capability) {
+            return self.absent(own, check.value("absent"));
+        }
+        let check = check.value("present");
+        if !is_initial(self.facts).unwrap_or(true) && self.trials.hooks.done().is_none() {
+            check.limited("present in this user namespace, and not on the host")
         } else {
-            judge(check.value("absent"))
+            check.ok("present")
         }
-    };
-    // Absent, and it costs something.
-    let costs = |check: Check, bit, name, cost: &str| {
-        check
-            .limited(own.absent(bit))
-            .costs(cost)
-            .advise(own.advice(bit, name))
-    };
-    let needed = |bit, name: &'static str, cost: &'static str| {
-        move |check: Check| {
-            if own.has_sys_admin() {
+    }
+
+    fn absent(&self, own: Sets, check: Check) -> Check {
+        let lost = self.need.lost;
+        match self.need.capability {
+            Capability::BPF | Capability::PERFMON if own.allows(self.need.capability) => {
                 check.ok("absent; CAP_SYS_ADMIN stands for it")
-            } else {
-                check
-                    .missing(own.absent(bit))
-                    .costs(cost)
-                    .advise(own.advice(bit, name))
             }
-        }
-    };
-    let for_invoker = |bit, name: &'static str, cost: &'static str| {
-        let invoked = facts.invoker.is_some();
-        move |check: Check| {
-            if invoked {
-                costs(check, bit, name, cost)
-            } else {
-                check.ok("absent, and not needed: memtrace was not started by sudo")
+            Capability::BPF | Capability::PERFMON => {
+                self.costs(check.missing(self.how(own)), own, lost)
             }
-        }
-    };
-    let tracefs_is_mounted = super::place::tracefs_mount(&facts.files).is_some();
-    vec![
-        one(
-            bit::BPF,
-            "cap_bpf",
-            "CAP_BPF",
-            &needed(
-                bit::BPF,
-                "CAP_BPF",
-                "everything: no eBPF program can be loaded",
-            ),
-        ),
-        one(
-            bit::PERFMON,
-            "cap_perfmon",
-            "CAP_PERFMON",
-            &needed(
-                bit::PERFMON,
-                "CAP_PERFMON",
-                "everything: no program may read the kernel's memory",
-            ),
-        ),
-        one(bit::SYS_ADMIN, "cap_sys_admin", "CAP_SYS_ADMIN", &|check| {
-            let cost = if tracefs_is_mounted {
-                "--self-stats"
-            } else {
-                "--self-stats; and tracefs cannot be mounted for memtrace alone"
-            };
-            costs(check, bit::SYS_ADMIN, "CAP_SYS_ADMIN", cost)
-        }),
-        one(
-            bit::SYS_PTRACE,
-            "cap_sys_ptrace",
-            "CAP_SYS_PTRACE",
-            &|check| {
-                costs(
-                    check,
-                    bit::SYS_PTRACE,
-                    "CAP_SYS_PTRACE",
-                    "of other users' processes: LazyFree, RSS - LazyFree and the executable's path; \
-                     unexplained is held against statm alone",
-                )
+            Capability::SYS_ADMIN if super::place::tracefs_mount(&self.facts.files).is_none() => {
+                let lost = format!("{lost}; and tracefs cannot be mounted for memtrace alone");
+                self.limits(check, own, &lost)
+            }
+            Capability::DAC_READ_SEARCH => match self.spares_search(own) {
+                Some(why) => check.ok(why),
+                None => self.limits(check, own, lost),
             },
-        ),
-        one(
-            bit::DAC_READ_SEARCH,
-            "cap_dac_read_search",
-            "CAP_DAC_READ_SEARCH",
-            &|check| {
-                if own.has(bit::DAC_OVERRIDE) {
-                    check.ok("absent; CAP_DAC_OVERRIDE stands for it")
-                } else if effective_uid(status) == Some(0) {
-                    check.ok("absent, and not needed: tracefs is root's")
-                } else if hooks::calls_are_hooked(trials) {
-                    check.ok("absent, and not needed: system calls are hooked without it")
-                } else {
-                    costs(
-                        check,
-                        bit::DAC_READ_SEARCH,
-                        "CAP_DAC_READ_SEARCH",
-                        "tracefs is closed to others than root: where fentry is refused, the columns \
-                         calls, failed, requested",
-                    )
-                }
-            },
-        ),
-        one(
-            bit::SYS_RESOURCE,
-            "cap_sys_resource",
-            "CAP_SYS_RESOURCE",
-            &|check| match &trials.hooks {
+            Capability::SYS_RESOURCE => match &self.trials.hooks {
                 Tried::Done(_) => {
                     check.ok("absent, and not needed: the locked-memory limit is wide enough")
                 }
                 Tried::Not(_) => {
                     check.unknown("absent; before Linux 5.11 it may be needed, which was not tried")
                 }
-                Tried::Failed(_) => costs(
-                    check,
-                    bit::SYS_RESOURCE,
-                    "CAP_SYS_RESOURCE",
-                    "before Linux 5.11: eBPF maps must fit into the locked-memory limit",
-                ),
+                Tried::Failed(_) => self.limits(check, own, lost),
             },
-        ),
-        one(
-            bit::SETUID,
-            "cap_setuid",
-            "CAP_SETUID",
-            &for_invoker(
-                bit::SETUID,
-                "CAP_SETUID",
-                "-- CMD: the command cannot run as who typed it",
-            ),
-        ),
-        one(
-            bit::SETGID,
-            "cap_setgid",
-            "CAP_SETGID",
-            &for_invoker(
-                bit::SETGID,
-                "CAP_SETGID",
-                "-- CMD: the command cannot run with the groups of who typed it",
-            ),
-        ),
-        one(
-            bit::CHOWN,
-            "cap_chown",
-            "CAP_CHOWN",
-            &for_invoker(
-                bit::CHOWN,
-                "CAP_CHOWN",
-                "--json FILE: the file cannot be given to who typed it",
-            ),
-        ),
-    ]
+            Capability::SETUID | Capability::SETGID | Capability::CHOWN
+                if self.facts.invoker.is_none() =>
+            {
+                check.ok("absent, and not needed: memtrace was not started by sudo")
+            }
+            _ => self.limits(check, own, lost),
+        }
+    }
+
+    /// Returns why tracefs can be read without `CAP_DAC_READ_SEARCH`, or need not be.
+    fn spares_search(&self, own: Sets) -> Option<&'static str> {
+        let status = self.facts.files.read(STATUS);
+        if own.holds(Capability::DAC_OVERRIDE) {
+            Some("absent; CAP_DAC_OVERRIDE stands for it")
+        } else if effective_uid(status.here().unwrap_or_default()) == Some(0) {
+            Some("absent, and not needed: tracefs is root's")
+        } else if hooks::calls_are_hooked(self.trials) {
+            Some("absent, and not needed: system calls are hooked without it")
+        } else {
+            None
+        }
+    }
+
+    /// It is absent, and something is lost, though not everything.
+    fn limits(&self, check: Check, own: Sets, lost: &str) -> Check {
+        self.costs(check.limited(self.how(own)), own, lost)
+    }
+
+    fn costs(&self, check: Check, own: Sets, lost: &str) -> Check {
+        check.costs(lost).advise(self.advice(own))
+    }
+
+    /// Returns how a capability that is not in force is absent.
+    fn how(&self, own: Sets) -> &'static str {
+        if own.permits(self.need.capability) {
+            "absent: permitted, and not raised"
+        } else if own.withholds(self.need.capability) {
+            "absent, and not to be had here: it is not in the bounding set"
+        } else {
+            "absent"
+        }
+    }
+
+    /// Returns what to type to have it.
+    fn advice(&self, own: Sets) -> String {
+        if own.withholds(self.need.capability) {
+            let name = self.need.name.trim_start_matches("CAP_");
+            format!("run memtrace on the host; or start the container with --cap-add {name}")
+        } else {
+            "sudo memtrace …".to_owned()
+        }
+    }
 }
 
 /// Whether this is the user namespace that the kernel began with: only its capabilities count everywhere.
@@ -373,33 +256,5 @@ fn memlock(facts: &Facts, trials: &Trials) -> Check {
             .costs("before Linux 5.11 it may be what keeps the maps from being made")
             .advise("ulimit -l unlimited"),
         _ => check.info(shown),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn how_a_capability_is_absent_is_told_apart() {
-        let own = Capabilities::parse(
-            "CapPrm:\t0000000000200000\nCapEff:\t0000000000000000\nCapBnd:\t0000008000200000",
-        );
-        assert!(!own.has_sys_admin());
-        assert!(own.absent(bit::SYS_ADMIN).contains("not raised"));
-        assert_eq!(own.absent(bit::BPF), "absent");
-        assert!(own.absent(bit::PERFMON).contains("bounding set"));
-        assert!(
-            own.advice(bit::PERFMON, "CAP_PERFMON")
-                .contains("--cap-add PERFMON")
-        );
-        assert!(own.advice(bit::BPF, "CAP_BPF").contains("sudo"));
-    }
-
-    #[test]
-    fn a_status_that_cannot_be_read_gives_nothing() {
-        for status in ["", "CapEff:\tzz", "CapEff:"] {
-            assert!(!Capabilities::parse(status).has_perfmon(), "{status}");
-        }
     }
 }

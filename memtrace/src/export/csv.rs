@@ -16,12 +16,11 @@ use super::{
     ExportError,
     causes::{CauseKey, Causes, Quiet},
     clock::Clock,
-    figures::FIGURES,
 };
 use crate::{
     model::{Capture, Epoch, Tick, TickCause},
     text::format::untrusted,
-    timeline::{Replay, Sink},
+    timeline::{Replay, Sink, figures::FIGURES},
 };
 
 /// Characters of a text. The kernel's names have 15 at most; a file may hold any.
@@ -98,7 +97,7 @@ impl<W: Write> Table<'_, W> {
         self.number(Some(epoch.pid))?;
         self.text(&epoch.comm)?;
         for figure in FIGURES {
-            self.number((figure.value)(tick))?;
+            self.number(figure.of_tick(tick))?;
         }
         let mut named = vec![None; self.keys.len()];
         for cause in &tick.causes {

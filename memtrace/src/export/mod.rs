@@ -5,7 +5,6 @@ pub mod clock;
 pub mod csv;
 mod error;
 pub mod events;
-pub mod figures;
 pub mod file;
 mod folder;
 pub mod html;

@@ -3,6 +3,7 @@
 //! `docs/security.md` says which capability is for what, and what it costs to be without it.
 
 mod apart;
+mod sets;
 mod shed;
 mod user;
 
@@ -12,6 +13,7 @@ use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 pub use apart::{as_invoker, become_thread};
 pub use rustix::thread::CapabilitySet as Capabilities;
+pub use sets::Sets;
 pub use shed::{ShedError, Trial, shed};
 pub use user::{Invoker, invoker};
 
@@ -22,51 +24,116 @@ pub struct Need {
     pub capability: CapabilitySet,
     /// Its name.
     pub name: &'static str,
+    /// Its name in lower case, as tools that set a file's capabilities take it.
+    pub id: &'static str,
     /// What memtrace does with it.
     pub purpose: &'static str,
-    /// What is lost without it; `None` where nothing works without it.
+    /// What is lost without it, as a clause of an error; `None` if nothing works without it.
     pub cost: Option<&'static str>,
+    /// What is lost without it, as `memtrace doctor` lists it.
+    pub lost: &'static str,
 }
 
-/// Everything that memtrace has a use for. What is not here is never claimed.
-pub const NEEDS: [Need; 5] = [
-    Need {
-        capability: CapabilitySet::BPF,
-        name: "CAP_BPF",
-        purpose: "loads the eBPF programs and their maps",
-        cost: None,
-    },
-    Need {
-        capability: CapabilitySet::PERFMON,
-        name: "CAP_PERFMON",
-        purpose: "lets the programs read the kernel's counters, and attaches them",
-        cost: None,
-    },
-    Need {
-        capability: CapabilitySet::SYS_PTRACE,
-        name: "CAP_SYS_PTRACE",
-        purpose: "looks at another user's process: the path of its executable, smaps_rollup; with hidepid all of it",
-        cost: Some(
-            "of another user's process, exe is not known, and LazyFree only where the kernel shows it to CAP_PERFMON",
-        ),
-    },
-    Need {
-        capability: CapabilitySet::DAC_READ_SEARCH,
-        name: "CAP_DAC_READ_SEARCH",
-        purpose: "reads the ids of tracepoints in tracefs, where the kernel refuses fentry",
-        cost: Some(
-            "where the kernel refuses fentry, system calls are not hooked: no calls and requested bytes",
-        ),
-    },
-    Need {
-        capability: CapabilitySet::SYS_ADMIN,
-        name: "CAP_SYS_ADMIN",
-        purpose: "mounts tracefs for memtrace alone, where the kernel refuses fentry and it is not mounted",
-        cost: Some(
-            "where the kernel refuses fentry and tracefs is not mounted, system calls are not hooked: no calls and requested bytes",
-        ),
-    },
+const BPF: Need = Need {
+    capability: CapabilitySet::BPF,
+    name: "CAP_BPF",
+    id: "cap_bpf",
+    purpose: "loads the eBPF programs and their maps",
+    cost: None,
+    lost: "everything: no eBPF program can be loaded",
+};
+const PERFMON: Need = Need {
+    capability: CapabilitySet::PERFMON,
+    name: "CAP_PERFMON",
+    id: "cap_perfmon",
+    purpose: "lets the programs read the kernel's counters, and attaches them",
+    cost: None,
+    lost: "everything: no program may read the kernel's memory",
+};
+const SYS_PTRACE: Need = Need {
+    capability: CapabilitySet::SYS_PTRACE,
+    name: "CAP_SYS_PTRACE",
+    id: "cap_sys_ptrace",
+    purpose: "looks at another user's process: the path of its executable, smaps_rollup; with hidepid all of it",
+    cost: Some(
+        "of another user's process, exe is not known, and LazyFree only where the kernel shows it to CAP_PERFMON",
+    ),
+    lost: "of other users' processes: LazyFree, RSS - LazyFree and the executable's path; unexplained is held against \
+           statm alone",
+};
+const DAC_READ_SEARCH: Need = Need {
+    capability: CapabilitySet::DAC_READ_SEARCH,
+    name: "CAP_DAC_READ_SEARCH",
+    id: "cap_dac_read_search",
+    purpose: "reads the ids of tracepoints in tracefs, where the kernel refuses fentry",
+    cost: Some(
+        "where the kernel refuses fentry, system calls are not hooked: no calls and requested bytes",
+    ),
+    lost: "tracefs is closed to others than root: where fentry is refused, the columns calls, failed, requested",
+};
+const SYS_ADMIN: Need = Need {
+    capability: CapabilitySet::SYS_ADMIN,
+    name: "CAP_SYS_ADMIN",
+    id: "cap_sys_admin",
+    purpose: "mounts tracefs for memtrace alone, where the kernel refuses fentry and it is not mounted",
+    cost: Some(
+        "where the kernel refuses fentry and tracefs is not mounted, system calls are not hooked: no calls and requested bytes",
+    ),
+    lost: "--self-stats",
+};
+
+/// What memtrace claims. What is not here is never claimed.
+pub const NEEDS: [Need; 5] = [BPF, PERFMON, SYS_PTRACE, DAC_READ_SEARCH, SYS_ADMIN];
+
+/// All that memtrace has a use for, in the order in which `memtrace doctor` lists it: [`NEEDS`], and what it uses if it happens to be in
+/// force.
+pub const USED: [Need; 9] = [
+    BPF,
+    PERFMON,
+    SYS_ADMIN,
+    SYS_PTRACE,
+    DAC_READ_SEARCH,
+    unclaimed(
+        CapabilitySet::SYS_RESOURCE,
+        ("CAP_SYS_RESOURCE", "cap_sys_resource"),
+        "raises the limit of locked memory before Linux 5.11",
+        "before Linux 5.11: eBPF maps must fit into the locked-memory limit",
+    ),
+    unclaimed(
+        CapabilitySet::SETUID,
+        ("CAP_SETUID", "cap_setuid"),
+        "becomes the user who typed sudo",
+        "-- CMD: the command cannot run as who typed it",
+    ),
+    unclaimed(
+        CapabilitySet::SETGID,
+        ("CAP_SETGID", "cap_setgid"),
+        "takes the groups of the user who typed sudo",
+        "-- CMD: the command cannot run with the groups of who typed it",
+    ),
+    unclaimed(
+        CapabilitySet::CHOWN,
+        ("CAP_CHOWN", "cap_chown"),
+        "gives files to the user who typed sudo",
+        "--json FILE: the file cannot be given to who typed it",
+    ),
 ];
+
+const fn unclaimed(
+    capability: CapabilitySet,
+    (name, id): (&'static str, &'static str),
+    purpose: &'static str,
+    lost: &'static str,
+) -> Need {
+    Need {
+        capability,
+        name,
+        id,
+        purpose,
+        cost: Some(lost),
+        lost,
+    }
+}
 
 /// What the present thread may use at once.
 #[must_use]
@@ -155,6 +222,17 @@ mod tests {
                 .collect();
             assert_eq!(found, [need.name]);
             assert_eq!(names(need.capability), need.name);
+        }
+    }
+
+    #[test]
+    fn what_is_claimed_is_listed_and_everything_has_its_own_name() {
+        for need in &NEEDS {
+            assert!(USED.contains(need), "{}", need.name);
+        }
+        for need in &USED {
+            assert_eq!(names(need.capability), need.name);
+            assert_eq!(need.name.to_lowercase(), need.id);
         }
     }
 

@@ -5,6 +5,7 @@
 mod assemble;
 mod bridge;
 mod capture_file;
+pub mod figures;
 mod fold;
 mod history;
 mod joined;

@@ -13,7 +13,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use memtrace::{
     export::html,
     model::{Account, Capture, Epoch},
-    timeline::{Live, load, read},
+    timeline::{Live, figures::LINES, load, read},
     verdict::judge_unjudged,
     view::page::{Block, Cell, State, Update, content_security_policy, document},
 };
@@ -244,6 +244,39 @@ fn the_policy_names_every_script_and_style_and_nothing_else() {
         let (own, _) = policy.rsplit_once("; ").unwrap();
         assert!(page.contains(&format!("content=\"{}\"", own.replace('\'', "&#39;"))));
         assert!(page.contains("Permission is hereby granted, free of charge"));
+    }
+}
+
+/// The chart's lines in the catalogue's order, each with a colour in the light style, the dark one, and the dark one by choice.
+#[test]
+fn the_script_is_told_of_every_line() {
+    for page in [document(Some(&state(GO))), document(None)] {
+        let (_, raw) = tags(&page);
+        let (_, text) = raw.iter().find(|(tag, _)| tag.contains("figures")).unwrap();
+        let lines: Vec<Value> = serde_json::from_str(text).unwrap();
+        let of = |key: &str| -> Vec<&str> {
+            let keys = lines.iter().filter(|line| line[key] == true);
+            keys.map(|line| line["key"].as_str().unwrap()).collect()
+        };
+        let keys: Vec<_> = lines.iter().map(|line| line["key"].clone()).collect();
+        assert_eq!(
+            keys,
+            LINES.iter().map(|line| line.key()).collect::<Vec<_>>()
+        );
+        let shown = [
+            "rss",
+            "rss_less_lazyfree",
+            "go_heap_inuse",
+            "go_heap_released",
+        ];
+        assert_eq!((of("on"), of("whereSeen")), (shown.to_vec(), vec!["swap"]));
+        let label = |place: usize| lines[place]["label"].as_str().unwrap();
+        assert_eq!(label(1), "RSS − LazyFree");
+        assert_eq!(label(3), "VMS");
+        for line in LINES {
+            let colour = format!("--line-{}: #", line.key().replace('_', "-"));
+            assert_eq!(page.matches(&colour).count(), 3, "{colour}");
+        }
     }
 }
 

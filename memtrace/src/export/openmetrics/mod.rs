@@ -12,8 +12,10 @@ use std::io::{self, Write};
 pub use timeline::write as write_timeline;
 
 use self::family::{Family, Labels, Sample, cause_labels, seconds};
-use super::figures::{FIGURES, Figure, Since};
-use crate::model::{Bytes4, Capture, CauseRow, End, Epoch, HostInfo, Summary, Tick};
+use crate::{
+    model::{Bytes4, Capture, CauseRow, End, Epoch, HostInfo, Summary, Tick},
+    timeline::figures::{FIGURES, Figure, Since},
+};
 
 /// The last line.
 const EOF: &[u8] = b"# EOF\n";
@@ -30,7 +32,7 @@ pub fn write(capture: &Capture, mut out: impl Write) -> io::Result<()> {
         for figure in FIGURES {
             let value = match figure.since {
                 Since::LastTick => faults(&epoch.summary),
-                Since::Now | Since::Before => (figure.value)(&tick),
+                Since::Now | Since::Before => figure.of_tick(&tick),
             };
             if let Some(value) = value {
                 let family = figure_family(figure);

@@ -13,11 +13,13 @@ use crate::{
         ExportError,
         causes::{CauseKey, Causes},
         clock::Clock,
-        figures::{FIGURES, Since},
     },
     model::{Capture, Epoch, Tick, TickCause},
     privilege::Invoker,
-    timeline::{Replay, Sink},
+    timeline::{
+        Replay, Sink,
+        figures::{FIGURES, Since},
+    },
 };
 
 /// What each cause has done so far.
@@ -190,7 +192,7 @@ impl Sink for Collected<'_> {
         for (figure, place) in FIGURES.iter().zip(&epoch.figures) {
             let value = match figure.since {
                 Since::LastTick => faults,
-                Since::Now | Since::Before => (figure.value)(tick),
+                Since::Now | Since::Before => figure.of_tick(tick),
             };
             if let Some(value) = value {
                 self.shelf.put(*place, &format!("{value} {time}\n"))?;

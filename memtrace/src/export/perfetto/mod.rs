@@ -17,12 +17,14 @@ use super::{
     ExportError,
     causes::{CauseKey, Causes},
     clock::Clock,
-    figures::{FIGURES, Figure, Since},
 };
 use crate::{
     model::{Capture, Epoch, TargetInfo, Tick, TickCause},
     text::format::{change, size, untrusted},
-    timeline::{Replay, Sink},
+    timeline::{
+        Replay, Sink,
+        figures::{FIGURES, Figure, LAZYFREE, RSS_LESS_LAZYFREE, Since},
+    },
 };
 
 /// Characters of a name.
@@ -74,7 +76,6 @@ pub fn write<R: Read + Seek>(
 enum Shows {
     Figure(&'static Figure),
     /// RSS less what was given back with `MADV_FREE`.
-    Held,
     FaultRate,
     /// What the cause of this place has brought since the epoch began.
     Cause(usize),
@@ -151,14 +152,10 @@ impl<W: Write> Tracing<'_, W> {
                     "faults/s".to_owned(),
                     "Page faults per second since the tick before",
                 )?,
-                _ => self.track(Shows::Figure(figure), figure.title.to_owned(), figure.help)?,
+                Since::Now | Since::Before => self.figure(figure)?,
             }
-            if figure.name == "lazyfree_bytes" {
-                self.track(
-                    Shows::Held,
-                    "RSS - LazyFree".to_owned(),
-                    "What the program still holds; at the ticks that read LazyFree",
-                )?;
+            if figure.name == LAZYFREE.name {
+                self.figure(&RSS_LESS_LAZYFREE)?;
             }
         }
         for (place, key) in self.keys.iter().enumerate() {
@@ -172,6 +169,10 @@ impl<W: Write> Tracing<'_, W> {
         Ok(())
     }
 
+    fn figure(&mut self, figure: &'static Figure) -> io::Result<()> {
+        self.track(Shows::Figure(figure), figure.title.to_owned(), figure.help)
+    }
+
     fn track(&mut self, shows: Shows, name: String, description: &str) -> io::Result<()> {
         let uuid = self.uuid(self.tracks.len() as u64 + 1);
         self.tracks.push(Track {
@@ -182,7 +183,7 @@ impl<W: Write> Tracing<'_, W> {
         });
         let is_bytes = match shows {
             Shows::Figure(figure) => figure.is_bytes(),
-            Shows::Held | Shows::Cause(_) => true,
+            Shows::Cause(_) => true,
             Shows::FaultRate => false,
         };
         self.describe(TrackDescriptor {
@@ -298,8 +299,7 @@ fn is_lazy(cause: &TickCause) -> bool {
 impl Track {
     fn value(&self, tick: &Tick, since_ns: u64) -> Option<Value> {
         let integer = match self.shows {
-            Shows::Figure(figure) => (figure.value)(tick)?,
-            Shows::Held => i128::from(tick.rss_bytes) - i128::from(tick.lazyfree_bytes?),
+            Shows::Figure(figure) => figure.of_tick(tick)?,
             Shows::Cause(_) => self.sum?,
             Shows::FaultRate if since_ns == 0 => return None,
             Shows::FaultRate => {

@@ -8,7 +8,13 @@ use super::{
 };
 use crate::{
     text::format::{change, signed_size, size, untrusted},
-    timeline::{MarkKind, Span},
+    timeline::{
+        MarkKind, Span,
+        figures::{
+            Figure, GO_HEAP_INUSE, GO_HEAP_RELEASED, LAZYFREE, LINES, RSS, RSS_LESS_LAZYFREE, SWAP,
+            Shown,
+        },
+    },
     view::chart::{Point, Scale, byte_label, byte_ticks, line, moment, releases},
 };
 
@@ -22,101 +28,79 @@ const RELEASES: usize = 6;
 /// Rows of labels for marks.
 const LABELS: usize = 2;
 
+/// The lines from the back to the front, each with its class.
+const DRAWN: [(&str, &Figure); 6] = [
+    ("released", &GO_HEAP_RELEASED),
+    ("inuse", &GO_HEAP_INUSE),
+    ("swap", &SWAP),
+    ("rss", &RSS),
+    ("lazy", &LAZYFREE),
+    ("held", &RSS_LESS_LAZYFREE),
+];
+
 /// A line.
 struct Series {
     class: &'static str,
-    name: &'static str,
-    /// Whether it is read from time to time only: then each reading is a dot.
-    rare: bool,
-    sampled: bool,
+    figure: &'static Figure,
     points: Vec<Point>,
 }
 
 impl Series {
-    fn of(
-        class: &'static str,
-        name: &'static str,
-        spans: &[Span],
-        value: impl Fn(&Span) -> Option<i128>,
-    ) -> Self {
-        let points = spans
-            .iter()
-            .filter_map(|span| Some(Point::new(span.t_ns, value(span)?)));
+    fn of(class: &'static str, figure: &'static Figure, spans: &[Span]) -> Self {
+        let point = |span: &Span| {
+            let value = figure.of_span(span)?;
+            Some(if figure.name == RSS.name {
+                Point {
+                    t_ns: span.t_ns,
+                    value,
+                    lowest: span.rss_lowest_bytes.into(),
+                    highest: span.rss_highest_bytes.into(),
+                }
+            } else if figure.rare {
+                // Both that are drawn are read with `LazyFree`: each reading stands at its tick.
+                Point::new(span.lazyfree_t_ns.unwrap_or(span.t_ns), value)
+            } else {
+                Point::new(span.t_ns, value)
+            })
+        };
+        let mut points: Vec<Point> = spans.iter().filter_map(point).collect();
+        if figure.shown == Shown::IfAny && points.iter().all(|point| point.value == 0) {
+            points.clear();
+        }
         Self {
             class,
-            name,
-            rare: false,
-            sampled: false,
-            points: points.collect(),
+            figure,
+            points,
         }
     }
 
-    /// What `smaps_rollup` says, each at the tick that read it.
-    fn read(
-        class: &'static str,
-        name: &'static str,
-        spans: &[Span],
-        value: impl Fn(&Span) -> Option<i128>,
-    ) -> Self {
-        let points = spans.iter().filter_map(|span| {
-            let t_ns = span.lazyfree_t_ns.unwrap_or(span.t_ns);
-            Some(Point::new(t_ns, value(span)?))
-        });
-        Self {
-            points: points.collect(),
-            rare: true,
-            ..Self::of(class, name, &[], |_| None)
-        }
+    /// Returns true if the approximate mode samples it.
+    fn is_sampled(&self) -> bool {
+        [RSS.name, SWAP.name].contains(&self.figure.name)
+    }
+
+    fn name(&self) -> &'static str {
+        self.figure.short_title()
+    }
+
+    /// Returns its place in the legend.
+    fn place(&self) -> Option<usize> {
+        LINES.iter().position(|line| line.name == self.figure.name)
     }
 }
 
 fn series(frame: &Frame<'_>, spans: &[Span]) -> Vec<Series> {
-    let rss = spans.iter().map(|span| Point {
-        t_ns: span.t_ns,
-        value: span.rss_bytes.into(),
-        lowest: span.rss_lowest_bytes.into(),
-        highest: span.rss_highest_bytes.into(),
-    });
+    let mut all = DRAWN.map(|(class, figure)| Series::of(class, figure, spans));
     let capture = frame.capture;
     let first = capture.earlier_epochs.first().unwrap_or(&capture.epoch);
-    let start = Point::new(0, first.summary.rss_start_bytes);
-    let start = (!spans.is_empty()).then_some(start);
-    let rss = Series {
-        class: "rss",
-        name: "RSS",
-        rare: false,
-        sampled: true,
-        points: start.into_iter().chain(rss).collect(),
-    };
-    let mut swap = Series::of("swap", "swap", spans, |span| Some(span.swap_bytes.into()));
-    swap.sampled = true;
-    if swap.points.iter().all(|point| point.value == 0) {
-        swap.points.clear();
+    for rss in all.iter_mut().filter(|series| series.class == "rss") {
+        if !spans.is_empty() {
+            let start = Point::new(0, first.summary.rss_start_bytes);
+            rss.points.insert(0, start);
+        }
     }
-    let go = |value: fn(&crate::model::GoFigures) -> Option<u64>| {
-        move |span: &Span| span.go.as_ref().and_then(value).map(i128::from)
-    };
-    vec![
-        Series::of(
-            "released",
-            "HeapReleased",
-            spans,
-            go(|go| go.heap_released_bytes),
-        ),
-        Series::of("inuse", "HeapInuse", spans, go(|go| go.heap_inuse_bytes)),
-        swap,
-        rss,
-        Series::read("lazy", "LazyFree", spans, |span| {
-            span.lazyfree_bytes.map(i128::from)
-        }),
-        Series::read("held", "RSS - LazyFree", spans, |span| {
-            span.rss_less_lazyfree_bytes.map(i128::from)
-        }),
-    ]
+    all.into()
 }
-
-/// The order of the legend.
-const LEGEND: [&str; 6] = ["rss", "held", "lazy", "swap", "inuse", "released"];
 
 /// Draws the plot below `top`, and says where it ends.
 pub(super) fn draw(paper: &mut Paper, frame: &Frame<'_>, top: f64) -> f64 {
@@ -166,18 +150,22 @@ pub(super) fn draw(paper: &mut Paper, frame: &Frame<'_>, top: f64) -> f64 {
 }
 
 fn legend(paper: &mut Paper, frame: &Frame<'_>, all: &[Series], top: f64) -> f64 {
-    let found = LEGEND
-        .iter()
-        .filter_map(|class| all.iter().find(|series| series.class == *class));
+    let mut found: Vec<&Series> = all.iter().collect();
+    found.sort_by_key(|series| series.place());
     let items: Vec<(&Series, String)> = found
+        .into_iter()
         .map(|series| {
-            let mark = if series.sampled { frame.mark() } else { "" };
+            let mark = if series.is_sampled() {
+                frame.mark()
+            } else {
+                ""
+            };
             let last = series.points.last().map_or(0, |point| point.value);
             let last = i64::try_from(last).map_or_else(
                 |_| size(u64::try_from(last).unwrap_or(u64::MAX)),
                 signed_size,
             );
-            (series, format!("{mark}{} {mark}{last}", series.name))
+            (series, format!("{mark}{} {mark}{last}", series.name()))
         })
         .collect();
     let (places, next) = flow(items.iter().map(|(_, text)| text.as_str()), top);
@@ -186,7 +174,7 @@ fn legend(paper: &mut Paper, frame: &Frame<'_>, all: &[Series], top: f64) -> f64
         let path = format!("M{} {}h18", px(x), px(middle));
         let class = series.class.to_owned();
         paper.empty("path", &[("d", path), ("class", class.clone())]);
-        if series.rare {
+        if series.figure.rare {
             dot(paper, (x + 9.0, middle), &class, &[], None);
         }
         paper.text(x + SIGN - 3.0, y, "", text);
@@ -233,7 +221,7 @@ impl Series {
                 go(point.value);
             }
             if let [only] = line.as_slice()
-                && !self.rare
+                && !self.figure.rare
             {
                 // A line of one point has no length, and round ends: it is a dot.
                 let _ = write!(
@@ -251,13 +239,13 @@ impl Series {
         let attributes = [
             ("d", path),
             ("class", self.class.to_owned()),
-            ("data-name", self.name.to_owned()),
+            ("data-name", self.name().to_owned()),
             data("data-lowest-bytes", lowest),
             data("data-highest-bytes", highest),
             data("data-last-bytes", last),
         ];
-        paper.titled("path", &attributes, self.name);
-        if !self.rare || self.points.len() > DOTS {
+        paper.titled("path", &attributes, self.name());
+        if !self.figure.rare || self.points.len() > DOTS {
             return;
         }
         for point in &self.points {
@@ -267,7 +255,7 @@ impl Series {
             ];
             let at = (frame.x(point.t_ns), scale.at(point.value));
             let short = i64::try_from(point.value).map_or_else(|_| "?".to_owned(), signed_size);
-            let title = format!("{}: {} {short}", moment(point.t_ns), self.name);
+            let title = format!("{}: {} {short}", moment(point.t_ns), self.name());
             dot(paper, at, self.class, &data, Some(&title));
         }
     }

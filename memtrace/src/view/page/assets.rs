@@ -25,7 +25,7 @@ const SCRIPT_HASHES: &[&str] = &[
     "WCvtwaQ25fwBclmPyH2SJk7BNMou4rmXCP4IdCZBJKc=",
     "K89QVUXiesQwcjUgAy7zw7tZMmk7wkPDL9sIFFbIPKE=",
     "M4h7bCvSnXcqn5Pf1kvB4RE0SXihxzgAsEbKY2i3FUw=",
-    "qy5sANSgAmdEoME73zYklm5jHMGPagPqVZaoUuykWdY=",
+    "AFNBy6+DOiThJYy8JfpXdq1GYktjPK8/Z+jKnoJXNxI=",
     "KtqZy8wQUaF73EeUZz0+Pum/tiBHdqGnktpo6x7rlcg=",
 ];
 /// SHA-256 of each style.

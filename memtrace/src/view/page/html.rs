@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     Block, Cell, EpochPart, ExecMark, Head, Item, Panel, Series, State,
     assets::{SCRIPTS, STYLES, UPLOT_LICENCE, policy},
+    series::lines,
 };
 use crate::text::markup::escaped;
 
@@ -47,6 +48,11 @@ pub fn document(state: Option<&State>) -> String {
             json(&Embedded::of(state))
         );
     }
+    let _ = writeln!(
+        page,
+        "<script id=\"figures\" type=\"application/json\">{}</script>",
+        json(&lines())
+    );
     for script in SCRIPTS {
         let _ = writeln!(page, "<script>{script}</script>");
     }

@@ -4,9 +4,11 @@ use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 
 use super::panels::cause_name;
 use crate::{
-    model::GoFigures,
     text::format::untrusted,
-    timeline::{CauseName, History, Moved, Span},
+    timeline::{
+        CauseName, History, Moved, Span,
+        figures::{FAULTS, Figure, GO_NUM_GC, LINES, Shown, VM},
+    },
 };
 
 /// Whole numbers beyond are not exact in a browser. No process has so many bytes.
@@ -16,41 +18,51 @@ const RUN: usize = 4;
 /// Characters of a cause's name.
 const NAME: usize = 64;
 
-/// What of a span makes a column, by the name that the script knows it by.
+/// A column that is no figure: its name, and its value in a span.
 type Part = (&'static str, fn(&Span) -> Option<i64>);
 
-const PARTS: &[Part] = &[
+const PARTS: [Part; 3] = [
     ("ticks", |span| signed(span.ticks)),
-    ("rss", |span| exact(span.rss_bytes)),
     ("rss_lowest", |span| exact(span.rss_lowest_bytes)),
     ("rss_highest", |span| exact(span.rss_highest_bytes)),
-    ("anon", |span| exact(span.anon_bytes)),
-    ("file", |span| exact(span.file_bytes)),
-    ("shmem", |span| exact(span.shmem_bytes)),
-    ("swap", |span| exact(span.swap_bytes)),
-    ("vm", |span| span.vm_bytes.and_then(signed)),
-    ("lazyfree", |span| span.lazyfree_bytes.and_then(signed)),
-    ("rss_less_lazyfree", |span| {
-        span.rss_less_lazyfree_bytes.and_then(exact)
-    }),
-    ("anon_huge", |span| span.anon_huge_bytes.and_then(signed)),
-    ("faults", |span| span.faults.and_then(signed)),
-    ("go_sys", |span| go(span, |go| go.sys_bytes)),
-    ("go_heap_sys", |span| go(span, |go| go.heap_sys_bytes)),
-    ("go_heap_alloc", |span| go(span, |go| go.heap_alloc_bytes)),
-    ("go_heap_inuse", |span| go(span, |go| go.heap_inuse_bytes)),
-    ("go_heap_released", |span| {
-        go(span, |go| go.heap_released_bytes)
-    }),
-    ("go_heap_idle", |span| go(span, |go| go.heap_idle_bytes)),
-    ("go_num_gc", |span| go(span, |go| go.num_gc)),
-    ("cgroup_usage", |span| {
-        span.cgroup?.usage_bytes.and_then(signed)
-    }),
-    ("cgroup_working_set", |span| {
-        span.cgroup?.working_set_bytes.and_then(signed)
-    }),
 ];
+
+/// Returns the figures that are columns: those that are drawn, and those that the read-out names.
+fn figures() -> impl Iterator<Item = &'static Figure> {
+    LINES.iter().copied().chain([&FAULTS, &GO_NUM_GC])
+}
+
+/// A line that the chart can draw, as the script is told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Line {
+    /// The column.
+    key: &'static str,
+    label: String,
+    /// Drawn from the start.
+    on: bool,
+    /// Drawn from the start if it was ever above 0.
+    where_seen: bool,
+    /// Read at some ticks only, so drawn from reading to reading, with points.
+    rare: bool,
+}
+
+/// Returns the lines that the chart can draw, in the order of its legend.
+pub(super) fn lines() -> Vec<Line> {
+    let line = |figure: &&Figure| Line {
+        key: figure.key(),
+        // Beside RSS, what people know the address space as.
+        label: if figure.name == VM.name {
+            "VMS".to_owned()
+        } else {
+            figure.title.replace(" - ", " − ")
+        },
+        on: figure.shown == Shown::Always,
+        where_seen: figure.shown == Shown::IfAny,
+        rare: figure.rare,
+    };
+    LINES.iter().map(line).collect()
+}
 
 fn exact(value: i64) -> Option<i64> {
     (value.unsigned_abs() <= EXACT.unsigned_abs()).then_some(value)
@@ -58,10 +70,6 @@ fn exact(value: i64) -> Option<i64> {
 
 fn signed(value: u64) -> Option<i64> {
     i64::try_from(value).ok().and_then(exact)
-}
-
-fn go(span: &Span, figure: impl Fn(&GoFigures) -> Option<u64>) -> Option<i64> {
-    span.go.as_ref().and_then(figure).and_then(signed)
 }
 
 /// Numbers one after the other. In JSON each is the difference to the last one that is not `null`, and `[difference, n]` stands for n
@@ -158,9 +166,15 @@ impl Series {
     /// The columns of spans, whose causes have these names.
     #[must_use]
     pub fn of(spans: &[Span], names: &[CauseName]) -> Self {
-        let columns = PARTS
-            .iter()
-            .map(|(name, part)| (*name, Numbers(spans.iter().map(part).collect())))
+        let parts = PARTS.map(|(name, part)| (name, spans.iter().map(part).collect()));
+        let figures = figures().map(|figure| {
+            let value = |span| i64::try_from(figure.of_span(span)?).ok().and_then(exact);
+            (figure.key(), spans.iter().map(value).collect())
+        });
+        let columns = parts
+            .into_iter()
+            .chain(figures)
+            .map(|(name, numbers)| (name, Numbers(numbers)))
             .filter(|(_, numbers)| !numbers.is_empty())
             .collect();
         let mut moved: Vec<Vec<(usize, Moved)>> = vec![Vec::new(); names.len()];

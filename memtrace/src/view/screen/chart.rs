@@ -45,13 +45,7 @@ pub fn present(shot: &Shot) -> Vec<Series> {
 /// The last value of a line in a span, bytes.
 #[must_use]
 pub fn value(span: &Span, series: Series) -> Option<i64> {
-    let signed = |bytes: Option<u64>| bytes.and_then(|bytes| i64::try_from(bytes).ok());
-    match series {
-        Series::Rss => Some(span.rss_bytes),
-        Series::Held => span.rss_less_lazyfree_bytes,
-        Series::HeapInuse => signed(span.go.and_then(|go| go.heap_inuse_bytes)),
-        Series::HeapReleased => signed(span.go.and_then(|go| go.heap_released_bytes)),
-    }
+    i64::try_from(series.figure().of_span(span)?).ok()
 }
 
 /// How many spans a chart of so many columns can show.

@@ -2,7 +2,10 @@
 
 use ratatui_core::style::{Color, Modifier, Style};
 
-use crate::text::format::untrusted;
+use crate::{
+    text::format::untrusted,
+    timeline::figures::{Figure, GO_HEAP_INUSE, GO_HEAP_RELEASED, RSS, RSS_LESS_LAZYFREE},
+};
 
 /// Colours of the terminal. The background is always the terminal's own, so each must be seen on a dark one and on a light one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +28,7 @@ pub struct Look {
     pub unicode: bool,
 }
 
-/// A line of the chart, in the order in which they hide each other: the first is on top.
+/// A line of the chart: those figures that charts always show, in the order in which they hide each other. The first is on top.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Series {
     /// RSS less `LazyFree`.
@@ -42,16 +45,22 @@ impl Series {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Held, Self::Rss, Self::HeapInuse, Self::HeapReleased];
 
-    /// As the legend calls it.
+    /// Returns the figure that it shows.
     #[must_use]
-    pub const fn name(self, look: Look) -> &'static str {
+    pub const fn figure(self) -> &'static Figure {
         match self {
-            Self::Held if look.unicode => "RSS−LazyFree",
-            Self::Held => "RSS-LazyFree",
-            Self::Rss => "RSS",
-            Self::HeapInuse => "HeapInuse",
-            Self::HeapReleased => "HeapReleased",
+            Self::Held => &RSS_LESS_LAZYFREE,
+            Self::Rss => &RSS,
+            Self::HeapInuse => &GO_HEAP_INUSE,
+            Self::HeapReleased => &GO_HEAP_RELEASED,
         }
+    }
+
+    /// Returns its name in the legend, which has little room.
+    #[must_use]
+    pub fn name(self, look: Look) -> String {
+        let minus = if look.unicode { "−" } else { "-" };
+        self.figure().short_title().replace(" - ", minus)
     }
 }
 

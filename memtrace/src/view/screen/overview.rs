@@ -230,7 +230,7 @@ fn legend(pen: &mut Pen<'_>, shot: &Shot) {
             break;
         }
         pen.letter(x, 0, mark, look.series(series));
-        let end = pen.put(x + 2, 0, name, look.name(series)) + 1;
+        let end = pen.put(x + 2, 0, &name, look.name(series)) + 1;
         pen.put(end, 0, &text, figure);
         x += length + 2;
     }

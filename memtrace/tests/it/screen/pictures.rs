@@ -4,7 +4,10 @@ use std::{fs, path::Path};
 
 use memtrace::{
     model::{Mode, Tick},
-    timeline::Live,
+    timeline::{
+        Live,
+        figures::{LINES, Shown},
+    },
     view::screen::{Key, Look, Palette, Series},
 };
 use ratatui_core::{
@@ -377,6 +380,24 @@ fn luminance(colour: Color) -> f64 {
         }
     };
     0.2126 * part(number / 36) + 0.7152 * part(number / 6 % 6) + 0.0722 * part(number % 6)
+}
+
+#[test]
+fn lines_are_those_that_are_always_shown() {
+    let shown = LINES.iter().filter(|line| line.shown == Shown::Always);
+    let mut shown: Vec<_> = shown.map(|line| line.name).collect();
+    let mut drawn = Series::ALL.map(|series| series.figure().name);
+    shown.sort_unstable();
+    drawn.sort_unstable();
+    assert_eq!(shown, drawn);
+    let named = |look: Look| Series::ALL.map(|series| series.name(look));
+    let names = ["RSS−LazyFree", "RSS", "HeapInuse", "HeapReleased"];
+    assert_eq!(named(MANY), names);
+    let ascii = Look {
+        unicode: false,
+        ..MANY
+    };
+    assert_eq!(named(ascii)[0], "RSS-LazyFree");
 }
 
 #[test]

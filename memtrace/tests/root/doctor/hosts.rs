@@ -390,6 +390,95 @@ fn who_typed_sudo_needs_three_more() {
     assert!(check(&report, "user").found.contains("alice (1000)"));
 }
 
+/// Sets as `/proc/self/status` shows them: what is permitted, in force, and in the bounding set.
+#[test]
+fn how_a_capability_is_absent_is_told_apart() {
+    const SYS_ADMIN: u64 = 1 << 21;
+    const DAC_OVERRIDE: u64 = 1 << 1;
+    let found = |sets: [u64; 3], uid: u32, id: &str| {
+        let mut host = Host::new();
+        host.fail("not permitted");
+        let [permitted, effective, bounding] = sets;
+        host.write(
+            "/proc/self/status",
+            &format!(
+                "Uid:\t{uid}\t{uid}\t{uid}\t{uid}\nCapPrm:\t{permitted:x}\nCapEff:\t{effective:x}\nCapBnd:\t{bounding:x}\n"
+            ),
+        );
+        check(&host.examine(), id).clone()
+    };
+    for (sets, uid, id, expected, text) in [
+        ([0, 0, ALL], 1000, "cap_bpf", State::Missing, "absent"),
+        (
+            [BPF, 0, ALL],
+            1000,
+            "cap_bpf",
+            State::Missing,
+            "absent: permitted, and not raised",
+        ),
+        (
+            [0, 0, ALL & !BPF],
+            1000,
+            "cap_bpf",
+            State::Missing,
+            "absent, and not to be had here: it is not in the bounding set",
+        ),
+        (
+            [SYS_ADMIN, SYS_ADMIN, ALL],
+            1000,
+            "cap_perfmon",
+            State::Ok,
+            "absent; CAP_SYS_ADMIN stands for it",
+        ),
+        (
+            [0, 0, ALL],
+            1000,
+            "cap_dac_read_search",
+            State::Limited,
+            "absent",
+        ),
+        (
+            [DAC_OVERRIDE, DAC_OVERRIDE, ALL],
+            1000,
+            "cap_dac_read_search",
+            State::Ok,
+            "absent; CAP_DAC_OVERRIDE stands for it",
+        ),
+        (
+            [0, 0, ALL],
+            0,
+            "cap_dac_read_search",
+            State::Ok,
+            "absent, and not needed: tracefs is root's",
+        ),
+        (
+            [0, 0, ALL],
+            1000,
+            "cap_chown",
+            State::Ok,
+            "absent, and not needed: memtrace was not started by sudo",
+        ),
+        (
+            [0, 0, ALL],
+            1000,
+            "cap_setuid",
+            State::Ok,
+            "absent, and not needed: memtrace was not started by sudo",
+        ),
+    ] {
+        let check = found(sets, uid, id);
+        assert_eq!(
+            (check.state, check.found.as_str()),
+            (expected, text),
+            "{id}"
+        );
+    }
+    let advice = |bounding| found([0, 0, bounding], 1000, "cap_perfmon").advice;
+    assert_eq!(advice(ALL).as_deref(), Some("sudo memtrace …"));
+    let withheld = advice(ALL & !PERFMON).unwrap();
+    assert!(withheld.contains("--cap-add PERFMON"), "{withheld}");
+}
+
 #[test]
 fn a_user_namespace_gives_capabilities_that_do_not_count() {
     let mut host = Host::new();
