@@ -195,3 +195,58 @@ impl File {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    fn file(bytes: Vec<u8>) -> File {
+        File::new(Box::new(Cursor::new(bytes))).unwrap()
+    }
+
+    #[test]
+    fn a_name_across_two_chunks_is_found_once() {
+        for start in [CHUNK - 9, CHUNK - 4, CHUNK - OVERLAP, CHUNK - OVERLAP - 5] {
+            let mut bytes = vec![b'x'; 2 * CHUNK];
+            bytes[start - 1] = 0;
+            bytes[start..start + 7].copy_from_slice(b"malloc\0");
+            let (places, all) = file(bytes).places(1, 2 * CHUNK as u64 - 1, &["free_", "malloc"]);
+            assert_eq!(places, [(start as u64 - 1, 1)]);
+            all.unwrap();
+        }
+    }
+
+    #[test]
+    fn names_without_end_are_refused_with_those_that_were_found() {
+        let (places, all) = file(b"malloc\0".repeat(100_000)).places(0, 700_000, &["malloc"]);
+        assert!(places.len() < 2 * CHUNK / 7, "{}", places.len());
+        assert!(matches!(all, Err(Error::Names)), "{all:?}");
+    }
+
+    #[test]
+    fn a_table_that_is_cut_is_seen_as_far_as_it_goes() {
+        let mut seen = 0;
+        let mut look = |at: u64, chunk: &[u8]| {
+            assert!(at.is_multiple_of(24));
+            seen += chunk.len();
+            ControlFlow::<()>::Continue(())
+        };
+        let read = file(vec![0; CHUNK + 100]).entries(50, 1 << 40, 24, &mut look);
+        assert!(matches!(read, Err(Error::Cut)), "{read:?}");
+        assert_eq!(seen, CHUNK + 50);
+    }
+
+    #[test]
+    fn reads_of_a_file_are_counted() {
+        let mut file = file(vec![7; PIECE as usize * (MOST_READS as usize + 1)]);
+        for number in 0..u64::from(MOST_READS) {
+            assert_eq!(file.bytes(number * PIECE + 1, 2).unwrap(), [7, 7]);
+        }
+        // What is kept costs none.
+        file.bytes(u64::from(MOST_READS) * PIECE - 2, 2).unwrap();
+        let refused = file.bytes(u64::from(MOST_READS) * PIECE, 1);
+        assert!(matches!(refused, Err(Error::Reads)), "{refused:?}");
+    }
+}
