@@ -81,7 +81,7 @@ const LONGEST_NAME: usize = 256;
 
 /// Finds it. `preloaded` are the names in `LD_PRELOAD` and `/etc/ld.so.preload`; `None` where they could not be had.
 pub fn find(
-    executable: &mut Elf<'_>,
+    executable: &mut Elf,
     loaded: &mut Loaded<'_>,
     preloaded: Option<&[Vec<u8>]>,
 ) -> Allocator {
@@ -110,7 +110,7 @@ struct Own {
 }
 
 impl Own {
-    fn of(executable: &mut Elf<'_>) -> Self {
+    fn of(executable: &mut Elf) -> Self {
         let mut names: Vec<&'static str> = MARKS
             .iter()
             .flat_map(|(_, marks)| marks.iter().copied())
@@ -118,7 +118,7 @@ impl Own {
         names.push("malloc");
         let (mut symbols, error) = match executable.own_symbols(&names) {
             Ok(symbols) => (symbols, None),
-            Err(error) => (std::collections::BTreeMap::new(), Some(error)),
+            Err(error) => (std::collections::BTreeMap::new(), Some(error.to_string())),
         };
         for name in names {
             if let Some(symbol) = executable.exported(name) {
@@ -138,7 +138,7 @@ impl Own {
     }
 
     /// Of a program without libraries: what is in it is what it uses.
-    fn of_static(&self, executable: &mut Elf<'_>) -> Allocator {
+    fn of_static(&self, executable: &mut Elf) -> Allocator {
         if let Some((kind, mark)) = self.kind() {
             let evidence = format!("the executable is static, and defines {mark}");
             return self.with_version(executable, kind, evidence);
@@ -162,7 +162,7 @@ impl Own {
     }
 
     /// Of a program with libraries: an allocator that it brings along itself comes before every library.
-    fn of_dynamic(&self, executable: &mut Elf<'_>) -> Option<Allocator> {
+    fn of_dynamic(&self, executable: &mut Elf) -> Option<Allocator> {
         let offers_malloc = executable.exported("malloc").is_some();
         // A C library that only says that it is there is not an allocator.
         let kind = self
@@ -197,7 +197,7 @@ impl Own {
         }
     }
 
-    fn with_version(&self, elf: &mut Elf<'_>, kind: Kind, evidence: String) -> Allocator {
+    fn with_version(&self, elf: &mut Elf, kind: Kind, evidence: String) -> Allocator {
         let version = version(elf, kind, self.symbols.get("mi_version").copied());
         Allocator::new(kind, version, evidence)
     }
@@ -220,7 +220,7 @@ impl Allocator {
 }
 
 fn of_libraries(
-    executable: &mut Elf<'_>,
+    executable: &mut Elf,
     loaded: &mut Loaded<'_>,
     preloaded: Option<&[Vec<u8>]>,
 ) -> Allocator {
@@ -278,7 +278,7 @@ fn of_libraries(
     found
 }
 
-fn of_library(elf: &mut Elf<'_>, name: &str) -> Allocator {
+fn of_library(elf: &mut Elf, name: &str) -> Allocator {
     let kind = MARKS.iter().find_map(|(kind, marks)| {
         let mark = marks.iter().find(|mark| elf.exported(mark).is_some())?;
         Some((*kind, *mark))
@@ -325,7 +325,7 @@ fn unused(loaded: &mut Loaded<'_>, used: Number) -> Vec<String> {
 
 /// By texts that are the allocator's own, for an executable that was stripped. Each mark is put together here, so that memtrace's own
 /// executable does not hold it.
-fn by_text(executable: &mut Elf<'_>) -> Option<(Kind, String)> {
+fn by_text(executable: &mut Elf) -> Option<(Kind, String)> {
     if executable.has_symbols() {
         return None;
     }
@@ -343,7 +343,7 @@ fn by_text(executable: &mut Elf<'_>) -> Option<(Kind, String)> {
     marks.into_iter().nth(found)
 }
 
-fn version(elf: &mut Elf<'_>, kind: Kind, mi_version: Option<Symbol>) -> Result<String, String> {
+fn version(elf: &mut Elf, kind: Kind, mi_version: Option<Symbol>) -> Result<String, String> {
     let found = match kind {
         Kind::Glibc => words::around(elf, b"GNU C Library", |text| {
             let (_, version) = text.split_once(" version ")?;
@@ -383,13 +383,13 @@ fn jemalloc_version(text: &str) -> Option<String> {
 }
 
 /// `mi_version` is a function that returns `MI_MALLOC_VERSION`, and nothing else says it: its code is read.
-fn mimalloc_version(elf: &mut Elf<'_>, symbol: Symbol) -> Option<String> {
+fn mimalloc_version(elf: &mut Elf, symbol: Symbol) -> Option<String> {
     /// `endbr64`, which may come first.
     const LANDING_X86: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
     /// `bti c`, likewise.
     const LANDING_ARM: u32 = 0xd503_245f;
     let code = elf.bytes_at(symbol.address, 12)?;
-    let number = match elf.machine() {
+    let number = match elf.machine {
         object::elf::EM_X86_64 => {
             let code = code.strip_prefix(&LANDING_X86).unwrap_or(&code);
             // mov eax, imm32; ret

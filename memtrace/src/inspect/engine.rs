@@ -71,7 +71,7 @@ const KINDS: [Kind; 5] = [
 /// Finds it; `None` for a native program.
 pub fn find(
     process: &dyn Process,
-    executable: Option<&mut Elf<'_>>,
+    executable: Option<&mut Elf>,
     loaded: &mut Loaded<'_>,
 ) -> Option<Engine> {
     let mut found: Option<Engine> = None;
@@ -147,7 +147,7 @@ fn of_library(
 
 fn version(
     process: &dyn Process,
-    elf: &mut Elf<'_>,
+    elf: &mut Elf,
     name: &str,
     folder: Option<&[u8]>,
 ) -> Result<String, String> {
@@ -212,7 +212,7 @@ fn rsplit(path: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// `@(#)Version 8.0.424.16909 @Commit: …`: the third number is a hundred times the patch, and the day's build.
-fn dotnet_version(elf: &mut Elf<'_>) -> Option<String> {
+fn dotnet_version(elf: &mut Elf) -> Option<String> {
     words::around(elf, b"@(#)Version ", |text| {
         let version = text.split_whitespace().nth(1)?;
         let [major, minor, build, _] = *words::numbers(version)?.as_slice() else {
@@ -224,7 +224,7 @@ fn dotnet_version(elf: &mut Elf<'_>) -> Option<String> {
 
 /// `Py_Version` is `0x030b02f0` for 3.11.2 (Include/pymacro.h); it is there since 3.11. What is older holds its version as text, and
 /// the versions of other things as well: the one that fits the library's name is taken.
-fn python_version(elf: &mut Elf<'_>) -> Option<String> {
+fn python_version(elf: &mut Elf) -> Option<String> {
     if let Some(symbol) = elf.exported("Py_Version") {
         let bytes = elf.bytes_at(symbol.address, 4)?.try_into().ok()?;
         return python_number(u32::from_le_bytes(bytes));

@@ -17,7 +17,7 @@ const MOST_NAMES: usize = 4096;
 pub struct Loaded<'p> {
     process: &'p dyn Process,
     files: Vec<MappedFile>,
-    open: Option<(Number, Elf<'p>)>,
+    open: Option<(Number, Elf)>,
     /// By the names that others need them by; made once it is asked for.
     sonames: Option<HashMap<Vec<u8>, Number>>,
 }
@@ -57,7 +57,7 @@ impl<'p> Loaded<'p> {
     /// # Errors
     ///
     /// Where it cannot be opened, or is no ELF file.
-    pub fn elf(&mut self, number: Number) -> Result<&mut Elf<'p>, String> {
+    pub fn elf(&mut self, number: Number) -> Result<&mut Elf, String> {
         let elf = match self.open.take() {
             Some((open, elf)) if open == number => elf,
             _ => {
@@ -104,7 +104,7 @@ impl<'p> Loaded<'p> {
         &mut self,
         symbol: &str,
         preloaded: &[Vec<u8>],
-        executable: &mut Elf<'_>,
+        executable: &mut Elf,
     ) -> First {
         let mut first = First::default();
         let mut seen = HashSet::new();

@@ -41,7 +41,7 @@ pub(super) fn within(process: &dyn Process) -> RuntimeInfo {
     };
     let has_maps = info.missing.is_empty();
     let mut loaded = Loaded::new(process, files);
-    let mut executable = match process.executable().and_then(Elf::open) {
+    let mut executable = match process.executable().and_then(|file| Ok(Elf::open(file)?)) {
         Ok(elf) => Some(elf),
         Err(why) => {
             info.missing.push(Missing::new("executable", why));

@@ -12,7 +12,7 @@ const MOST: u64 = 24 << 20;
 const LONGEST: usize = 64;
 
 /// The version that stands behind `mark` in the constants, such as `2.10` behind `gperftools `.
-pub fn version_behind(elf: &mut Elf<'_>, mark: &[u8]) -> Option<String> {
+pub fn version_behind(elf: &mut Elf, mark: &[u8]) -> Option<String> {
     let finder = memmem::Finder::new(mark);
     let mut version = None;
     elf.constants(MOST, |chunk| {
@@ -30,7 +30,7 @@ pub fn version_behind(elf: &mut Elf<'_>, mark: &[u8]) -> Option<String> {
 
 /// The one version that `is_it` takes among all that end with a zero byte: linkers let `3.9.18` be the end of a path. None where
 /// there are several.
-pub fn only_version(elf: &mut Elf<'_>, is_it: impl Fn(&str) -> bool) -> Option<String> {
+pub fn only_version(elf: &mut Elf, is_it: impl Fn(&str) -> bool) -> Option<String> {
     let mut found: Option<String> = None;
     let mut several = false;
     elf.constants(MOST, |chunk| {
@@ -54,7 +54,7 @@ pub fn only_version(elf: &mut Elf<'_>, is_it: impl Fn(&str) -> bool) -> Option<S
 
 /// The first text in the constants that `pick` makes something of; it is given what lies around each `mark`, from the zero byte before
 /// it to the one behind.
-pub fn around<T>(elf: &mut Elf<'_>, mark: &[u8], pick: impl Fn(&str) -> Option<T>) -> Option<T> {
+pub fn around<T>(elf: &mut Elf, mark: &[u8], pick: impl Fn(&str) -> Option<T>) -> Option<T> {
     let finder = memmem::Finder::new(mark);
     let mut picked = None;
     elf.constants(MOST, |chunk| {
@@ -78,7 +78,7 @@ pub fn around<T>(elf: &mut Elf<'_>, mark: &[u8], pick: impl Fn(&str) -> Option<T
 }
 
 /// Which of the marks is in the constants: the first of the list among those that one piece of them holds.
-pub fn first_of(elf: &mut Elf<'_>, marks: &[&[u8]]) -> Option<usize> {
+pub fn first_of(elf: &mut Elf, marks: &[&[u8]]) -> Option<usize> {
     let finders: Vec<_> = marks.iter().map(memmem::Finder::new).collect();
     let mut found = None;
     elf.constants(MOST, |chunk| {

@@ -3,7 +3,8 @@
 //! Since Go 1.13. The layout is in `debug/buildinfo`: 32 bytes, which begin with a magic and hold the size of a pointer and flags,
 //! then, since 1.18, the version with its length; before, pointers to two strings.
 
-use super::{elf::Elf, symbols};
+use super::{executable::pointer, symbols};
+use crate::inspect::elf::Elf;
 
 const MAGIC: &[u8; 14] = b"\xff Go buildinf:";
 /// It starts at a multiple of this.
@@ -52,7 +53,7 @@ pub fn read(elf: &mut Elf) -> Result<Option<BuildInfo>, String> {
     if flags & BIG_ENDIAN != 0 || pointer_size != 8 {
         return Err("its .go.buildinfo is of another machine".into());
     }
-    let string = elf.pointer(address + 16)?;
+    let string = pointer(elf, address + 16)?;
     Ok(Some(BuildInfo {
         version: pointed(elf, string)?,
         cgo: None,
@@ -113,7 +114,7 @@ fn before(elf: &mut Elf) -> Result<Option<BuildInfo>, String> {
 
 /// A string that is stored as a pointer and a length at `address`.
 fn pointed(elf: &mut Elf, address: u64) -> Result<String, String> {
-    let data = elf.pointer(address)?;
+    let data = pointer(elf, address)?;
     let mut length = [0; 8];
     elf.at(after(address, 8)?, &mut length)?;
     text(&string(

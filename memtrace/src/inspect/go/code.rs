@@ -9,10 +9,11 @@ use std::collections::BTreeSet;
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 
 use super::{
-    elf::{Elf, Machine},
+    executable::is_variable,
     layout::{Central, Controller, Layout, Memstats},
     pclntab::{Function, functions},
 };
+use crate::inspect::elf::Elf;
 
 /// Most bytes of a function: the largest of these has some 8 KiB.
 const MOST: u64 = 1 << 16;
@@ -49,7 +50,7 @@ type Witness = (&'static str, Vec<u32>);
 ///
 /// Where one cannot be had beyond doubt.
 pub fn find(elf: &mut Elf, layout: &Layout) -> Result<[Option<u64>; 4], String> {
-    if elf.machine != Machine::X86_64 {
+    if elf.machine != object::elf::EM_X86_64 {
         return Err("it is stripped of its symbols, and memtrace reads code of x86-64 only".into());
     }
     let code = Code::read(elf)?;
@@ -57,7 +58,7 @@ pub fn find(elf: &mut Elf, layout: &Layout) -> Result<[Option<u64>; 4], String> 
         let address = code.agree(witnesses).map_err(|why| {
             format!("it is stripped, and its code does not say where {variable} is: {why}")
         })?;
-        if !elf.is_variable(address, u64::from(size)) {
+        if !is_variable(elf, address, u64::from(size)) {
             return Err(format!(
                 "it is stripped, and its code says that {variable} is where no variable can be"
             ));

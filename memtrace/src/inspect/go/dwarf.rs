@@ -16,8 +16,10 @@ use gimli::{
 };
 use memchr::memmem;
 
-use super::elf::{Elf, Section};
-use crate::inspect::Budget;
+use crate::inspect::{
+    Budget,
+    elf::{Elf, Section},
+};
 
 /// Most bytes of a unit, unpacked.
 const MOST_UNIT: u64 = 16 << 20;
@@ -62,14 +64,13 @@ pub type Structures = HashMap<String, Structure>;
 /// # Errors
 ///
 /// Where there is some that cannot be used, with the reason.
-pub fn structures(elf: &mut Elf) -> Result<Option<Structures>, String> {
-    let Some((abbreviations, info)) = section(elf, "debug_abbrev").zip(section(elf, "debug_info"))
-    else {
+pub fn structures(elf: &mut Elf, budget: &Budget) -> Result<Option<Structures>, String> {
+    let abbreviations = section(elf, "debug_abbrev");
+    let Some((abbreviations, info)) = abbreviations.zip(section(elf, "debug_info")) else {
         return Ok(None);
     };
-    let budget = elf.budget.clone();
     let mut bytes = Vec::new();
-    let mut packed = unpacked(elf, &abbreviations)?.take(MOST_ABBREVIATIONS + 1);
+    let mut packed = unpacked(elf, abbreviations)?.take(MOST_ABBREVIATIONS + 1);
     packed.read_to_end(&mut bytes).map_err(broken)?;
     drop(packed);
     budget.spend(bytes.len() as u64)?;
@@ -79,9 +80,9 @@ pub fn structures(elf: &mut Elf) -> Result<Option<Structures>, String> {
             MOST_ABBREVIATIONS >> 20
         ));
     }
-    let mut units = unpacked(elf, &info)?;
+    let mut units = unpacked(elf, info)?;
     let mut unit = Vec::new();
-    while next(&mut units, &mut unit, &budget)? {
+    while next(&mut units, &mut unit, budget)? {
         if memmem::find(&unit, TELLING).is_none() {
             continue;
         }
@@ -100,27 +101,27 @@ fn broken(error: impl std::fmt::Display) -> String {
     format!("its DWARF is broken: {error}")
 }
 
-/// A section, under its own name or that which Go before 1.19 gives compressed ones.
-fn section(elf: &Elf, name: &str) -> Option<Section> {
-    [format!(".{name}"), format!(".z{name}")]
-        .iter()
-        .find_map(|name| elf.section(name))
+/// A section, under its own name or, with true, that which Go before 1.19 gives compressed ones.
+fn section(elf: &mut Elf, name: &str) -> Option<(Section, bool)> {
+    [(format!(".{name}"), false), (format!(".z{name}"), true)]
+        .into_iter()
+        .find_map(|(name, old)| Some((elf.section(&name)?, old)))
 }
 
 /// A section's bytes, unpacked where they are compressed.
-fn unpacked<'a>(elf: &'a mut Elf, section: &Section) -> Result<Box<dyn Read + 'a>, String> {
+fn unpacked(elf: &mut Elf, (section, old): (Section, bool)) -> Result<Box<dyn Read + '_>, String> {
     // `ZLIB` and a size of 8 bytes, or a `Elf64_Chdr` of 24, whose first word says how.
-    let (skipped, zlib) = if section.name.starts_with(b".z") {
+    let (skipped, zlib) = if old {
         let mut magic = [0; 4];
-        elf.read(section.offset, &mut magic)?;
+        elf.file.read(section.offset, &mut magic)?;
         (12, magic == *b"ZLIB")
     } else if section.compressed {
         let mut kind = [0; 4];
-        elf.read(section.offset, &mut kind)?;
+        elf.file.read(section.offset, &mut kind)?;
         let kind = u32::from_le_bytes(kind);
         (24, kind == object::elf::ELFCOMPRESS_ZLIB)
     } else {
-        let stream = elf.stream(section.offset, section.size)?;
+        let stream = elf.file.stream(section.offset, section.size)?;
         return Ok(Box::new(BufReader::new(stream)));
     };
     if !zlib {
@@ -130,7 +131,9 @@ fn unpacked<'a>(elf: &'a mut Elf, section: &Section) -> Result<Box<dyn Read + 'a
         .size
         .checked_sub(skipped)
         .ok_or_else(|| broken("it is cut"))?;
-    let stream = elf.stream(section.offset.saturating_add(skipped), size)?;
+    let stream = elf
+        .file
+        .stream(section.offset.saturating_add(skipped), size)?;
     Ok(Box::new(BufReader::with_capacity(
         1 << 16,
         ZlibDecoder::new(stream),

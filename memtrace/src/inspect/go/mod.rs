@@ -8,7 +8,7 @@
 mod buildinfo;
 mod code;
 mod dwarf;
-mod elf;
+mod executable;
 mod figures;
 mod layout;
 mod pclntab;
@@ -16,8 +16,8 @@ mod place;
 mod symbols;
 mod table;
 
-use self::{elf::Elf, figures::Variables, layout::Layout};
-use super::{Memory, Metered, Process};
+use self::{figures::Variables, layout::Layout};
+use super::{Budget, Memory, Metered, Process, elf::Elf};
 use crate::model::GoFigures;
 
 /// The runtime's variables that hold the figures.
@@ -34,7 +34,7 @@ const NAMES: [&str; 4] = [
 ///
 /// Where that cannot be told.
 pub fn version(process: &dyn Process) -> Result<Option<String>, String> {
-    let mut elf = Elf::of(process)?;
+    let mut elf = executable::open(process.executable()?)?;
     Ok(buildinfo::read(&mut elf)?.map(|info| info.version))
 }
 
@@ -45,7 +45,7 @@ pub fn version(process: &dyn Process) -> Result<Option<String>, String> {
 ///
 /// Where the executable cannot be read, or is no Go program.
 pub fn has_c(process: &dyn Process) -> Result<Option<bool>, String> {
-    let mut elf = Elf::of(process)?;
+    let mut elf = executable::open(process.executable()?)?;
     let info = buildinfo::read(&mut elf)?.ok_or(NO_GO)?;
     if info.cgo == Some(false) {
         return Ok(Some(false));
@@ -77,9 +77,9 @@ impl Reader {
 
     /// As [`Reader::find`], within what is left of the process's budget.
     pub(super) fn within(process: &dyn Process) -> Result<Self, String> {
-        let mut elf = Elf::of(process)?;
+        let mut elf = executable::open(process.executable()?)?;
         let info = buildinfo::read(&mut elf)?.ok_or(NO_GO)?;
-        let (layout, from) = layout(&mut elf, &info.version)?;
+        let (layout, from) = layout(&mut elf, &process.budget(), &info.version)?;
         let (found, by) = variables(&mut elf, &layout)?;
         let bias = place::bias(&elf, &process.maps()?)?;
         let [controller, memstats, heap, processors] =
@@ -116,8 +116,8 @@ impl Reader {
 }
 
 /// The layout, and what says so.
-fn layout(elf: &mut Elf, version: &str) -> Result<(Layout, String), String> {
-    let by_dwarf = dwarf::structures(elf)
+fn layout(elf: &mut Elf, budget: &Budget, version: &str) -> Result<(Layout, String), String> {
+    let by_dwarf = dwarf::structures(elf, budget)
         .and_then(|found| found.as_ref().map(layout::from_structures).transpose());
     let why_not = match by_dwarf {
         Ok(Some(layout)) => return Ok((layout, "DWARF".into())),

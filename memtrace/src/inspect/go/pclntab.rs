@@ -2,10 +2,10 @@
 //!
 //! The format is in `runtime/symtab.go` and `debug/gosym/pclntab.go`; it has had four forms.
 
-use super::{
-    elf::{Elf, Section},
-    symbols::places,
-};
+use std::{io::Read, ops::ControlFlow};
+
+use super::executable::pointer;
+use crate::inspect::elf::{Elf, name_at};
 
 /// Most bytes of it: large programs have some tens of MB.
 const MOST: u64 = 1 << 28;
@@ -56,12 +56,9 @@ pub fn functions<const N: usize>(
 ) -> Result<[Option<Function>; N], String> {
     let table = Table::find(elf)?;
     let (from, to) = table.names;
-    let places = places(
-        elf,
-        table.offset + from,
-        to.checked_sub(from).ok_or(BROKEN)?,
-        &names,
-    )?;
+    let size = to.checked_sub(from).ok_or(BROKEN)?;
+    let (places, sought) = elf.file.places(table.offset + from, size, &names);
+    sought?;
     let mut found = [None; N];
     let mut window = Window::new(table.size);
     let mut missing = places.len();
@@ -81,18 +78,12 @@ pub fn functions<const N: usize>(
         let Some(name) = (name + table.names_from).checked_sub(from) else {
             continue;
         };
-        let Ok(name) = u32::try_from(name) else {
-            continue;
-        };
-        let Ok(place) = places.binary_search_by_key(&name, |place| place.0) else {
+        let Some(slot) = name_at(&places, name).and_then(|name| found.get_mut(name)) else {
             continue;
         };
         let start = window.number(elf, entry(index, 0), table.width)?;
         let end = window.number(elf, entry(index + 1, 0), table.width)?;
-        let slot = places.get(place).and_then(|&(_, name)| found.get_mut(name));
-        if let Some(slot) = slot
-            && slot.is_none()
-        {
+        if slot.is_none() {
             missing -= 1;
             *slot = Some(Function {
                 start: table.text.wrapping_add(start),
@@ -126,7 +117,7 @@ impl Table {
             return Err("its table of functions is larger than any that is known".into());
         }
         let mut header = [0; 72];
-        elf.read(offset, &mut header)?;
+        elf.file.read(offset, &mut header)?;
         let word = |index: usize| {
             let bytes = header.get(8 * index..).and_then(|rest| rest.first_chunk());
             bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
@@ -165,7 +156,7 @@ impl Table {
                 table.described_from = word(8);
                 table.width = 4;
                 // It may be left to a relocation.
-                let stored = elf.pointer(address.saturating_add(24)).unwrap_or(word(3));
+                let stored = pointer(elf, address.saturating_add(24)).unwrap_or(word(3));
                 table.text = table.text(elf, stored)?;
             }
             other => {
@@ -197,7 +188,7 @@ impl Table {
         }
         let module = module(elf, self.address)?;
         let first = Window::new(self.size).number(elf, self.offset + self.list, 4)?;
-        let [least, text] = [MINPC, TEXT].map(|field| elf.pointer(module.saturating_add(field)));
+        let [least, text] = [MINPC, TEXT].map(|field| pointer(elf, module.saturating_add(field)));
         let (least, text) = (least?, text?);
         if text.checked_add(first) != Some(least) {
             return Err("its moduledata is not as memtrace knows it".into());
@@ -221,50 +212,49 @@ fn beginnings(elf: &mut Elf) -> Result<Vec<(u64, u64, u64)>, String> {
         let Some(size) = part.file_size.checked_sub(skipped) else {
             continue;
         };
-        elf.search(part.offset + skipped, size, 8, |at, piece| {
-            for (index, word) in (0..).zip(piece.as_chunks::<8>().0) {
-                if matches!(
-                    word,
-                    [0xfb | 0xfa | 0xf0 | 0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8]
-                ) {
-                    let into = at + 8 * index;
-                    let left = (size - into).min(MOST);
-                    let address = part.address.wrapping_add(skipped).wrapping_add(into);
-                    found.push((address, part.offset + skipped + into, left));
+        let many = elf
+            .file
+            .entries(part.offset + skipped, size, 8, |at, piece| {
+                for (index, word) in (0..).zip(piece.as_chunks::<8>().0) {
+                    if matches!(
+                        word,
+                        [0xfb | 0xfa | 0xf0 | 0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8]
+                    ) {
+                        let into = at + 8 * index;
+                        let left = (size - into).min(MOST);
+                        let address = part.address.wrapping_add(skipped).wrapping_add(into);
+                        found.push((address, part.offset + skipped + into, left));
+                    }
                 }
-            }
-            if found.len() > MOST_BEGINNINGS {
-                return Err("it has too many tables of functions".into());
-            }
-            Ok(())
-        })?;
+                if found.len() > MOST_BEGINNINGS {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })?;
+        if many.is_some() {
+            return Err("it has too many tables of functions".into());
+        }
     }
     Ok(found)
 }
 
 /// The address of `runtime.firstmoduledata`: it begins with that of the table.
 fn module(elf: &mut Elf, table: u64) -> Result<u64, String> {
-    let places: Vec<Section> = [".go.module", ".noptrdata", ".data"]
-        .iter()
-        .filter_map(|name| elf.section(name))
-        .collect();
-    for place in places {
-        if place.size > MOST {
+    const OWN: &str = ".go.module";
+    for name in [OWN, ".noptrdata", ".data"] {
+        let Some(place) = elf.section(name).filter(|place| place.size <= MOST) else {
             continue;
-        }
-        if place.name == b".go.module" && elf.pointer(place.address)? == table {
+        };
+        if name == OWN && pointer(elf, place.address)? == table {
             return Ok(place.address);
         }
-        let mut found = None;
-        elf.search(place.offset, place.size, 8, |at, piece| {
-            let words = piece.as_chunks::<8>().0;
-            let index = words
-                .iter()
-                .position(|word| u64::from_le_bytes(*word) == table);
-            if let Some(index) = index {
-                found = found.or(Some(at + 8 * index as u64));
+        let found = elf.file.entries(place.offset, place.size, 8, |at, piece| {
+            let mut words = piece.as_chunks::<8>().0.iter();
+            match words.position(|word| u64::from_le_bytes(*word) == table) {
+                Some(index) => ControlFlow::Break(at + 8 * index as u64),
+                None => ControlFlow::Continue(()),
             }
-            Ok(())
         })?;
         if let Some(at) = found {
             return Ok(place.address.wrapping_add(at));
@@ -302,7 +292,9 @@ impl Window {
         self.left = self.left.checked_sub(1).ok_or(BROKEN)?;
         // The last piece of the file is shorter.
         let mut piece = Vec::new();
-        std::io::Read::read_to_end(&mut elf.stream(at, Self::SIZE)?, &mut piece)
+        let mut stream = elf.file.stream(at, Self::SIZE)?;
+        stream
+            .read_to_end(&mut piece)
             .map_err(|error| error.to_string())?;
         let number = within(at, &piece, at, width).ok_or(BROKEN)?;
         if let Some(slot) = self.pieces.get_mut(self.oldest) {

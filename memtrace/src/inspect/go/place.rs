@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::elf::{Elf, Segment};
+use super::executable::is_relocatable;
+use crate::inspect::elf::{Elf, Segment};
 
 /// A linker makes two to six.
 const MOST_PARTS: usize = 64;
@@ -46,7 +47,7 @@ pub fn bias(elf: &Elf, maps: &[u8]) -> Result<u64, String> {
                 .iter()
                 .filter_map(|mapping| {
                     let bias = bias_by(mapping, part, offset)?;
-                    (elf.relocatable || bias == 0).then_some((mapping.file, bias))
+                    (is_relocatable(elf) || bias == 0).then_some((mapping.file, bias))
                 })
                 .collect();
             if index == 0 && offset == part.offset {
@@ -102,12 +103,15 @@ fn mapping(line: &[u8]) -> Option<Mapped<'_>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{BASE, Program, Running};
+    use super::super::{
+        executable,
+        fixture::{BASE, Program, Running},
+    };
     use super::*;
 
     fn elf() -> Elf {
         let file = Program::new("go1.24.4").relocatable().build();
-        Elf::open(Box::new(std::io::Cursor::new(file)), Default::default()).unwrap()
+        executable::open(Box::new(std::io::Cursor::new(file))).unwrap()
     }
 
     fn own(bias: u64) -> Vec<u8> {
