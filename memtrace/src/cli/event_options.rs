@@ -3,14 +3,13 @@
 use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, ValueHint};
-use memtrace_common::{
-    advice,
-    cell::{BRK, MADVISE_BASE, MMAP, MREMAP, MUNMAP, PROCESS_MADVISE_BASE, call_slot},
-    config::EVENT_WORDS,
-};
+use memtrace_common::{advice, cell::call_slot, config::EVENT_WORDS};
 
 use super::shared::{WRITE, is_stdout};
-use crate::{model::EventsFilter, probe::events::Selection};
+use crate::{
+    model::{CallName, EventsFilter},
+    probe::events::Selection,
+};
 
 /// Single calls: where they go, and which.
 #[derive(Clone, Debug, Default, Args)]
@@ -87,19 +86,13 @@ impl FromStr for Calls {
             Some((call, advice)) => (call, Some(advice)),
             None => (text, None),
         };
-        let (first, advised) = match call {
-            "mmap" => (MMAP, false),
-            "munmap" => (MUNMAP, false),
-            "mremap" => (MREMAP, false),
-            "brk" => (BRK, false),
-            "madvise" => (MADVISE_BASE, true),
-            "process_madvise" => (PROCESS_MADVISE_BASE, true),
-            _ => {
-                return Err(
-                    "calls are mmap, munmap, mremap, brk, madvise and process_madvise, the last two also with an advice: madvise:FREE"
-                        .to_owned(),
-                );
-            }
+        let Some(known) = CallName::ALL.into_iter().find(|known| known.name() == call) else {
+            let names = CallName::ALL.map(CallName::name);
+            let (last, others) = names.split_last().unwrap_or((&"", &[]));
+            return Err(format!(
+                "calls are {} and {last}, the last two also with an advice: madvise:FREE",
+                others.join(", ")
+            ));
         };
         let mut slots = [0; EVENT_WORDS];
         let mut take = |cell| {
@@ -109,30 +102,29 @@ impl FromStr for Calls {
             }
         };
         let Some(wanted) = wanted else {
-            let cells = if advised { advice::ADVICE_SLOTS } else { 1 };
-            (first..first + cells).for_each(take);
+            known.cells().for_each(take);
             return Ok(Self {
                 name: call.to_owned(),
                 slots,
             });
         };
-        if !advised {
+        if !known.is_advised() {
             return Err(format!(
                 "{call} takes no advice; madvise and process_madvise do"
             ));
         }
-        let known = advice::KNOWN.iter().find(|(name, _)| {
+        let advice = advice::KNOWN.iter().find(|(name, _)| {
             let short = name.trim_start_matches("MADV_");
             wanted.eq_ignore_ascii_case(name) || wanted.eq_ignore_ascii_case(short)
         });
-        let Some((name, value)) = known else {
+        let Some((name, value)) = advice else {
             let names: Vec<&str> = advice::KNOWN
                 .iter()
                 .map(|(name, _)| name.trim_start_matches("MADV_"))
                 .collect();
             return Err(format!("advice is one of {}", names.join(", ")));
         };
-        take(first + advice::slot_of_known(*value));
+        take(known.cells().start + advice::slot_of_known(*value));
         Ok(Self {
             name: format!("{call}:{name}"),
             slots,

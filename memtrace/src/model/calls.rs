@@ -1,6 +1,6 @@
 //! The lines of an events file: single calls, as `docs/events.md` documents them.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, ops::Range};
 
 use memtrace_common::{
     advice,
@@ -11,7 +11,7 @@ use memtrace_common::{
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
-use super::{HostInfo, Mode, TargetInfo, errno_name};
+use super::{Cause, HostInfo, Mode, TargetInfo, errno_name};
 use bits::{MMAP_FLAGS, MREMAP_FLAGS, PROTECTION};
 
 mod bits;
@@ -80,6 +80,56 @@ pub enum CallName {
     Madvise,
     /// `process_madvise`: the process's own calls, on whichever process.
     ProcessMadvise,
+}
+
+impl CallName {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Mmap,
+        Self::Munmap,
+        Self::Mremap,
+        Self::Brk,
+        Self::Madvise,
+        Self::ProcessMadvise,
+    ];
+
+    /// Returns the cause that the call is in the ledger.
+    #[must_use]
+    pub const fn cause(self) -> Cause {
+        match self {
+            Self::Mmap => Cause::Mmap,
+            Self::Munmap => Cause::Munmap,
+            Self::Mremap => Cause::Mremap,
+            Self::Brk => Cause::Brk,
+            Self::Madvise => Cause::Madvise,
+            Self::ProcessMadvise => Cause::ProcessMadvise,
+        }
+    }
+
+    /// Returns the kernel's name of the call.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.cause().name()
+    }
+
+    /// Returns the ledger's cells of the call: one, or one per advice.
+    #[must_use]
+    pub const fn cells(self) -> Range<u32> {
+        match self {
+            Self::Mmap => MMAP..MMAP + 1,
+            Self::Munmap => MUNMAP..MUNMAP + 1,
+            Self::Mremap => MREMAP..MREMAP + 1,
+            Self::Brk => BRK..BRK + 1,
+            Self::Madvise => MADVISE_BASE..PROCESS_MADVISE_BASE,
+            Self::ProcessMadvise => PROCESS_MADVISE_BASE..TASK_BASE,
+        }
+    }
+
+    /// Returns true if the call has an advice.
+    #[must_use]
+    pub const fn is_advised(self) -> bool {
+        matches!(self, Self::Madvise | Self::ProcessMadvise)
+    }
 }
 
 /// An address, in hexadecimal, such as `0x7f3a5c000000`: as `/proc/PID/maps` has it, and too wide for what many programs read numbers into.
@@ -237,15 +287,8 @@ impl CallLine {
     /// of a hooked call.
     #[must_use]
     pub fn of(event: &CallEvent, page_size: u64, attached_ns: u64) -> Option<Self> {
-        let call = match event.cell {
-            MMAP => CallName::Mmap,
-            MUNMAP => CallName::Munmap,
-            MREMAP => CallName::Mremap,
-            BRK => CallName::Brk,
-            MADVISE_BASE..PROCESS_MADVISE_BASE => CallName::Madvise,
-            PROCESS_MADVISE_BASE..TASK_BASE => CallName::ProcessMadvise,
-            _ => return None,
-        };
+        let mut calls = CallName::ALL.into_iter();
+        let call = calls.find(|call| call.cells().contains(&event.cell))?;
         let begin_ns = if event.begin_ns == 0 {
             attached_ns
         } else {
@@ -303,4 +346,33 @@ impl CallLine {
 
 fn advice_name(advice: i32) -> Cow<'static, str> {
     advice::name(advice).map_or_else(|| advice.to_string().into(), Cow::Borrowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use memtrace_common::cell::{CELLS, call_slot};
+
+    use super::*;
+
+    #[test]
+    fn each_cell_of_a_call_has_its_call_and_no_other_cell_has_one() {
+        for cell in 0..u32::try_from(CELLS).unwrap() {
+            let calls = CallName::ALL.into_iter();
+            let found: Vec<_> = calls.filter(|call| call.cells().contains(&cell)).collect();
+            assert_eq!(
+                found.len(),
+                usize::from(call_slot(cell).is_some()),
+                "{cell}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_call_is_a_cause_with_its_name_in_the_file() {
+        for call in CallName::ALL {
+            assert!(call.cause().is_call());
+            assert_eq!(serde_json::to_value(call).unwrap(), call.name());
+            assert_eq!(serde_json::to_value(call.cause()).unwrap(), call.name());
+        }
+    }
 }

@@ -15,6 +15,7 @@ use std::{
 
 use memtrace::{
     ledger::{Names, Reading, Row, check, check_ended, rows},
+    model::CallName,
     observe::{Sampler, Smaps},
     probe::{EpochEvent, Options, Session},
 };
@@ -29,15 +30,6 @@ pub const FILE: usize = 0;
 pub const ANON: usize = 1;
 pub const SWAP: usize = 2;
 pub const SHMEM: usize = 3;
-
-const CALLS: [&str; 6] = [
-    "mmap",
-    "munmap",
-    "mremap",
-    "brk",
-    "madvise",
-    "process_madvise",
-];
 
 /// How long something that happens by itself (a kernel thread's round, the end of a process) is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -429,7 +421,7 @@ impl Tracer {
         let names = Names {
             tasks: &tasks,
             errnos: &errnos,
-            hooked: &CALLS,
+            hooked: &CallName::ALL.map(CallName::name),
         };
         rows(reading, &names)
             .into_iter()

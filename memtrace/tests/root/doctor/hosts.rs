@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::symlink};
 
 use memtrace::{
     doctor::{Check, Facts, Files, Report, State, TraceMode, Trials, Tried, examine},
-    model::HookKind,
+    model::{CallName, HookKind},
     probe::{Attempt, Hook, OwnLedger, Way},
     view,
 };
@@ -13,14 +13,6 @@ use tempfile::TempDir;
 const BPF: u64 = 1 << 39;
 const PERFMON: u64 = 1 << 38;
 const ALL: u64 = 0x1ff_ffff_ffff;
-const CALLS: [&str; 6] = [
-    "mmap",
-    "munmap",
-    "mremap",
-    "brk",
-    "madvise",
-    "process_madvise",
-];
 
 /// A host: its files, and what trying came to.
 struct Host {
@@ -195,7 +187,7 @@ fn attempts(fentry: Option<&str>, tracepoint: Option<&str>) -> Vec<Attempt> {
         (HookKind::Fentry, fentry),
         (HookKind::Tracepoint, tracepoint),
     ] {
-        attempts.extend(CALLS.map(|call| one(call, Way::Hook(kind), error)));
+        attempts.extend(CallName::ALL.map(|call| one(call.name(), Way::Hook(kind), error)));
     }
     attempts.push(one("find_target", Way::Iterator, None));
     attempts
@@ -571,7 +563,7 @@ fn without_tracefs_and_without_fentry_calls_are_not_counted() {
     let report = host.examine();
     assert_eq!(state(&report, "tracefs"), State::Limited);
     assert_eq!(state(&report, "fentry"), State::Limited);
-    for call in CALLS {
+    for call in CallName::ALL.map(CallName::name) {
         let check = check(&report, &format!("hook_{call}"));
         assert_eq!(check.state, State::Limited);
         assert!(check.found.contains("tracefs") && check.found.contains("EPERM"));
