@@ -35,7 +35,7 @@ const SEVERAL_DEVICES: [u64; 2] = [0x794c_7630, 0x9123_683e];
 
 /// A process, looked at through its directory in `/proc`, which is held open: everything read is this process's.
 ///
-/// Its files may lie on a file system that never answers, and so may the memory that its arguments are in. Whoever reads them waits
+/// Its files may lie on a file system that never answers, and its memory may be mapped from there. Whoever reads them waits
 /// without end, in a way that no signal ends: only a process that may be left behind should do so.
 #[derive(Debug)]
 pub struct LiveProcess {
