@@ -37,7 +37,8 @@ impl Started {
         let started = Self(child);
         let end = Instant::now() + Duration::from_secs(60);
         let mut before = Vec::new();
-        // What sleeps, and has mapped nothing for a while, has started.
+        // What sleeps, has mapped nothing for a while and waits for no child has started: a version manager's shim
+        // waits for its children first, as long as they take.
         let mut still = 0;
         while still < 3 {
             assert!(Instant::now() < end, "{command:?} does not come to rest");
@@ -46,7 +47,10 @@ impl Started {
             let state = stat.rsplit(')').next().unwrap().trim().chars().next();
             assert_ne!(state, Some('Z'), "{command:?} has ended");
             let now = started.file("maps");
-            still = if state == Some('S') && before == now.as_bytes() {
+            let waits = !started
+                .file(&format!("task/{}/children", started.pid()))
+                .is_empty();
+            still = if state == Some('S') && !waits && before == now.as_bytes() {
                 still + 1
             } else {
                 0
