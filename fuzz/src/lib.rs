@@ -13,7 +13,7 @@ use memtrace::{
     export::json,
     inspect::{Findings, Image, MOST_WORK, Memory, Metered, Process, go, inspect},
     model::{Capture, GoFigures, MappingGroup, RuntimeInfo},
-    observe::cgroup::places,
+    observe::cgroup::locations,
     probe::{
         btf::{Btf, Named, Shape},
         offsets,
@@ -22,7 +22,7 @@ use memtrace::{
         self,
         cgroup::{self as cgroups, Version},
     },
-    text::format::{BAD, BOLD, DIM, GOOD, WARN, untrusted},
+    text::format::{BAD, BOLD, DIM, GOOD, WARN, sanitized},
     timeline::{assemble, read, read_closing},
     verdict::{judge_epoch, not_found},
     view::{self, replaced, table},
@@ -111,7 +111,7 @@ pub fn cgroup(bytes: &[u8]) {
         // As if all of each hierarchy was mounted.
         let mountinfo =
             b"1 0 0:1 / /m rw - cgroup none rw,memory\n2 0 0:2 / /u rw - cgroup2 none rw";
-        if let Ok(places) = places(&found, mountinfo) {
+        if let Ok(places) = locations(&found, mountinfo) {
             for place in places {
                 let deepest = place.directory(0);
                 assert!(deepest.starts_with(&place.point));
@@ -133,7 +133,7 @@ pub fn mountinfo(bytes: &[u8]) {
         }
     }
     for membership in [&b"4:memory:/docker/12ab \\x/y"[..], b"0::/../../a/b"] {
-        match places(&cgroups::membership(membership), bytes) {
+        match locations(&cgroups::membership(membership), bytes) {
             Ok(places) => assert!(!places.is_empty()),
             Err(nowhere) => harmless(&nowhere.to_string()),
         }
@@ -401,7 +401,7 @@ fn plain(text: &str) {
 }
 
 fn harmless(text: &str) {
-    let shown = untrusted(text, 300);
+    let shown = sanitized(text, 300);
     assert!(shown.chars().count() <= 300);
     harmless_text(&shown);
 }

@@ -136,7 +136,7 @@ impl<O: Observer> Capturing<'_, O> {
         };
         let now = monotonic_ns();
         let rss = resident.rss();
-        let smaps = if self.ration.allows_once(rss) {
+        let smaps = if self.throttle.allows_once(rss) {
             self.read_smaps(self.current.since(now), rss)
         } else {
             None
@@ -171,7 +171,7 @@ impl<O: Observer> Capturing<'_, O> {
     }
 
     fn smaps_missing(&self, rss: u64) -> String {
-        self.ration
+        self.throttle
             .refusal(rss)
             .or_else(|| self.subject.sampler.refusal())
             .unwrap_or_else(|| "smaps_rollup could not be read".to_owned())
@@ -187,7 +187,7 @@ impl<O: Observer> Capturing<'_, O> {
             with: "statm",
             smaps: None,
         };
-        if self.ration.allows_once(rss) {
+        if self.throttle.allows_once(rss) {
             let mut again = 0;
             while let Some(smaps) = self.read_smaps(since, rss) {
                 let before = std::mem::replace(&mut last, self.session.read(self.current.number)?);

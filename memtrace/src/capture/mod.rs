@@ -22,7 +22,7 @@ pub use run::{CaptureError, Order};
 
 use crate::{
     model::{Account, End, HostInfo, Mode},
-    observe::{Gauges, Ration, Sampler},
+    observe::{Gauges, Sampler, Throttle},
     probe::{ProbeError, Session},
     process::Target,
 };
@@ -73,7 +73,7 @@ pub struct Capturing<'a, O> {
     host: HostInfo,
     /// When it began.
     begun: Instant,
-    ration: Ration,
+    throttle: Throttle,
     /// `statm` has been seen to show the shared part of the counters alone.
     statm_inexact: bool,
     /// The observer knows that epochs were merged.
@@ -110,7 +110,7 @@ impl<'a, O: Observer> Capturing<'a, O> {
         let begun = Instant::now();
         let host = host_info(session);
         let limit = plan.smaps_limit;
-        let ration = limit.map_or_else(Ration::off, |limit| Ration::new(Some(limit)));
+        let throttle = limit.map_or_else(Throttle::off, |limit| Throttle::new(Some(limit)));
         let first = session.read(0)?;
         let start = Current::start(session, &mut subject.sampler);
         let class = subject.target.class;
@@ -129,7 +129,7 @@ impl<'a, O: Observer> Capturing<'a, O> {
             observer,
             host,
             begun,
-            ration,
+            throttle,
             statm_inexact: false,
             said_merged: false,
             fresh: false,

@@ -96,10 +96,10 @@ impl<O: Observer> Capturing<'_, O> {
         u64::try_from(rss_of(&reading.now())).unwrap_or(0) * self.host.page_size
     }
 
-    /// Reads `smaps_rollup` in between, if the ration allows it at `now`.
+    /// Reads `smaps_rollup` in between, if the throttle allows it at `now`.
     fn rationed_smaps(&mut self, now: u64, rss: u64) -> Option<Smaps> {
         let since = self.current.since(now);
-        if self.ration.allows(since, rss) {
+        if self.throttle.allows(since, rss) {
             self.read_smaps(since, rss)
         } else {
             None
@@ -108,7 +108,7 @@ impl<O: Observer> Capturing<'_, O> {
 
     pub(super) fn read_smaps(&mut self, since: Duration, rss: u64) -> Option<Smaps> {
         let smaps = self.subject.sampler.smaps()?;
-        self.ration.spent(since, smaps.took, rss);
+        self.throttle.spent(since, smaps.took, rss);
         Some(smaps)
     }
 

@@ -12,14 +12,14 @@ use clap::error::ErrorKind as Usage;
 use super::{
     args::{ExportArgs, Format},
     exit,
-    load::{Again, about, load_again, place},
+    load::{Again, about, file_id, load_again},
     output,
     usage::wrong,
 };
 use crate::{
     export::{ExportError, csv, file::Pending, jsonl, openmetrics, perfetto, svg::svg},
     privilege::invoker,
-    text::format::untrusted,
+    text::format::sanitized,
     timeline::{Joining, Loaded},
 };
 
@@ -68,7 +68,7 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
             }
         }
         Some(path) => {
-            if again.place.is_some() && again.place == place(path) {
+            if again.file_id.is_some() && again.file_id == file_id(path) {
                 bail!("{name} is the capture itself: give -o another name");
             }
             let mut failed = None;
@@ -96,7 +96,7 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     if capture.is_complete() {
         return Ok(ExitCode::SUCCESS);
     }
-    let name = untrusted(&name, 200);
+    let name = sanitized(&name, 200);
     output::say(&format!(
         "memtrace: {name}: the capture is incomplete; memtrace report says what is missing"
     ));

@@ -12,7 +12,7 @@ use crate::{
     dump::{Dump, is_dump, read as read_dump},
     export::{Causes, journal::is_being_written, spool::Spool},
     privilege::invoker,
-    text::format::untrusted,
+    text::format::sanitized,
     timeline::{Digest, Loaded, ReadError, Replay, Unassembled, load as read},
     verdict::{self, Trend},
 };
@@ -26,28 +26,28 @@ pub struct Again {
     /// Its ticks.
     pub ticks: Replay<File>,
     /// Which file it is; `None` where it came through a pipe.
-    pub place: Option<Place>,
+    pub file_id: Option<FileId>,
     /// Whether it is written to at this moment.
     pub busy: bool,
 }
 
 /// A file by its device and its inode.
-pub type Place = (u64, u64);
+pub type FileId = (u64, u64);
 
 /// Whether `output` is the file that `input` is read from: to write it would replace it.
 pub fn is_itself(input: &Path, output: &Path) -> bool {
-    let read = fs::metadata(input).ok().and_then(|found| placed(&found));
-    read.is_some() && read == place(output)
+    let read = fs::metadata(input).ok().and_then(|found| id_of(&found));
+    read.is_some() && read == file_id(output)
 }
 
 /// Which file this is, if it is one.
-pub fn place(path: &Path) -> Option<Place> {
+pub fn file_id(path: &Path) -> Option<FileId> {
     fs::symlink_metadata(path)
         .ok()
-        .and_then(|found| placed(&found))
+        .and_then(|found| id_of(&found))
 }
 
-fn placed(found: &Metadata) -> Option<Place> {
+fn id_of(found: &Metadata) -> Option<FileId> {
     found.is_file().then(|| (found.dev(), found.ino()))
 }
 
@@ -62,8 +62,8 @@ pub fn load_again(path: &Path) -> anyhow::Result<Again> {
     } else {
         File::open(path).map_err(|error| unreadable(ReadError::Io(error)))?
     };
-    let place = placed(&file.metadata()?);
-    let (loaded, file, begin) = if place.is_some() {
+    let file_id = id_of(&file.metadata()?);
+    let (loaded, file, begin) = if file_id.is_some() {
         // The shell may have read some of it.
         let begin = (&file).stream_position()?;
         (read(&file), file, begin)
@@ -75,8 +75,8 @@ pub fn load_again(path: &Path) -> anyhow::Result<Again> {
     let (mut loaded, causes) = loaded.map_err(unreadable)?.parted();
     judge_unjudged(&mut loaded);
     Ok(Again {
-        place,
-        busy: place.is_some() && loaded.journal.is_some() && is_being_written(&file),
+        file_id,
+        busy: file_id.is_some() && loaded.journal.is_some() && is_being_written(&file),
         ticks: Replay::new(file, begin, &loaded),
         causes: Causes::union(causes),
         loaded,
@@ -182,7 +182,7 @@ pub fn judge_unjudged(loaded: &mut Loaded<Trend>) {
 
 /// Says what is to be said of a journal beside what it holds.
 pub fn about(name: &str, journal: Unassembled, busy: bool) {
-    let name = untrusted(name, 200);
+    let name = sanitized(name, 200);
     if busy {
         output::say(&format!(
             "memtrace: {name}: memtrace is still writing it; this is as at its last line"

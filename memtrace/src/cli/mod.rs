@@ -91,7 +91,7 @@ fn run(cli: Cli, work: Option<Work>) -> anyhow::Result<ExitCode> {
 
 fn failed(error: &anyhow::Error) -> ExitCode {
     // One line, whatever it says: it may quote a file's or a process's name.
-    let mut text = crate::text::format::untrusted(&format!("{error:#}"), 2000);
+    let mut text = crate::text::format::sanitized(&format!("{error:#}"), 2000);
     if error
         .downcast_ref()
         .is_some_and(crate::probe::ProbeError::is_of_the_host)

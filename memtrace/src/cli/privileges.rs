@@ -115,7 +115,7 @@ fn list(needs: &[&Need]) -> String {
 
 /// Everything is attached and open: becomes the user who started memtrace, and keeps only the capabilities that reading,
 /// looking at the target, ending the program and naming the file are seen to need. `start` forks the process that looks at its files.
-pub fn shed(
+pub fn drop_privileges(
     session: &Session,
     sampler: &Sampler,
     names: &mut dyn FnMut() -> bool,
@@ -152,7 +152,7 @@ pub fn shed(
             works: &mut signals,
         },
     ];
-    privilege::shed(invoker().as_ref(), &mut trials, start)?;
+    privilege::drop_privileges(invoker().as_ref(), &mut trials, start)?;
     Ok(())
 }
 

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     dump::Dump,
     model::{Capture, Epoch},
-    text::format::{BOLD, paint, untrusted},
+    text::format::{BOLD, paint, sanitized},
     timeline::Loaded,
     verdict::Trend,
     view::{self, replaced, verdict, whole},
@@ -76,7 +76,7 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
             }
             Err(error) => {
                 failed = true;
-                let text = untrusted(&format!("cannot read {name}: {error:#}"), 2000);
+                let text = sanitized(&format!("cannot read {name}: {error:#}"), 2000);
                 output::say(&format!("memtrace: {text}"));
                 continue;
             }
@@ -98,7 +98,7 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
             found = true;
             output::say(&format!(
                 "memtrace: --fail-on {id}: it was found in {}",
-                untrusted(&name, 200)
+                sanitized(&name, 200)
             ));
         }
         incomplete |= !capture.is_complete();
@@ -190,7 +190,7 @@ fn print_dump(
     answer: bool,
 ) -> io::Result<()> {
     if let Some(name) = name {
-        let headline = paint(BOLD, &untrusted(name, 200));
+        let headline = paint(BOLD, &sanitized(name, 200));
         out.print(&format!("{separator}{headline}\n\n"))?;
     }
     out.print(&view::dump(found, out.width(), answer))?;
@@ -207,9 +207,9 @@ fn print_dump(
 fn headline(name: &str, capture: &Capture) -> String {
     let text = format!(
         "{}: {}, memtrace {}",
-        untrusted(name, 200),
-        untrusted(&capture.epoch.capture.started_at, 40),
-        untrusted(&capture.memtrace_version, 40)
+        sanitized(name, 200),
+        sanitized(&capture.epoch.capture.started_at, 40),
+        sanitized(&capture.memtrace_version, 40)
     );
     paint(BOLD, &text)
 }

@@ -27,12 +27,12 @@ use crate::{
 
 /// What is written of the capture.
 pub struct Sink {
-    place: Place,
+    output: Output,
     extras: Extras,
 }
 
 /// Where the capture file goes, if anywhere, and its journal.
-enum Place {
+enum Output {
     None,
     /// For what the user of a view might want to save.
     Spare(JournalFile),
@@ -50,23 +50,23 @@ impl Sink {
     /// If something cannot be opened.
     pub fn open(options: &Options, views: &Views) -> anyhow::Result<Self> {
         let extras = Extras::open(options)?;
-        let place = Place::open(options, views, !extras.is_empty())?;
-        Ok(Self { place, extras })
+        let output = Output::open(options, views, !extras.is_empty())?;
+        Ok(Self { output, extras })
     }
 
     /// Returns true if the capture goes to standard output.
     pub const fn is_stdout(&self) -> bool {
-        matches!(self.place, Place::Stdout(_))
+        matches!(self.output, Output::Stdout(_))
     }
 
     /// Returns true if the journal is only for what the user of a view might want to save.
     pub const fn is_spare(&self) -> bool {
-        matches!(self.place, Place::Spare(_))
+        matches!(self.output, Output::Spare(_))
     }
 
     /// Returns the journal, if there is one.
     pub const fn journal(&mut self) -> Option<&mut JournalFile> {
-        self.place.journal()
+        self.output.journal()
     }
 
     /// Returns an error in mid-trace with the place of everything up to it.
@@ -83,11 +83,11 @@ impl Sink {
 
     /// Returns true if the capture could be written with the privileges of this moment.
     pub fn can_finish(&mut self) -> bool {
-        self.extras.can_finish() && self.place.can_finish()
+        self.extras.can_finish() && self.output.can_finish()
     }
 }
 
-impl Place {
+impl Output {
     fn open(options: &Options, views: &Views, extras: bool) -> anyhow::Result<Self> {
         Ok(match options.json.as_deref() {
             None if extras => Self::Extras(JournalFile::unnamed(invoker().as_ref())?),
@@ -176,17 +176,17 @@ pub fn report(out: &Out, sink: Sink, ended: Ended) -> anyhow::Result<Outcome> {
         found,
         stopped,
     } = ended;
-    let Sink { mut place, extras } = sink;
+    let Sink { mut output, extras } = sink;
     // Of a capture that was cut short, there is the journal. Whatever becomes of these, the capture itself is written.
-    let extras = match place.journal().filter(|_| stopped.is_none()) {
+    let extras = match output.journal().filter(|_| stopped.is_none()) {
         Some(journal) => extras.write(journal.contents()),
         None => Ok(()),
     };
-    match (place, stopped) {
-        (Place::None | Place::Spare(_) | Place::Extras(_), None)
-        | (Place::None | Place::Spare(_), Some(_)) => {}
-        (Place::Extras(_), Some(stopped)) => return Err(stopped.into()),
-        (Place::Stdout(journal), stopped) => {
+    match (output, stopped) {
+        (Output::None | Output::Spare(_) | Output::Extras(_), None)
+        | (Output::None | Output::Spare(_), Some(_)) => {}
+        (Output::Extras(_), Some(stopped)) => return Err(stopped.into()),
+        (Output::Stdout(journal), stopped) => {
             // Of a journal that could be written no further, nothing is left but what is written now.
             assemble(
                 journal.contents(),
@@ -196,13 +196,13 @@ pub fn report(out: &Out, sink: Sink, ended: Ended) -> anyhow::Result<Outcome> {
             .context("cannot write the capture to standard output")?;
             stopped.map_or(Ok(()), Err)?;
         }
-        (Place::File(pending, journal), Some(stopped)) => {
+        (Output::File(pending, journal), Some(stopped)) => {
             if journal.path().is_none() {
                 pending.write(|file| assemble(journal.contents(), &last, file))?;
             }
             return Err(stopped.into());
         }
-        (Place::File(pending, journal), None) => {
+        (Output::File(pending, journal), None) => {
             let written = pending.write(|file| assemble(journal.contents(), &last, file));
             match (&written, journal.path()) {
                 (Ok(()) | Err(FileError::NotNamed { .. }), _) => {

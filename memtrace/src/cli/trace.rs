@@ -217,7 +217,7 @@ async fn trace(
     let Subject {
         sampler, gauges, ..
     } = &mut subject;
-    privileges::shed(session, sampler, &mut names, spawned, &mut || {
+    privileges::drop_privileges(session, sampler, &mut names, spawned, &mut || {
         gauges.start();
     })?;
     let events = events.start(session, &mut subject)?;

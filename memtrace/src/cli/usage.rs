@@ -17,13 +17,13 @@ use super::{
     args::{Cli, Options},
     shared::is_stdout,
 };
-use crate::{export::journal::partial_of, text::format::untrusted};
+use crate::{export::journal::partial_of, text::format::sanitized};
 
 /// Says it, with the usage of this command, or of memtrace itself, and ends.
 pub fn wrong(command: Option<&str>, kind: ErrorKind, text: &str) -> ! {
     let mut memtrace = Cli::command();
     memtrace.build();
-    let text = untrusted(text, 2000);
+    let text = sanitized(text, 2000);
     let of = command.and_then(|name| memtrace.find_subcommand_mut(name));
     match of {
         Some(command) => command.error(kind, text).exit(),
@@ -50,7 +50,7 @@ pub fn unknown(mut error: clap::Error) -> clap::Error {
 }
 
 fn meant(found: &str) -> Option<String> {
-    let shown = untrusted(found, 200);
+    let shown = sanitized(found, 200);
     if !found.is_empty() && found.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(format!(
             "to trace this process, type: memtrace --pid {shown}"

@@ -17,7 +17,7 @@ use crate::{
     model::{Account, End},
     observe::own,
     privilege::invoker,
-    text::format::untrusted,
+    text::format::sanitized,
     timeline::{Finished, Live, Own, assemble},
 };
 
@@ -60,7 +60,7 @@ impl Watched {
         account.capture.end = End::Signal;
         self.saving.retain(|saving| !saving.is_finished());
         let save = move || {
-            let shown = untrusted(&path.display().to_string(), 200);
+            let shown = sanitized(&path.display().to_string(), 200);
             let text = match journal.and_then(|journal| written(&path, journal, &account)) {
                 Ok(()) => format!("saved {shown}"),
                 Err(error) => format!("cannot save {shown}: {error}"),

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read as _};
 use serde_json::error::Category;
 
 use super::{Dump, Point};
-use crate::text::format::untrusted;
+use crate::text::format::sanitized;
 
 /// Most bytes of a line. The library's own have at most 280.
 const MOST: u64 = 64 << 10;
@@ -98,7 +98,7 @@ pub fn read(mut source: impl BufRead) -> Result<Dump, DumpError> {
                 return Err(DumpError::Line {
                     line: number,
                     column: error.column(),
-                    what: untrusted(what, QUOTED),
+                    what: sanitized(what, QUOTED),
                 });
             }
         }

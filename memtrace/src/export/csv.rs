@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     model::{Capture, Epoch, Tick, TickCause},
-    text::format::untrusted,
+    text::format::sanitized,
     timeline::{Replay, Sink, figures::FIGURES},
 };
 
@@ -79,7 +79,7 @@ impl<W: Write> Table<'_, W> {
             self.text(figure.name)?;
         }
         for key in self.keys {
-            let name = untrusted(&key.name(), TEXT);
+            let name = sanitized(&key.name(), TEXT);
             if key.cause.is_call() {
                 self.text(&format!("{name}_calls"))?;
                 self.text(&format!("{name}_requested_bytes"))?;
@@ -144,7 +144,7 @@ impl<W: Write> Sink for Table<'_, W> {
             number,
             clock: Clock::of(&epoch.capture),
             pid: epoch.target.pid,
-            comm: untrusted(&epoch.target.comm, TEXT),
+            comm: sanitized(&epoch.target.comm, TEXT),
             quiet: self
                 .keys
                 .iter()

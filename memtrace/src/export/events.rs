@@ -19,7 +19,7 @@ use rustix::{
 };
 use serde::Serialize;
 
-use super::file::{Beside, FileError, Place, by_invoker, failure, place, text};
+use super::file::{Beside, Destination, FileError, by_invoker, destination, failure, text};
 use crate::privilege::{Invoker, as_invoker};
 
 /// What a pipe takes without making anybody wait, once it takes anything: `PIPE_BUF`, a page.
@@ -68,9 +68,9 @@ impl EventsFile {
     /// Where it cannot.
     pub fn create(path: &Path, invoker: Option<&Invoker>) -> Result<Self, FileError> {
         let open = || {
-            let out = match place(path, invoker)? {
-                Place::Special(file) => Output::Stream(file),
-                Place::Regular(folder) => {
+            let out = match destination(path, invoker)? {
+                Destination::Special(file) => Output::Stream(file),
+                Destination::Regular(folder) => {
                     let failed = |errno| failure(path, geteuid(), errno);
                     Output::Regular(Beside::create(folder).map_err(failed)?, 0)
                 }

@@ -70,9 +70,9 @@ impl Pending {
 
     /// By the present thread's user.
     fn open(path: &Path, invoker: Option<&Invoker>) -> Result<(Self, JournalFile), FileError> {
-        let (kind, journal) = match place(path, invoker)? {
-            Place::Special(file) => (Kind::Special(file), JournalFile::unnamed(invoker)?),
-            Place::Regular(folder) => {
+        let (kind, journal) = match destination(path, invoker)? {
+            Destination::Special(file) => (Kind::Special(file), JournalFile::unnamed(invoker)?),
+            Destination::Regular(folder) => {
                 let journal = JournalFile::beside(path, &folder, trusted(invoker))?;
                 let failed = |errno| failure(path, geteuid(), errno);
                 let beside = Beside::create(folder).map_err(failed)?;
@@ -94,9 +94,9 @@ impl Pending {
     pub fn alone(path: &Path, invoker: Option<Invoker>) -> Result<Self, FileError> {
         let invoker = invoker.as_ref();
         let make = || {
-            let kind = match place(path, invoker)? {
-                Place::Special(file) => Kind::Special(file),
-                Place::Regular(folder) => {
+            let kind = match destination(path, invoker)? {
+                Destination::Special(file) => Kind::Special(file),
+                Destination::Regular(folder) => {
                     let failed = |errno| failure(path, geteuid(), errno);
                     Kind::Regular(Beside::create(folder).map_err(failed)?)
                 }
@@ -172,7 +172,7 @@ impl Pending {
 }
 
 /// Where a result may go.
-pub(super) enum Place {
+pub(super) enum Destination {
     /// Into this folder, as a new file.
     Regular(OwnedFd),
     /// A device or a pipe.
@@ -206,7 +206,10 @@ pub(super) fn by_invoker<T: Send>(
 }
 
 /// Looks at what is there under this name, by the present thread's user, and whether it may be written to or replaced.
-pub(super) fn place(path: &Path, invoker: Option<&Invoker>) -> Result<Place, FileError> {
+pub(super) fn destination(
+    path: &Path,
+    invoker: Option<&Invoker>,
+) -> Result<Destination, FileError> {
     let uid = geteuid();
     let trusted = trusted(invoker);
     let failed = |errno| failure(path, uid, errno);
@@ -257,7 +260,7 @@ pub(super) fn place(path: &Path, invoker: Option<&Invoker>) -> Result<Place, Fil
                 }
                 errno => failed(errno),
             })?;
-            Ok(Place::Special(file))
+            Ok(Destination::Special(file))
         }
         _ => match owner {
             Some(owner)
@@ -269,7 +272,7 @@ pub(super) fn place(path: &Path, invoker: Option<&Invoker>) -> Result<Place, Fil
                     owner,
                 })
             }
-            _ => Ok(Place::Regular(folder)),
+            _ => Ok(Destination::Regular(folder)),
         },
     }
 }
@@ -378,7 +381,7 @@ impl Beside {
     }
 
     /// Renames it, in place of what has the name, unless that is somebody else's in a sticky folder. What has come there since
-    /// [`place`] looked is looked at: in such a folder nobody can swap what is one's own for something else.
+    /// [`destination`] looked is looked at: in such a folder nobody can swap what is one's own for something else.
     fn replace(&self, beside: &Path, name: &Path) -> Result<(), String> {
         let said = errno_words;
         // Where it fails, there is something, or the file system does not know the flag.

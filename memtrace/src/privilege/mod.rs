@@ -1,10 +1,10 @@
-//! What memtrace is allowed to do, at each phase: claimed before attaching, shed once everything is attached.
+//! What memtrace is allowed to do, at each phase: claimed before attaching, dropped once everything is attached.
 //!
 //! `docs/security.md` says which capability is for what, and what it costs to be without it.
 
 mod apart;
+mod drop;
 mod sets;
-mod shed;
 mod user;
 
 use std::os::unix::fs::MetadataExt;
@@ -12,9 +12,9 @@ use std::os::unix::fs::MetadataExt;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 pub use apart::{as_invoker, become_thread};
+pub use drop::{DropError, Trial, drop_privileges};
 pub use rustix::thread::CapabilitySet as Capabilities;
 pub use sets::Sets;
-pub use shed::{ShedError, Trial, shed};
 pub use user::{Invoker, invoker};
 
 /// A capability that memtrace has a use for.

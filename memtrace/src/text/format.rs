@@ -136,7 +136,7 @@ pub fn span(ns: u64) -> String {
 /// A text that another program chose, made harmless for a terminal: control characters, and those that turn the direction of
 /// writing, are shown as `\u{…}`; at most `width` characters.
 #[must_use]
-pub fn untrusted(text: &str, width: usize) -> String {
+pub fn sanitized(text: &str, width: usize) -> String {
     let mut safe = String::new();
     for letter in text.chars() {
         if letter.is_control() || is_format(letter) {
@@ -153,10 +153,10 @@ pub fn untrusted(text: &str, width: usize) -> String {
     safe
 }
 
-/// The end of a path or a name, as [`untrusted`], in at most `room` characters: it says more than the beginning.
+/// The end of a path or a name, as [`sanitized`], in at most `room` characters: it says more than the beginning.
 #[must_use]
 pub fn tail(text: &str, room: usize) -> String {
-    let shown = untrusted(text, PATH_MAX);
+    let shown = sanitized(text, PATH_MAX);
     let length = shown.chars().count();
     if length <= room {
         return shown;
@@ -254,10 +254,10 @@ mod tests {
 
     #[test]
     fn a_hostile_name_cannot_move_the_cursor() {
-        assert_eq!(untrusted("a\x1b[2Jb\n", 40), "a\\u{1b}[2Jb\\u{a}");
-        assert_eq!(untrusted("x\u{202e}y", 40), "x\\u{202e}y");
-        assert_eq!(untrusted("x\u{61c}\u{9b}y", 40), "x\\u{61c}\\u{9b}y");
-        assert_eq!(untrusted("abcdef", 4), "abc…");
-        assert_eq!(untrusted("größe", 5), "größe");
+        assert_eq!(sanitized("a\x1b[2Jb\n", 40), "a\\u{1b}[2Jb\\u{a}");
+        assert_eq!(sanitized("x\u{202e}y", 40), "x\\u{202e}y");
+        assert_eq!(sanitized("x\u{61c}\u{9b}y", 40), "x\\u{61c}\\u{9b}y");
+        assert_eq!(sanitized("abcdef", 4), "abc…");
+        assert_eq!(sanitized("größe", 5), "größe");
     }
 }

@@ -1,7 +1,7 @@
 //! Texts that others chose, in HTML and XML.
 
 /// A text as the contents of an element, or as an attribute's value in quotes: nothing in it is markup, and what neither HTML nor
-/// XML 1.0 can hold is U+FFFD. Control characters are the caller's: [`untrusted`](super::format::untrusted) shows them.
+/// XML 1.0 can hold is U+FFFD. Control characters are the caller's: [`sanitized`](super::format::sanitized) shows them.
 #[must_use]
 pub fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     model::{Account, CauseRow, Children, Faults, HookInfo, HostInfo, LossInfo, TargetInfo, Tick},
-    text::format::{size, untrusted},
+    text::format::{sanitized, size},
 };
 
 /// Most bytes of a line.
@@ -175,7 +175,7 @@ impl<R: BufRead> Lines<R> {
         }
         Err(Bad::Wrong(ReadError::Line {
             at,
-            path: untrusted(&path, QUOTED),
+            path: sanitized(&path, QUOTED),
             what: what(&error),
             version: self.version.clone(),
         }))

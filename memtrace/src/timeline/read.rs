@@ -21,7 +21,7 @@ use super::{
 use crate::{
     dump::is_dump,
     model::{Capture, Epoch, SCHEMA, Tick},
-    text::format::{size, untrusted},
+    text::format::{sanitized, size},
 };
 
 /// Most bytes in which the field `schema` must come. memtrace writes it first, tools that sort the fields of an object late.
@@ -243,7 +243,7 @@ fn look(source: impl Read, seen: &mut Vec<u8>, most: usize) -> Result<Found, Rea
         version,
         journal,
     } = head;
-    let version = untrusted(version.as_deref().unwrap_or("unknown"), 40);
+    let version = sanitized(version.as_deref().unwrap_or("unknown"), 40);
     match (schema, stopped) {
         (Some(schema), _) if schema == SCHEMA => match journal {
             Some(format) if format > read_journal::NEWEST => Err(ReadError::Later {
@@ -274,7 +274,7 @@ fn look(source: impl Read, seen: &mut Vec<u8>, most: usize) -> Result<Found, Rea
 fn other_schema(schema: &str, version: String, stopped: Option<serde_json::Error>) -> ReadError {
     let number = |schema: &str| schema.strip_prefix("memtrace/")?.parse::<u64>().ok();
     let is_later = number(schema) > number(SCHEMA);
-    let schema = untrusted(schema, 40);
+    let schema = sanitized(schema, 40);
     if is_later {
         return ReadError::Later { schema, version };
     }
@@ -287,7 +287,7 @@ fn other_schema(schema: &str, version: String, stopped: Option<serde_json::Error
 /// The parser's error in our words.
 pub(super) fn wrong(error: serde_json::Error, path: &str, version: &str) -> ReadError {
     let at = Position::of(&error);
-    let path = untrusted(path, QUOTED);
+    let path = sanitized(path, QUOTED);
     match error.classify() {
         Category::Io => ReadError::Io(error.into()),
         Category::Eof => ReadError::Cut { at, path },
@@ -309,7 +309,7 @@ pub(super) fn wrong(error: serde_json::Error, path: &str, version: &str) -> Read
 pub(super) fn what(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());
-    untrusted(text.strip_suffix(&position).unwrap_or(&text), QUOTED)
+    sanitized(text.strip_suffix(&position).unwrap_or(&text), QUOTED)
 }
 
 /// Passes bytes on, and keeps them.

@@ -24,7 +24,7 @@ pub struct Observed {
     pub statm: Option<Statm>,
     /// RSS by kind from `status`; only in the approximate mode.
     pub resident: Option<Resident>,
-    /// `smaps_rollup`, where the ration allowed it.
+    /// `smaps_rollup`, where the throttle allowed it.
     pub smaps: Option<Smaps>,
     /// The ledger against `statm`.
     pub check: Option<Check>,

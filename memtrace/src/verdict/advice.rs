@@ -1,6 +1,6 @@
 //! What to do: a table of suggestions, each with the condition under which it changes something.
 
-use super::{case::Matter, who::Who};
+use super::{case::Analysis, who::Who};
 use crate::model::Suggestion;
 
 /// What the advice is about.
@@ -369,8 +369,8 @@ const LINES: &[Line] = &[
 
 /// The suggestions that change something for this program, the best first.
 #[must_use]
-pub fn of(topic: Topic, matter: &Matter<'_>) -> Vec<Suggestion> {
-    let who = Who::new(matter.runtime());
+pub fn of(topic: Topic, analysis: &Analysis<'_>) -> Vec<Suggestion> {
+    let who = Who::new(analysis.runtime());
     LINES
         .iter()
         .filter(|line| line.topic == topic && (line.fits)(&who))

@@ -3,7 +3,7 @@
 use super::{checks::Checks, evidence::Facts};
 use crate::{
     model::{Finding, Missing, Suggestion},
-    text::format::untrusted,
+    text::format::sanitized,
 };
 
 /// An answer that a rule proposes.
@@ -68,5 +68,5 @@ impl Candidate {
 /// A text that the process chose, for a sentence: harmless, short, and in quotation marks.
 #[must_use]
 pub fn quoted(text: &str) -> String {
-    format!("\"{}\"", untrusted(text, 60).replace('"', "'"))
+    format!("\"{}\"", sanitized(text, 60).replace('"', "'"))
 }

@@ -44,7 +44,7 @@ pub enum Field {
 
 /// A case, and what is worked out of it for all rules.
 #[derive(Clone, Debug)]
-pub struct Matter<'a> {
+pub struct Analysis<'a> {
     /// The case.
     pub case: Case<'a>,
     /// How RSS went.
@@ -54,7 +54,7 @@ pub struct Matter<'a> {
 /// Which causes' rows.
 pub type Which = fn(&CauseRow) -> bool;
 
-impl<'a> Matter<'a> {
+impl<'a> Analysis<'a> {
     /// Works out what all rules need.
     #[must_use]
     pub fn new(case: Case<'a>) -> Self {

@@ -1,7 +1,7 @@
 //! Confidence: derived from stated checks, each a line of its own.
 
 use super::{
-    case::Matter,
+    case::Analysis,
     evidence::rendered,
     limits::{LONG, SHORT, TICKS, UNEXPLAINED},
 };
@@ -54,9 +54,9 @@ impl Checks {
     }
 
     /// Whether the capture is whole: for every rule.
-    pub fn whole(&mut self, matter: &Matter<'_>) {
-        let capture = matter.case.capture;
-        let summary = matter.case.summary;
+    pub fn whole(&mut self, analysis: &Analysis<'_>) {
+        let capture = analysis.case.capture;
+        let summary = analysis.case.summary;
         if capture.end == End::Interrupted {
             self.at_most(
                 Level::Medium,
@@ -66,7 +66,7 @@ impl Checks {
         if capture.lost_events > 0 {
             self.at_most(Level::Medium, "events were lost: something was not counted");
         }
-        let highest = matter.highest().value.max(0);
+        let highest = analysis.highest().value.max(0);
         let off = summary.unexplained_bytes.unwrap_or(0).unsigned_abs();
         let bound = summary.unexplained_bound_bytes.unwrap_or(0);
         if off > bound && off > UNEXPLAINED.of(highest).unsigned_abs() {
@@ -74,7 +74,7 @@ impl Checks {
                 Level::Low,
                 "a part of the change of RSS is explained by no cause",
             );
-        } else if matter.is_exact() && summary.unexplained_bytes.is_some() {
+        } else if analysis.is_exact() && summary.unexplained_bytes.is_some() {
             self.holds(if off == 0 {
                 "every byte of the change of RSS has a cause"
             } else {
@@ -84,8 +84,8 @@ impl Checks {
     }
 
     /// Whether the causes' bytes are known.
-    pub fn ledger(&mut self, matter: &Matter<'_>) {
-        if !matter.is_exact() {
+    pub fn ledger(&mut self, analysis: &Analysis<'_>) {
+        if !analysis.is_exact() {
             self.at_most(
                 Level::Medium,
                 "approximate mode: RSS is sampled, and no bytes are known by cause",
@@ -94,10 +94,10 @@ impl Checks {
     }
 
     /// Whether it was looked at for long enough to speak of a trend.
-    pub fn trend(&mut self, matter: &Matter<'_>) {
-        let seen = i64::try_from(matter.case.capture.duration_ns).unwrap_or(i64::MAX);
+    pub fn trend(&mut self, analysis: &Analysis<'_>) {
+        let seen = i64::try_from(analysis.case.capture.duration_ns).unwrap_or(i64::MAX);
         let time = |ns| rendered(ns, Unit::Ns);
-        if !matter.shape.is_known {
+        if !analysis.shape.is_known {
             let why = format!("fewer than {} ticks: no trend can be seen", TICKS.value);
             self.at_most(Level::Low, why);
         }

@@ -1,15 +1,15 @@
 //! What a runtime is expected to do, against what was seen.
 
-use super::{case::Matter, checks::Checks};
-use crate::text::format::untrusted;
+use super::{case::Analysis, checks::Checks};
+use crate::text::format::sanitized;
 
 /// Most characters of a reason.
 const SENTENCE: usize = 200;
 
 /// Notes whether an advice that was seen is one that this program is expected to use.
 /// `seen` is how much of it was asked for, as it is printed.
-pub fn note(matter: &Matter<'_>, advice: &str, seen: Option<&str>, checks: &mut Checks) {
-    let Some(runtime) = matter.runtime() else {
+pub fn note(analysis: &Analysis<'_>, advice: &str, seen: Option<&str>, checks: &mut Checks) {
+    let Some(runtime) = analysis.runtime() else {
         return;
     };
     let mut ways = runtime.expected.iter();
@@ -34,5 +34,5 @@ pub fn note(matter: &Matter<'_>, advice: &str, seen: Option<&str>, checks: &mut 
 
 /// A sentence of memtrace's own, which has come by a file.
 fn sentence(text: &str) -> String {
-    untrusted(text, SENTENCE)
+    sanitized(text, SENTENCE)
 }

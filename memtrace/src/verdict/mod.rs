@@ -50,12 +50,12 @@ pub use rules::Rule;
 pub use trend::{Asked, Point, Read, Readings, Trend, gives_back};
 
 use candidate::Candidate;
-use case::Matter;
+use case::Analysis;
 use rules::RULES;
 
 use crate::{
     model::{Capture, Confidence, Epoch, HostInfo, Level, Missing, Mode, Verdict},
-    text::format::untrusted,
+    text::format::sanitized,
 };
 
 /// Most findings beside the answer.
@@ -123,14 +123,14 @@ pub fn judge_unjudged<'a>(capture: &mut Capture, trends: impl IntoIterator<Item 
 /// The answer.
 #[must_use]
 pub fn judge(case: &Case<'_>) -> Verdict {
-    let matter = Matter::new(*case);
-    let proposed = RULES.iter().filter_map(|rule| (rule.propose)(&matter));
+    let analysis = Analysis::new(*case);
+    let proposed = RULES.iter().filter_map(|rule| (rule.propose)(&analysis));
     let mut candidates: Vec<Candidate> = proposed.collect();
     // Stable: of equals, the first stays first.
     candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.points.unwrap_or(i64::MIN)));
     let mut rest = candidates.into_iter();
     let Some(best) = rest.next().filter(|best| best.points.is_some()) else {
-        return nothing(&matter);
+        return nothing(&analysis);
     };
     let also = rest
         .filter(|other| is_worth_a_word(other.id))
@@ -138,7 +138,7 @@ pub fn judge(case: &Case<'_>) -> Verdict {
         .map(Candidate::into_finding)
         .collect();
     let mut missing = best.missing;
-    missing.extend(missing_of(&matter));
+    missing.extend(missing_of(&analysis));
     missing.dedup_by(|one, other| one.what == other.what);
     missing.truncate(MISSING);
     Verdict {
@@ -159,7 +159,7 @@ fn is_worth_a_word(id: &str) -> bool {
 }
 
 /// Where the capture's own numbers are beyond all sense.
-fn nothing(matter: &Matter<'_>) -> Verdict {
+fn nothing(analysis: &Analysis<'_>) -> Verdict {
     Verdict {
         id: "inconclusive".to_owned(),
         title: "The capture's figures do not make sense: nothing can be said".to_owned(),
@@ -172,19 +172,19 @@ fn nothing(matter: &Matter<'_>) -> Verdict {
         evidence: Vec::new(),
         suggestions: Vec::new(),
         also: Vec::new(),
-        missing: missing_of(matter),
+        missing: missing_of(analysis),
     }
 }
 
 /// What could not be had, whichever rule the answer is by.
-fn missing_of(matter: &Matter<'_>) -> Vec<Missing> {
-    let case = &matter.case;
+fn missing_of(analysis: &Analysis<'_>) -> Vec<Missing> {
+    let case = &analysis.case;
     let mut missing = Vec::new();
     if case.capture.mode == Mode::Approximate {
         let why = case.capture.mode_note.as_deref();
         missing.push(Missing::new(
             "bytes by cause",
-            untrusted(why.unwrap_or("the mode is approximate"), REASON),
+            sanitized(why.unwrap_or("the mode is approximate"), REASON),
         ));
     }
     if case.capture.lost_events > 0 {
@@ -193,23 +193,23 @@ fn missing_of(matter: &Matter<'_>) -> Vec<Missing> {
             "something was not counted: capture.losses says what",
         ));
     }
-    if matter.lazyfree().is_none() {
+    if analysis.lazyfree().is_none() {
         let why = case.summary.lazyfree_missing.as_deref();
         missing.push(Missing::new(
             "LazyFree",
-            untrusted(why.unwrap_or("smaps_rollup was not read"), REASON),
+            sanitized(why.unwrap_or("smaps_rollup was not read"), REASON),
         ));
     }
     for hook in &case.capture.hooks {
         if hook.kind.is_none() {
             let why = hook.error.as_deref().unwrap_or("it is not hooked");
             missing.push(Missing::new(
-                untrusted(&hook.name, 40),
-                untrusted(why, REASON),
+                sanitized(&hook.name, 40),
+                sanitized(why, REASON),
             ));
         }
     }
-    let of_runtime = matter
+    let of_runtime = analysis
         .runtime()
         .into_iter()
         .flat_map(|runtime| &runtime.missing);
@@ -222,12 +222,12 @@ fn missing_of(matter: &Matter<'_>) -> Vec<Missing> {
         .filter(|item| !UNASKED.contains(&item.what.as_str()));
     for item in of_runtime.chain(of_cgroup).take(MISSING) {
         missing.push(Missing::new(
-            untrusted(&item.what, 60),
-            untrusted(&item.why, REASON),
+            sanitized(&item.what, 60),
+            sanitized(&item.why, REASON),
         ));
     }
     if let Some(why) = &case.summary.mappings_missing {
-        missing.push(Missing::new("mappings", untrusted(why, REASON)));
+        missing.push(Missing::new("mappings", sanitized(why, REASON)));
     }
     missing
 }

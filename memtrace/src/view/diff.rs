@@ -16,7 +16,7 @@ use crate::{
     model::Level,
     text::{
         format::{
-            BAD, BOLD, DIM, GOOD, WARN, change, count, paint, signed_size, span, tail, untrusted,
+            BAD, BOLD, DIM, GOOD, WARN, change, count, paint, sanitized, signed_size, span, tail,
         },
         wrapped,
     },
@@ -46,7 +46,7 @@ pub fn diff(diff: &Diff, width: usize) -> String {
         let _ = writeln!(text, "{}  {}", paint(BOLD, name), of_side(side, width));
     }
     text.push('\n');
-    for row in wrapped(&untrusted(&diff.headline, 1000), width) {
+    for row in wrapped(&sanitized(&diff.headline, 1000), width) {
         let _ = writeln!(text, "{}", paint(BOLD, &row));
     }
     conditions(&mut text, diff, width);
@@ -59,11 +59,11 @@ pub fn diff(diff: &Diff, width: usize) -> String {
 fn of_side(side: &Side, width: usize) -> String {
     let what = format!(
         "{} ({}), {} from {}",
-        untrusted(&side.comm, 15),
+        sanitized(&side.comm, 15),
         side.pid,
         span(side.duration_ns),
         // To the second.
-        untrusted(side.started_at.get(..19).unwrap_or(&side.started_at), 40),
+        sanitized(side.started_at.get(..19).unwrap_or(&side.started_at), 40),
     );
     let room = width.saturating_sub(what.chars().count() + 5).max(20);
     let mut line = format!("{}  {what}", tail(&side.file, room));
@@ -79,13 +79,13 @@ fn conditions(text: &mut String, diff: &Diff, width: usize) {
     let room = (width - CONDITION - 4) / 2;
     for condition in &conditions.differ {
         let value = |value: &Option<String>| {
-            let shown = value.as_deref().map(|value| untrusted(value, 400));
+            let shown = value.as_deref().map(|value| sanitized(value, 400));
             wrapped(&shown.unwrap_or_else(|| "-".to_owned()), room)
         };
         let (a, b) = (value(&condition.a), value(&condition.b));
         for row in 0..a.len().max(b.len()) {
             let title = if row == 0 {
-                untrusted(&condition.title, CONDITION - 1)
+                sanitized(&condition.title, CONDITION - 1)
             } else {
                 String::new()
             };
@@ -96,7 +96,7 @@ fn conditions(text: &mut String, diff: &Diff, width: usize) {
     }
     if !conditions.same.is_empty() {
         let same = format!("the same: {}", conditions.same.join(", "));
-        for row in wrapped(&untrusted(&same, 1000), width - 2) {
+        for row in wrapped(&sanitized(&same, 1000), width - 2) {
             let _ = writeln!(text, "  {}", paint(DIM, &row));
         }
     }
@@ -139,7 +139,7 @@ fn of_answer(text: &mut String, name: &str, answer: &Answer) {
         Level::Medium => (WARN, "medium"),
         Level::Low => (BAD, "low"),
     };
-    let title = untrusted(&answer.title, 400);
+    let title = sanitized(&answer.title, 400);
     let mut rows = wrapped(&title, TITLE).into_iter();
     let _ = writeln!(
         text,

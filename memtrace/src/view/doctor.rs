@@ -7,7 +7,7 @@ use anstyle::Style;
 use crate::{
     doctor::{Check, Report, State, TraceMode},
     text::{
-        format::{BAD, BOLD, DIM, GOOD, WARN, paint, untrusted},
+        format::{BAD, BOLD, DIM, GOOD, WARN, paint, sanitized},
         wrapped,
     },
 };
@@ -136,7 +136,7 @@ fn verdict(text: &mut String, report: &Report, width: usize) {
 
 /// Breaks at spaces; a word that is longer than a line is cut.
 fn wrap(text: &str, width: usize) -> Vec<String> {
-    wrapped(&untrusted(text, LONGEST), width)
+    wrapped(&sanitized(text, LONGEST), width)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::{
     model::{BridgePart, CgroupInfo, End, Epoch, MappingGroup, MappingKind},
-    text::format::{BOLD, DIM, change, count, paint, signed_size, size, tail, untrusted},
+    text::format::{BOLD, DIM, change, count, paint, sanitized, signed_size, size, tail},
 };
 
 const NAME: usize = 22;
@@ -106,7 +106,7 @@ fn bridge(text: &mut String, parts: &[BridgePart]) {
         } else {
             signed_size(part.bytes)
         };
-        line(text, &untrusted(name, NAME - 1), &value, note);
+        line(text, &sanitized(name, NAME - 1), &value, note);
     }
 }
 
@@ -147,11 +147,11 @@ fn mappings(text: &mut String, groups: &[MappingGroup], width: usize) {
 }
 
 fn cgroup(text: &mut String, info: &CgroupInfo) {
-    let title = format!("cgroup v{} {}", info.version, untrusted(&info.path, TEXT));
+    let title = format!("cgroup v{} {}", info.version, sanitized(&info.path, TEXT));
     headline(text, &title);
     let Some(end) = &info.end else {
         for missing in &info.missing {
-            let _ = writeln!(text, "{}", paint(DIM, &untrusted(&missing.why, 300)));
+            let _ = writeln!(text, "{}", paint(DIM, &sanitized(&missing.why, 300)));
         }
         return;
     };

@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 
 use crate::{
     model::{Mode, Tick, TickCause},
-    text::format::{BOLD, DIM, change, count, paint, signed_size, size, untrusted},
+    text::format::{BOLD, DIM, change, count, paint, sanitized, signed_size, size},
 };
 
 /// Width of the first column: 80 in all.
@@ -219,7 +219,7 @@ fn name(cause: &TickCause) -> String {
     }
     if let Some(task) = &cause.task {
         name.push(' ');
-        name.push_str(&untrusted(task, 15));
+        name.push_str(&sanitized(task, 15));
     }
     name
 }

@@ -6,7 +6,7 @@ use super::{holdings::holdings, self_stats::self_stats};
 use crate::{
     model::{Bytes4, Cause, CauseRow, End, Epoch, HookInfo, HookKind, HostInfo, Mode, Summary},
     text::format::{
-        BAD, BOLD, DIM, GOOD, change, count, paint, signed_size, size, span, untrusted,
+        BAD, BOLD, DIM, GOOD, change, count, paint, sanitized, signed_size, size, span,
     },
 };
 
@@ -40,7 +40,7 @@ pub fn table(host: &HostInfo, epoch: &Epoch, width: usize) -> String {
 /// Between the tables of two epochs.
 #[must_use]
 pub fn replaced(pid: u32, comm: &str) -> String {
-    let name = untrusted(comm, 15);
+    let name = sanitized(comm, 15);
     format!("process {pid} has replaced its program, and is now {name}; its memory starts anew")
 }
 
@@ -62,7 +62,7 @@ fn head(text: &mut String, host: &HostInfo, epoch: &Epoch, width: usize) {
     let title = format!(
         "process {} ({}), {}: {end}",
         target.pid,
-        untrusted(&target.comm, 15),
+        sanitized(&target.comm, 15),
         span(capture.duration_ns),
     );
     let _ = writeln!(text, "{}", paint(BOLD, &title));
@@ -72,21 +72,21 @@ fn head(text: &mut String, host: &HostInfo, epoch: &Epoch, width: usize) {
             continue;
         };
         match kinds.iter_mut().find(|(name, _)| *name == kind) {
-            Some((_, hooks)) => hooks.push(untrusted(&hook.name, TEXT)),
-            None => kinds.push((kind, vec![untrusted(&hook.name, TEXT)])),
+            Some((_, hooks)) => hooks.push(sanitized(&hook.name, TEXT)),
+            None => kinds.push((kind, vec![sanitized(&hook.name, TEXT)])),
         }
     }
     let line = format!(
         "{}; Linux {} {}, {} CPUs, pages of {}",
         capture.mode.name(),
-        untrusted(&host.kernel, TEXT),
-        untrusted(&host.arch, TEXT),
+        sanitized(&host.kernel, TEXT),
+        sanitized(&host.arch, TEXT),
         host.cpus,
         size(host.page_size),
     );
     wrap(text, &line, width);
     if let Some(note) = &capture.mode_note {
-        let line = format!("{}: {}", capture.mode.name(), untrusted(note, REASON));
+        let line = format!("{}: {}", capture.mode.name(), sanitized(note, REASON));
         wrap(text, &line, width);
     }
     for (kind, hooks) in kinds {
@@ -99,7 +99,7 @@ fn head(text: &mut String, host: &HostInfo, epoch: &Epoch, width: usize) {
     let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
     for hook in capture.hooks.iter().filter(missing) {
         let error = hook.error.as_deref().unwrap_or("not attached");
-        let name = untrusted(&hook.name, TEXT);
+        let name = sanitized(&hook.name, TEXT);
         match reasons.last_mut() {
             Some((reason, hooks)) if *reason == error => hooks.push(name),
             _ => reasons.push((error, vec![name])),
@@ -107,7 +107,7 @@ fn head(text: &mut String, host: &HostInfo, epoch: &Epoch, width: usize) {
     }
     for (error, hooks) in reasons {
         let hooks = hooks.join(" ");
-        let line = format!("not hooked: {hooks}: {}", untrusted(error, REASON));
+        let line = format!("not hooked: {hooks}: {}", sanitized(error, REASON));
         wrap(text, &line, width);
     }
     text.push('\n');
@@ -203,15 +203,15 @@ pub(super) fn label(cause: Cause, advice: Option<&str>, task: Option<&str>) -> S
     if let Some(advice) = advice {
         return format!(
             "  {}",
-            untrusted(advice.trim_start_matches("MADV_"), NAME - 3)
+            sanitized(advice.trim_start_matches("MADV_"), NAME - 3)
         );
     }
     let name = cause.name();
     match task {
         Some(task) if cause == Cause::OtherProcess => {
-            format!("other: {}", untrusted(task, NAME - 8))
+            format!("other: {}", sanitized(task, NAME - 8))
         }
-        Some(task) => format!("{name}: {}", untrusted(task, NAME - name.len() - 3)),
+        Some(task) => format!("{name}: {}", sanitized(task, NAME - name.len() - 3)),
         None => name.to_owned(),
     }
 }
@@ -363,7 +363,7 @@ fn balance(text: &mut String, epoch: &Epoch, width: usize) {
         None => {
             entry("LazyFree", "-", "not known");
             if let Some(reason) = &summary.lazyfree_missing {
-                let reason = untrusted(reason, REASON);
+                let reason = sanitized(reason, REASON);
                 wrap(&mut rows, &format!("LazyFree: {reason}"), width);
             }
         }
@@ -417,7 +417,7 @@ fn unexplained(entry: &mut impl FnMut(&str, &str, &str), epoch: &Epoch) {
 pub fn compared(summary: &Summary) -> String {
     match summary.compared_with.as_deref() {
         Some("counters") => "the kernel's counters at the end".to_owned(),
-        Some(name) => untrusted(name, TEXT),
+        Some(name) => sanitized(name, TEXT),
         None => "nothing".to_owned(),
     }
 }
@@ -451,11 +451,11 @@ fn notes(text: &mut String, epoch: &Epoch, width: usize) {
             .errnos
             .iter()
             .map(|errno| {
-                let name = untrusted(&errno.errno, TEXT);
+                let name = sanitized(&errno.errno, TEXT);
                 format!("{} × {name}", count(errno.calls))
             })
             .collect();
-        let advice = untrusted(row.advice.as_deref().unwrap_or_default(), TEXT);
+        let advice = sanitized(row.advice.as_deref().unwrap_or_default(), TEXT);
         let line = format!("failed: {} {advice}: {}", row.cause.name(), list.join(", "));
         wrap(text, &line.replace(" :", ":"), width);
     }

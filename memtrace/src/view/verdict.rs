@@ -7,7 +7,7 @@ use anstyle::Style;
 use crate::{
     model::{Evidence, Finding, Level, Missing, Suggestion, Verdict},
     text::{
-        format::{BAD, BOLD, DIM, GOOD, WARN, paint, untrusted},
+        format::{BAD, BOLD, DIM, GOOD, WARN, paint, sanitized},
         wrapped,
     },
     verdict::show,
@@ -79,7 +79,7 @@ fn evidence(text: &mut String, evidence: &[Evidence]) {
     let shown: Vec<(String, String)> = evidence
         .iter()
         .take(EVIDENCE)
-        .map(|evidence| (untrusted(&evidence.what, WHAT), show(evidence)))
+        .map(|evidence| (sanitized(&evidence.what, WHAT), show(evidence)))
         .collect();
     let of = |side: fn(&(String, String)) -> &String| {
         let widths = shown.iter().map(|pair| side(pair).chars().count());
@@ -122,7 +122,7 @@ fn confidence(text: &mut String, verdict: &Verdict, width: usize) {
     for because in verdict.confidence.because.iter().take(ALSO) {
         item(text, because, width);
     }
-    let more = format!("memtrace explain {}", untrusted(&verdict.id, 40));
+    let more = format!("memtrace explain {}", sanitized(&verdict.id, 40));
     let _ = writeln!(text, "\n{}", paint(DIM, &more));
 }
 
@@ -153,5 +153,5 @@ pub(super) fn paragraph(text: &mut String, indent: usize, what: &str, width: usi
 
 /// Breaks a text, which may come from outside, at its spaces; a word that is longer than a line is cut.
 fn wrap(text: &str, width: usize) -> Vec<String> {
-    wrapped(&untrusted(text, LONGEST), width)
+    wrapped(&sanitized(text, LONGEST), width)
 }

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     model::{Cause, Epoch},
-    text::format::untrusted,
+    text::format::sanitized,
 };
 
 /// Characters of a label's value. A path may be long.
@@ -117,7 +117,7 @@ impl Labels {
 fn put(text: &mut String, name: &str, value: &str) {
     let _ = write!(text, ",{name}=\"");
     // No line's end is left by then.
-    for letter in untrusted(value, TEXT).chars() {
+    for letter in sanitized(value, TEXT).chars() {
         if matches!(letter, '\\' | '"') {
             text.push('\\');
         }

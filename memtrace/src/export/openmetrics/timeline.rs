@@ -62,16 +62,16 @@ pub fn write<R: Read + Seek>(
 }
 
 /// A series: its place on the shelf, and what its lines begin with.
-type Place = (usize, String);
+type SeriesSlot = (usize, String);
 
 struct Collected<'a> {
     shelf: Shelf<'a>,
     causes: &'a Causes,
     keys: &'a [CauseKey],
     /// The series of each figure.
-    figures: Vec<Vec<Place>>,
+    figures: Vec<Vec<SeriesSlot>>,
     /// The series of each of [`CAUSES`].
-    changes: [Vec<Place>; 4],
+    changes: [Vec<SeriesSlot>; 4],
     /// The samples of each family that is known only at the end.
     ends: Vec<String>,
     capture: &'a Capture,
@@ -253,7 +253,12 @@ impl Collected<'_> {
         out.flush()
     }
 
-    fn family(&self, family: &Family, series: &[Place], out: &mut impl Write) -> io::Result<()> {
+    fn family(
+        &self,
+        family: &Family,
+        series: &[SeriesSlot],
+        out: &mut impl Write,
+    ) -> io::Result<()> {
         let mut is_first = true;
         for (place, prefix) in series {
             if self.shelf.is_empty(*place) {

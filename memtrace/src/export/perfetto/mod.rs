@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     model::{Capture, Epoch, TargetInfo, Tick, TickCause},
-    text::format::{change, size, untrusted},
+    text::format::{change, sanitized, size},
     timeline::{
         Replay, Sink,
         figures::{FIGURES, Figure, LAZYFREE, RSS_LESS_LAZYFREE, Since},
@@ -134,7 +134,7 @@ impl<W: Write> Tracing<'_, W> {
             }),
             ..TracePacket::default()
         })?;
-        let name = untrusted(&self.target.comm, TEXT);
+        let name = sanitized(&self.target.comm, TEXT);
         self.describe(TrackDescriptor {
             uuid: Some(self.uuid(0)),
             name: Some(name.clone()),
@@ -159,7 +159,7 @@ impl<W: Write> Tracing<'_, W> {
             }
         }
         for (place, key) in self.keys.iter().enumerate() {
-            let name = format!("RSS by {}", untrusted(&key.name(), TEXT));
+            let name = format!("RSS by {}", sanitized(&key.name(), TEXT));
             self.track(
                 Shows::Cause(place),
                 name,
@@ -274,7 +274,7 @@ impl<W: Write> Tracing<'_, W> {
         for cause in &tick.causes {
             let name = || {
                 let key = self.causes.place(cause).and_then(|at| self.keys.get(at));
-                key.map_or_else(String::new, |key| untrusted(&key.name(), TEXT))
+                key.map_or_else(String::new, |key| sanitized(&key.name(), TEXT))
             };
             let moved = cause.rss_delta_bytes.unwrap_or(0);
             let said = if moved < 0 && moved.unsigned_abs() >= self.big {
@@ -328,7 +328,7 @@ impl<W: Write> Sink for Tracing<'_, W> {
         let highest = u64::try_from(epoch.summary.rss_highest_seen_bytes).unwrap_or(0);
         self.big = (highest / 100 * BIG.1).max(BIG.0);
         if number > 0 {
-            let name = format!("exec of {}", untrusted(&epoch.target.comm, TEXT));
+            let name = format!("exec of {}", sanitized(&epoch.target.comm, TEXT));
             self.instant(0, name)?;
         }
         Ok(())

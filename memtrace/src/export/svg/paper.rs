@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::text::{format::untrusted, markup};
+use crate::text::{format::sanitized, markup};
 
 /// About how wide a character of 12 px is, in px. Fonts differ; nothing depends on it but where things are put.
 const LETTER: f64 = 6.6;
@@ -102,5 +102,5 @@ pub(super) fn width(text: &str) -> f64 {
 
 /// Harmless, and what XML 1.0 allows.
 pub(super) fn escaped(text: &str) -> String {
-    markup::escaped(&untrusted(text, usize::MAX))
+    markup::escaped(&sanitized(text, usize::MAX))
 }

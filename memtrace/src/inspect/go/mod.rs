@@ -5,6 +5,7 @@
 //! then reads some KB of memory at each tick. The program is neither stopped nor asked, so what it says may be torn: the
 //! runtime keeps the same figures in several sums, and where these do not agree, they are read again.
 
+mod bias;
 mod buildinfo;
 mod code;
 mod dwarf;
@@ -12,7 +13,6 @@ mod executable;
 mod figures;
 mod layout;
 mod pclntab;
-mod place;
 mod symbols;
 mod table;
 
@@ -81,7 +81,7 @@ impl Reader {
         let info = buildinfo::read(&mut elf)?.ok_or(NO_GO)?;
         let (layout, from) = layout(&mut elf, &process.budget(), &info.version)?;
         let (found, by) = variables(&mut elf, &layout)?;
-        let bias = place::bias(&elf, &process.maps()?)?;
+        let bias = bias::bias(&elf, &process.maps()?)?;
         let [controller, memstats, heap, processors] =
             found.map(|address| address.map_or(0, |address| address.wrapping_add(bias)));
         Ok(Self {

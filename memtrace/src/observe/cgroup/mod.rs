@@ -4,8 +4,8 @@
 //! opened. Measured on 6.18 with v1: a reading takes 21 µs in the kernel. v1 adds up all cgroups below, and v2 may make the kernel
 //! bring statistics of all CPUs together, so readings go by [`Pace`].
 
+mod location;
 mod pace;
-mod place;
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -18,8 +18,8 @@ use std::{
 
 use rustix::fs::fstatfs;
 
+pub use location::{Location, Nowhere, locations};
 pub use pace::Pace;
-pub use place::{Nowhere, Place, places};
 
 use crate::{
     model::{CgroupFigures, CgroupInfo, Missing},
@@ -102,26 +102,27 @@ impl Cgroup {
             .and_then(|file| read_list(&file))
             .map_err(|error| format!("/proc/self/mountinfo cannot be read: {error}"))?;
         let membership = membership(&bytes);
-        let places = places(&membership, &mountinfo).map_err(|nowhere| nowhere.to_string())?;
+        let locations =
+            locations(&membership, &mountinfo).map_err(|nowhere| nowhere.to_string())?;
         let mut reason = String::new();
-        for place in &places {
-            match opened(place) {
-                Ok(found) => return Ok(Self::of(pid, place, found, membership_file)),
+        for location in &locations {
+            match opened(location) {
+                Ok(found) => return Ok(Self::of(pid, location, found, membership_file)),
                 Err(why) => reason = why,
             }
         }
         Err(reason)
     }
 
-    fn of(pid: u32, place: &Place, found: Opened, membership: File) -> Self {
+    fn of(pid: u32, location: &Location, found: Opened, membership: File) -> Self {
         let Opened { up, stat } = found;
-        let directory = place.directory(up);
-        let usage = open(&directory.join(match place.version {
+        let directory = location.directory(up);
+        let usage = open(&directory.join(match location.version {
             Version::V1 => "memory.usage_in_bytes",
             Version::V2 => "memory.current",
         }));
         let open = |name: &str| open(&directory.join(name)).ok();
-        let (events, swap, kernel) = match place.version {
+        let (events, swap, kernel) = match location.version {
             Version::V1 => (
                 open("memory.oom_control"),
                 None,
@@ -129,15 +130,15 @@ impl Cgroup {
             ),
             Version::V2 => (open("memory.events"), open("memory.swap.current"), None),
         };
-        let (levels, hidden_above) = levels(place, up);
+        let (levels, hidden_above) = levels(location, up);
         let hits = lowest(&levels, |level| level.max.as_ref()).map_or(0, |(index, _)| index);
         Self {
             pid,
-            version: place.version,
-            path: place.path(up),
+            version: location.version,
+            path: location.path(up),
             directory,
             membership,
-            raw_path: place.path.clone(),
+            raw_path: location.path.clone(),
             usage,
             stat,
             events,
@@ -378,16 +379,16 @@ struct Opened {
 
 /// Opens `memory.stat` of the process's cgroup, or of the next one above that has the memory controller, which is where the process's
 /// memory is charged to.
-fn opened(place: &Place) -> Result<Opened, String> {
-    let deepest = place.directory(0);
+fn opened(location: &Location) -> Result<Opened, String> {
+    let deepest = location.directory(0);
     if let Err(error) = fs::metadata(&deepest) {
         return Err(format!(
             "the cgroup's directory {} cannot be looked at: {error}",
             deepest.display()
         ));
     }
-    for up in 0..=place.names.len().min(MOST_LEVELS) {
-        let path = place.directory(up).join("memory.stat");
+    for up in 0..=location.names.len().min(MOST_LEVELS) {
+        let path = location.directory(up).join("memory.stat");
         match open(&path) {
             Ok(stat) => return Ok(Opened { up, stat }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -396,7 +397,7 @@ fn opened(place: &Place) -> Result<Opened, String> {
     }
     Err(format!(
         "neither the cgroup {} nor any above it has the memory controller; the kernel may have been started with cgroup_disable=memory",
-        place.path(0)
+        location.path(0)
     ))
 }
 
@@ -417,16 +418,16 @@ fn open(path: &Path) -> io::Result<File> {
 
 /// The cgroups from the one `up` levels above the process's to the top, as far as their limits hold for it, and whether there are more
 /// that memtrace does not see.
-fn levels(place: &Place, up: usize) -> (Vec<Level>, bool) {
+fn levels(location: &Location, up: usize) -> (Vec<Level>, bool) {
     let mut levels = Vec::new();
-    let last = place.names.len();
+    let last = location.names.len();
     for up in (up..=last).take(MOST_LEVELS) {
-        let directory = place.directory(up);
+        let directory = location.directory(up);
         let open = |name: &str| open(&directory.join(name)).ok();
-        if place.version == Version::V1 && !levels.is_empty() && !has_hierarchy(open) {
+        if location.version == Version::V1 && !levels.is_empty() && !has_hierarchy(open) {
             break;
         }
-        let (max, high, hits) = match place.version {
+        let (max, high, hits) = match location.version {
             Version::V1 => (open("memory.limit_in_bytes"), None, open("memory.failcnt")),
             Version::V2 => (
                 open("memory.max"),
@@ -435,15 +436,15 @@ fn levels(place: &Place, up: usize) -> (Vec<Level>, bool) {
             ),
         };
         levels.push(Level {
-            path: place.path(up),
+            path: location.path(up),
             max,
             high,
             hits,
         });
     }
     // Every cgroup of v2 but the true root has this file.
-    let hidden_above = place.version == Version::V2
-        && (place.directory(last).join("cgroup.type").exists()
+    let hidden_above = location.version == Version::V2
+        && (location.directory(last).join("cgroup.type").exists()
             || last.saturating_sub(up) >= MOST_LEVELS);
     (levels, hidden_above)
 }

@@ -5,7 +5,7 @@ use crate::{
     verdict::{
         advice::{self, Topic},
         candidate::{Candidate, quoted},
-        case::{Field, Matter, OfCalls, share},
+        case::{Analysis, Field, OfCalls, share},
         evidence::Figure,
         limits::{FEW, HELD, MOSTLY, NEAR},
         trend::gives_back,
@@ -19,24 +19,25 @@ fn giving(row: &CauseRow) -> bool {
     gives_back(row.cause, row.advice.as_deref())
 }
 
-pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
-    match matter.case.trend.go_last() {
-        Some(_) => by_go(matter),
-        None => from_outside(matter),
+pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
+    match analysis.case.trend.go_last() {
+        Some(_) => by_go(analysis),
+        None => from_outside(analysis),
     }
 }
 
 /// Go says itself what it keeps.
-fn by_go(matter: &Matter<'_>) -> Option<Candidate> {
-    let go = matter.case.trend.go_last()?;
+fn by_go(analysis: &Analysis<'_>) -> Option<Candidate> {
+    let go = analysis.case.trend.go_last()?;
     let figure = |name: &str, value: Option<u64>| {
         Figure::unsigned(format!("/timeline/{}/go/{name}", go.index), value?)
     };
     let idle = figure("heap_idle_bytes", go.value.heap_idle_bytes)?;
     let released = figure("heap_released_bytes", go.value.heap_released_bytes)?;
-    let highest = matter.highest();
+    let highest = analysis.highest();
     let bytes = idle.value.checked_sub(released.value)?;
-    if bytes < matter.noise() || share(bytes, highest.value) < HELD.value || bytes > highest.value {
+    if bytes < analysis.noise() || share(bytes, highest.value) < HELD.value || bytes > highest.value
+    {
         return None;
     }
     let mut candidate = Candidate::new(ID, 20 + share(bytes, highest.value));
@@ -51,8 +52,8 @@ fn by_go(matter: &Matter<'_>) -> Option<Candidate> {
     facts.is("Go's HeapReleased", Unit::Bytes, &released);
     let used = figure("heap_inuse_bytes", go.value.heap_inuse_bytes)
         .and_then(|figure| facts.is("Go's HeapInuse", Unit::Bytes, &figure));
-    let rss = facts.is("RSS", Unit::Bytes, &matter.now(Field::Rss))?;
-    asked(matter, &mut candidate);
+    let rss = facts.is("RSS", Unit::Bytes, &analysis.now(Field::Rss))?;
+    asked(analysis, &mut candidate);
     candidate.title = format!("Not a leak: Go keeps {held} of free heap for later");
     let mut text = format!(
         "RSS is {rss}. {held} of it is heap in which no object lives and which Go has not given back: it keeps some for the next round, and \
@@ -62,27 +63,27 @@ fn by_go(matter: &Matter<'_>) -> Option<Candidate> {
         text.push_str(&format!(" In use are {used}."));
     }
     candidate.text = text;
-    candidate.checks.whole(matter);
+    candidate.checks.whole(analysis);
     candidate
         .checks
         .holds("Go's own figures say so: HeapIdle less HeapReleased");
-    if matter.shape.rises_throughout() {
+    if analysis.shape.rises_throughout() {
         candidate
             .checks
             .at_most(Level::Medium, "RSS still grows meanwhile");
     }
-    candidate.suggestions = advice::of(Topic::Held, matter);
+    candidate.suggestions = advice::of(Topic::Held, analysis);
     Some(candidate)
 }
 
 /// Of other allocators only this is seen from outside: RSS rose, has levelled off, and nothing was asked of the kernel since.
-fn from_outside(matter: &Matter<'_>) -> Option<Candidate> {
-    let shape = &matter.shape;
-    let highest = matter.highest();
-    let now = matter.now(Field::Rss);
-    let start = matter.start(Field::Rss);
+fn from_outside(analysis: &Analysis<'_>) -> Option<Candidate> {
+    let shape = &analysis.shape;
+    let highest = analysis.highest();
+    let now = analysis.now(Field::Rss);
+    let start = analysis.start(Field::Rss);
     let rise = now.value.checked_sub(start.value)?;
-    let since = matter.case.trend.since_highest();
+    let since = analysis.case.trend.since_highest();
     let quiet = since.fallen <= FEW.of(rise.max(0));
     let late_start = shape
         .floors
@@ -94,10 +95,10 @@ fn from_outside(matter: &Matter<'_>) -> Option<Candidate> {
         || !shape.has_levelled_off()
         || share(rise, highest.value) < HELD.value
         || now.value < NEAR.of(highest.value)
-        || matter.rise(Field::Anon) < MOSTLY.of(rise)
+        || analysis.rise(Field::Anon) < MOSTLY.of(rise)
         || !quiet
         // A program that has just started holds what it needs.
-        || (matter.began_here() && !late_start)
+        || (analysis.began_here() && !late_start)
     {
         return None;
     }
@@ -109,11 +110,11 @@ fn from_outside(matter: &Matter<'_>) -> Option<Candidate> {
     facts.less(
         "anonymous memory rose by",
         Unit::Bytes,
-        &matter.now(Field::Anon),
-        &matter.start(Field::Anon),
+        &analysis.now(Field::Anon),
+        &analysis.start(Field::Anon),
     );
-    asked(matter, &mut candidate);
-    let who = Who::new(matter.runtime());
+    asked(analysis, &mut candidate);
+    let who = Who::new(analysis.runtime());
     let keeper = match (who.name(), who.allocator()) {
         ("", "") => "its allocator".to_owned(),
         ("", name) | (name, _) => format!("its allocator ({})", quoted(name).trim_matches('"')),
@@ -123,9 +124,9 @@ fn from_outside(matter: &Matter<'_>) -> Option<Candidate> {
         "RSS rose by {up} and has levelled off: it does not grow. If the program has freed that memory meanwhile, {keeper} keeps it for \
          later; if not, it is in use. From outside the two look the same."
     );
-    candidate.checks.whole(matter);
-    candidate.checks.ledger(matter);
-    candidate.checks.trend(matter);
+    candidate.checks.whole(analysis);
+    candidate.checks.ledger(analysis);
+    candidate.checks.trend(analysis);
     if since.calls > 0 {
         candidate.checks.at_most(
             Level::Medium,
@@ -137,18 +138,18 @@ fn from_outside(matter: &Matter<'_>) -> Option<Candidate> {
             "no call that gives memory back was seen since: whether the program freed it cannot be told from outside",
         );
     }
-    candidate.suggestions = advice::of(Topic::Held, matter);
+    candidate.suggestions = advice::of(Topic::Held, analysis);
     Some(candidate)
 }
 
 /// What was asked of the kernel, in the whole capture.
-fn asked(matter: &Matter<'_>, candidate: &mut Candidate) {
+fn asked(analysis: &Analysis<'_>, candidate: &mut Candidate) {
     let facts = &mut candidate.facts;
-    let calls = matter.of_calls(giving, OfCalls::Calls);
+    let calls = analysis.of_calls(giving, OfCalls::Calls);
     facts.sum("calls that give back", Unit::Count, &calls);
     facts.sum(
         "given back by these calls",
         Unit::Bytes,
-        &matter.falls(giving),
+        &analysis.falls(giving),
     );
 }

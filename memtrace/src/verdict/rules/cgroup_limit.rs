@@ -4,21 +4,21 @@ use crate::{
     model::{Formula, Suggestion, Unit},
     verdict::{
         candidate::Candidate,
-        case::{Field, Matter, share},
+        case::{Analysis, Field, share},
         evidence::Figure,
         limits::{FULL, SOON},
     },
 };
 
-pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
-    let limit = matter.case.summary.cgroup.as_ref()?.limit_bytes?;
+pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
+    let limit = analysis.case.summary.cgroup.as_ref()?.limit_bytes?;
     let limit = Figure::unsigned("/summary/cgroup/limit_bytes", limit)?;
-    let (place, figures) = matter.cgroup_now()?;
+    let (place, figures) = analysis.cgroup_now()?;
     let usage = Figure::unsigned(format!("{place}/usage_bytes"), figures.usage_bytes?)?;
     let mut candidate = Candidate::beside("cgroup-limit");
-    let killed = killed(matter, &mut candidate);
+    let killed = killed(analysis, &mut candidate);
     let full = share(usage.value, limit.value) >= FULL.value;
-    let until = until(matter, &limit, &usage);
+    let until = until(analysis, &limit, &usage);
     let soon = until.as_ref().is_some_and(|(ns, _)| *ns <= SOON.value);
     if killed.is_none() && !full && !soon {
         return None;
@@ -71,9 +71,9 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
 }
 
 /// Processes that were OOM-killed during the capture.
-fn killed(matter: &Matter<'_>, candidate: &mut Candidate) -> Option<String> {
-    let (first, old) = matter.cgroup_start()?;
-    let (last, new) = matter.cgroup_now()?;
+fn killed(analysis: &Analysis<'_>, candidate: &mut Candidate) -> Option<String> {
+    let (first, old) = analysis.cgroup_start()?;
+    let (last, new) = analysis.cgroup_now()?;
     let (old, new) = (old.oom_kills?, new.oom_kills?);
     if new <= old {
         return None;
@@ -87,20 +87,20 @@ fn killed(matter: &Matter<'_>, candidate: &mut Candidate) -> Option<String> {
 }
 
 /// When the limit is met, in ns, where this process goes on growing; and the figures of the formula.
-fn until(matter: &Matter<'_>, limit: &Figure, usage: &Figure) -> Option<(i64, [Figure; 6])> {
-    let shape = &matter.shape;
+fn until(analysis: &Analysis<'_>, limit: &Figure, usage: &Figure) -> Option<(i64, [Figure; 6])> {
+    let shape = &analysis.shape;
     if !shape.rises_throughout() || shape.has_levelled_off() || limit.value <= usage.value {
         return None;
     }
-    let (first, last) = (matter.case.trend.first()?, matter.case.trend.last()?);
+    let (first, last) = (analysis.case.trend.first()?, analysis.case.trend.last()?);
     if last.rss <= first.rss || last.t_ns <= first.t_ns {
         return None;
     }
     let figures = [
-        matter.at(&last, Field::Rss)?,
-        matter.at(&first, Field::Rss)?,
-        matter.at(&last, Field::Time)?,
-        matter.at(&first, Field::Time)?,
+        analysis.at(&last, Field::Rss)?,
+        analysis.at(&first, Field::Rss)?,
+        analysis.at(&last, Field::Time)?,
+        analysis.at(&first, Field::Time)?,
         limit.clone(),
         usage.clone(),
     ];

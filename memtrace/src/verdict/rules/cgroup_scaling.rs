@@ -4,21 +4,21 @@ use crate::{
     model::Unit,
     verdict::{
         candidate::Candidate,
-        case::{Field, Matter, share},
+        case::{Analysis, Field, share},
         evidence::Figure,
         limits::{APART, NOISE, PART},
     },
 };
 
-pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
-    let (place, figures) = matter.cgroup_now()?;
+pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
+    let (place, figures) = analysis.cgroup_now()?;
     let usage = Figure::unsigned(format!("{place}/usage_bytes"), figures.usage_bytes?)?;
     let working = Figure::unsigned(
         format!("{place}/working_set_bytes"),
         figures.working_set_bytes?,
     )?;
     let apart = usage.value.checked_sub(working.value)?;
-    let resident = matter.now(Field::Rss);
+    let resident = analysis.now(Field::Rss);
     if apart < NOISE.value
         || share(apart, usage.value) < APART.value
         || share(resident.value, usage.value) < PART.value
@@ -35,8 +35,8 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
     let mut text = format!(
         "Kubernetes scales and evicts by the working set: usage less inactive file pages, which are {less} here. RSS of this process is {rss}."
     );
-    if let Some(lazy) = matter.lazyfree()
-        && lazy.value >= matter.noise()
+    if let Some(lazy) = analysis.lazyfree()
+        && lazy.value >= analysis.noise()
         && let Some(lazy) = facts.is("LazyFree", Unit::Bytes, &lazy)
     {
         text.push_str(&format!(

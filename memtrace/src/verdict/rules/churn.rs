@@ -5,7 +5,7 @@ use crate::{
     verdict::{
         advice::{self, Topic},
         candidate::Candidate,
-        case::{Field, Matter, OfCalls, share, total},
+        case::{Analysis, Field, OfCalls, share, total},
         evidence::Figure,
         limits::{CHURNED, TURNS},
         rules::released::own,
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// More of it does not matter more.
+/// More of it does not analysis more.
 const MOST_POINTS: i64 = 50;
 
 fn giving(row: &CauseRow) -> bool {
@@ -27,56 +27,57 @@ struct Again {
 }
 
 /// Whether memory goes back and forth.
-fn again(matter: &Matter<'_>) -> Option<Again> {
-    let highest = matter.highest().value;
-    let given = total(&matter.falls(own))?.saturating_neg();
-    let taken = total(&matter.rises(own))?;
+fn again(analysis: &Analysis<'_>) -> Option<Again> {
+    let highest = analysis.highest().value;
+    let given = total(&analysis.falls(own))?.saturating_neg();
+    let taken = total(&analysis.rises(own))?;
     // What came once and went once is no churn: both must have happened again.
-    let once = highest.saturating_sub(lowest(matter));
+    let once = highest.saturating_sub(lowest(analysis));
     let bytes = given.min(taken).saturating_sub(once);
-    let by_ledger = bytes >= CHURNED.of(highest.max(0)).max(matter.noise());
-    let by_ticks = !matter.is_exact() && matter.case.trend.turns() >= TURNS.value.unsigned_abs();
+    let by_ledger = bytes >= CHURNED.of(highest.max(0)).max(analysis.noise());
+    let by_ticks =
+        !analysis.is_exact() && analysis.case.trend.turns() >= TURNS.value.unsigned_abs();
     (highest > 0 && (by_ledger || by_ticks)).then_some(Again { bytes, by_ledger })
 }
 
 /// Whether it does: then a fall is one of many.
-pub fn is_churning(matter: &Matter<'_>) -> bool {
-    again(matter).is_some()
+pub fn is_churning(analysis: &Analysis<'_>) -> bool {
+    again(analysis).is_some()
 }
 
-pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
+pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
     let Again {
         bytes: again,
         by_ledger,
-    } = again(matter)?;
-    let highest = matter.highest();
-    let falls = matter.falls(own);
-    let rises = matter.rises(own);
+    } = again(analysis)?;
+    let highest = analysis.highest();
+    let falls = analysis.falls(own);
+    let rises = analysis.rises(own);
     let part = share(again, highest.value).min(MOST_POINTS);
     let mut candidate =
         Candidate::new("churn", 10 + if by_ledger { part } else { MOST_POINTS / 2 });
     let facts = &mut candidate.facts;
-    let rss = facts.is("RSS", Unit::Bytes, &matter.now(Field::Rss))?;
+    let rss = facts.is("RSS", Unit::Bytes, &analysis.now(Field::Rss))?;
     let high = facts.is("highest RSS", Unit::Bytes, &highest)?;
-    let time = facts.is("captured", Unit::Ns, &matter.duration()?)?;
+    let time = facts.is("captured", Unit::Ns, &analysis.duration()?)?;
     let down = facts.sum("its own releases moved RSS by", Unit::Bytes, &falls);
     let up = facts.sum("taken", Unit::Bytes, &rises);
-    let returned = matter.case.summary.returned.as_ref();
+    let returned = analysis.case.summary.returned.as_ref();
     if let Some(bytes) = returned.and_then(|returned| returned.reacquired_bytes) {
         let figure = Figure::new("/summary/returned/reacquired_bytes", bytes);
         facts.is("taken again", Unit::Bytes, &figure);
     }
-    let faults = faults(matter);
+    let faults = faults(analysis);
     let faults = facts.sum("page faults", Unit::Count, &faults);
     let calls = facts.sum(
         "calls that give back",
         Unit::Count,
-        &matter.of_calls(giving, OfCalls::Calls),
+        &analysis.of_calls(giving, OfCalls::Calls),
     );
     let spent = facts.sum(
         "time in these calls",
         Unit::Ns,
-        &matter.of_calls(giving, OfCalls::Time),
+        &analysis.of_calls(giving, OfCalls::Time),
     );
     let mut text = match (&up, &down) {
         (Some(up), Some(down)) => format!(
@@ -101,7 +102,7 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
         None => "Memory goes back and forth: RSS rises and falls over and over".to_owned(),
     };
     candidate.text = text;
-    candidate.checks.whole(matter);
+    candidate.checks.whole(analysis);
     if by_ledger {
         candidate
             .checks
@@ -112,18 +113,18 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
             "approximate mode: seen in the ticks alone, and what did it is not known",
         );
     }
-    candidate.suggestions = advice::of(Topic::Churn, matter);
+    candidate.suggestions = advice::of(Topic::Churn, analysis);
     Some(candidate)
 }
 
-fn lowest(matter: &Matter<'_>) -> i64 {
-    let start = matter.start(Field::Rss).value;
-    let lowest = matter.case.trend.lowest();
+fn lowest(analysis: &Analysis<'_>) -> i64 {
+    let start = analysis.start(Field::Rss).value;
+    let lowest = analysis.case.trend.lowest();
     lowest.map_or(start, |point| point.rss.min(start)).max(0)
 }
 
-fn faults(matter: &Matter<'_>) -> Vec<Figure> {
-    let faults = &matter.case.summary.faults;
+fn faults(analysis: &Analysis<'_>) -> Vec<Figure> {
+    let faults = &analysis.case.summary.faults;
     [("user", faults.user), ("kernel", faults.kernel)]
         .into_iter()
         .filter_map(|(name, count)| Figure::unsigned(format!("/summary/faults/{name}"), count?))

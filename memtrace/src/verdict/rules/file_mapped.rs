@@ -4,7 +4,7 @@ use crate::{
     model::{Level, MappingKind, Suggestion, Unit},
     verdict::{
         candidate::{Candidate, quoted},
-        case::{Field, Matter, share},
+        case::{Analysis, Field, share},
         evidence::Figure,
         limits::{LARGE, MOSTLY},
     },
@@ -13,28 +13,28 @@ use crate::{
 /// Files that are named.
 const NAMED: usize = 4;
 
-pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
-    let file = matter.now(Field::File);
-    let rss = matter.now(Field::Rss);
-    let rise = matter.rise(Field::File);
-    let grew = rise >= matter.noise()
-        && rise >= MOSTLY.of(matter.shape.rise.max(0))
-        && matter.shape.has_risen();
-    let mapped = data_files(matter);
+pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
+    let file = analysis.now(Field::File);
+    let rss = analysis.now(Field::Rss);
+    let rise = analysis.rise(Field::File);
+    let grew = rise >= analysis.noise()
+        && rise >= MOSTLY.of(analysis.shape.rise.max(0))
+        && analysis.shape.has_risen();
+    let mapped = data_files(analysis);
     let data: i64 = mapped
         .iter()
         .fold(0, |sum, (_, figure)| sum.saturating_add(figure.value));
     // A program's own code is in every RSS. What counts is data; where the files are not known, only a lot of it.
-    let known = matter.case.summary.mappings.is_some();
+    let known = analysis.case.summary.mappings.is_some();
     let large = if known { data } else { file.value };
     let holds = large >= LARGE.value && share(large, rss.value) >= MOSTLY.value;
     // Loading a program maps its code: that is a start, not an answer about files.
-    let loads = matter.began_here() && large < LARGE.value;
+    let loads = analysis.began_here() && large < LARGE.value;
     if !(holds || grew && !loads) {
         return None;
     }
     let points = if grew {
-        30 + share(rise, matter.highest().value)
+        30 + share(rise, analysis.highest().value)
     } else {
         10 + share(large, rss.value) / 2
     };
@@ -52,7 +52,7 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
             "file pages rose by",
             Unit::Bytes,
             &file,
-            &matter.start(Field::File),
+            &analysis.start(Field::File),
         )
     {
         candidate.title = format!("RSS grew by mapped files: {more} of file pages, not heap");
@@ -67,7 +67,7 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
         }
     }
     candidate.text = text;
-    candidate.checks.whole(matter);
+    candidate.checks.whole(analysis);
     candidate.checks.check(
         !mapped.is_empty(),
         "the files are known by name",
@@ -84,9 +84,9 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
 }
 
 /// Mapped files other than the program and its libraries, the largest first.
-fn data_files<'a>(matter: &Matter<'a>) -> Vec<(&'a str, Figure)> {
-    let groups = matter.case.summary.mappings.iter().flatten().enumerate();
-    let exe = matter.case.target.exe.as_deref();
+fn data_files<'a>(analysis: &Analysis<'a>) -> Vec<(&'a str, Figure)> {
+    let groups = analysis.case.summary.mappings.iter().flatten().enumerate();
+    let exe = analysis.case.target.exe.as_deref();
     let mut files: Vec<(&str, Figure)> = groups
         .filter(|(_, group)| group.kind == MappingKind::File)
         .filter(|(_, group)| Some(group.name.as_str()) != exe && !is_library(&group.name))

@@ -5,7 +5,7 @@ use crate::{
     verdict::{
         advice::{self, Topic},
         candidate::{Candidate, quoted},
-        case::{Field, Matter, OfCalls, share, total},
+        case::{Analysis, Field, OfCalls, share, total},
         checks::Checks,
         evidence::{Figure, rendered},
         limits::{OWN, UNSEEN_CYCLES},
@@ -22,21 +22,21 @@ fn unmapped(row: &CauseRow) -> bool {
     row.cause == Cause::Munmap
 }
 
-pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
-    let shape = &matter.shape;
+pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
+    let shape = &analysis.shape;
     // With so few ticks that no course can be seen, a rise is a rise, and the confidence says so.
     let throughout = shape.rises_throughout() || (!shape.is_known && shape.has_risen());
     if !throughout || shape.has_levelled_off() {
         return None;
     }
-    let own_rise = grown(matter)?;
-    if own_rise < matter.noise() || own_rise < OWN.of(shape.rise) {
+    let own_rise = grown(analysis)?;
+    if own_rise < analysis.noise() || own_rise < OWN.of(shape.rise) {
         return None;
     }
     let mut checks = Checks::default();
-    checks.whole(matter);
-    checks.trend(matter);
-    checks.ledger(matter);
+    checks.whole(analysis);
+    checks.trend(analysis);
+    checks.ledger(analysis);
     if shape.is_known {
         checks.holds(
             "RSS rose in each third of the time, at its lowest too: no peaks, no single step",
@@ -50,23 +50,23 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
     let rise = facts.less(
         "RSS rose by",
         Unit::Bytes,
-        &matter.now(Field::Rss),
-        &matter.start(Field::Rss),
+        &analysis.now(Field::Rss),
+        &analysis.start(Field::Rss),
     )?;
-    let time = facts.is("captured", Unit::Ns, &matter.duration()?)?;
-    facts.is("RSS", Unit::Bytes, &matter.now(Field::Rss));
-    let rate = rate(matter, &mut candidate);
-    let mut text = what_kind(matter, &mut candidate)?;
+    let time = facts.is("captured", Unit::Ns, &analysis.duration()?)?;
+    facts.is("RSS", Unit::Bytes, &analysis.now(Field::Rss));
+    let rate = rate(analysis, &mut candidate);
+    let mut text = what_kind(analysis, &mut candidate)?;
     if let Some(rate) = &rate {
         text.push_str(&format!(" The average is {rate}."));
     }
-    text.push_str(&causes(matter, &mut candidate, &mut checks, own_rise));
-    text.push_str(&heap(matter, &mut candidate, &mut checks));
-    ceiling(matter, &mut checks);
-    if let Some(limit) = until_limit(matter, &mut candidate) {
+    text.push_str(&causes(analysis, &mut candidate, &mut checks, own_rise));
+    text.push_str(&heap(analysis, &mut candidate, &mut checks));
+    ceiling(analysis, &mut checks);
+    if let Some(limit) = until_limit(analysis, &mut candidate) {
         text.push_str(&limit);
     }
-    let part = share(own_rise, matter.highest().value);
+    let part = share(own_rise, analysis.highest().value);
     let low = checks.level() == Level::Low;
     candidate.points = Some(part + if low { 15 } else { 40 });
     candidate.title = if low {
@@ -78,7 +78,7 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
         text.push_str(" A program that warms up, and a cache that fills, look the same at first.");
     }
     candidate.text = text;
-    candidate.suggestions = advice::of(Topic::Growing, matter);
+    candidate.suggestions = advice::of(Topic::Growing, analysis);
     if checks.level() < Level::High {
         let longer = Suggestion {
             text:
@@ -94,12 +94,12 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
 
 /// By how much the program's own memory and shared memory grew: without files, without what huge pages added, without what is
 /// lazily freed.
-fn grown(matter: &Matter<'_>) -> Option<i64> {
-    let rise = matter
+fn grown(analysis: &Analysis<'_>) -> Option<i64> {
+    let rise = analysis
         .rise(Field::Anon)
-        .checked_add(matter.rise(Field::Shmem))?;
-    let huge = total(&matter.moved(collapsed))?.max(0);
-    let lazily = matter
+        .checked_add(analysis.rise(Field::Shmem))?;
+    let huge = total(&analysis.moved(collapsed))?.max(0);
+    let lazily = analysis
         .case
         .trend
         .lazyfree()
@@ -108,8 +108,8 @@ fn grown(matter: &Matter<'_>) -> Option<i64> {
         .checked_sub(i64::try_from(lazily).ok()?)
 }
 
-fn rate(matter: &Matter<'_>, candidate: &mut Candidate) -> Option<String> {
-    let (first, last) = (matter.case.trend.first()?, matter.case.trend.last()?);
+fn rate(analysis: &Analysis<'_>, candidate: &mut Candidate) -> Option<String> {
+    let (first, last) = (analysis.case.trend.first()?, analysis.case.trend.last()?);
     if last.rss <= first.rss {
         return None;
     }
@@ -118,19 +118,19 @@ fn rate(matter: &Matter<'_>, candidate: &mut Candidate) -> Option<String> {
         Unit::BytesPerSecond,
         Formula::PerSecond,
         &[
-            &matter.at(&last, Field::Rss)?,
-            &matter.at(&first, Field::Rss)?,
-            &matter.at(&last, Field::Time)?,
-            &matter.at(&first, Field::Time)?,
+            &analysis.at(&last, Field::Rss)?,
+            &analysis.at(&first, Field::Rss)?,
+            &analysis.at(&last, Field::Time)?,
+            &analysis.at(&first, Field::Time)?,
         ],
     )
 }
 
 /// Which kind of memory.
-fn what_kind(matter: &Matter<'_>, candidate: &mut Candidate) -> Option<String> {
+fn what_kind(analysis: &Analysis<'_>, candidate: &mut Candidate) -> Option<String> {
     let facts = &mut candidate.facts;
     let mut less = |what: &str, field| {
-        let (now, start) = (matter.now(field), matter.start(field));
+        let (now, start) = (analysis.now(field), analysis.start(field));
         (now.value != start.value)
             .then(|| facts.less(what, Unit::Bytes, &now, &start))
             .flatten()
@@ -138,7 +138,7 @@ fn what_kind(matter: &Matter<'_>, candidate: &mut Candidate) -> Option<String> {
     let anon = less("anonymous memory rose by", Field::Anon);
     let shmem = less("shared memory rose by", Field::Shmem);
     less("file pages rose by", Field::File);
-    if matter.rise(Field::Shmem) > matter.rise(Field::Anon) {
+    if analysis.rise(Field::Shmem) > analysis.rise(Field::Anon) {
         shmem.map(|shmem| format!("{shmem} of it is shared memory (tmpfs, memfd, MAP_SHARED)."))
     } else {
         anon.map(|anon| format!("{anon} of it is the program's own memory."))
@@ -147,15 +147,15 @@ fn what_kind(matter: &Matter<'_>, candidate: &mut Candidate) -> Option<String> {
 
 /// What added, what was given back, and whether more address space was asked for.
 fn causes(
-    matter: &Matter<'_>,
+    analysis: &Analysis<'_>,
     candidate: &mut Candidate,
     checks: &mut Checks,
     rise: i64,
 ) -> String {
     let facts = &mut candidate.facts;
     let mut text = String::new();
-    let added = facts.sum("causes that added", Unit::Bytes, &matter.rises(own));
-    let falls = matter.falls(own);
+    let added = facts.sum("causes that added", Unit::Bytes, &analysis.rises(own));
+    let falls = analysis.falls(own);
     let fell = facts.sum("causes that gave back", Unit::Bytes, &falls);
     match (added, fell) {
         (Some(added), Some(fell)) => {
@@ -168,14 +168,14 @@ fn causes(
         }
         (None, _) => {}
     }
-    let asked = matter.of_calls(new_space, OfCalls::Requested);
-    let returned = matter.of_calls(unmapped, OfCalls::Requested);
+    let asked = analysis.of_calls(new_space, OfCalls::Requested);
+    let returned = analysis.of_calls(unmapped, OfCalls::Requested);
     facts.sum("address space asked for", Unit::Bytes, &asked);
     facts.sum("address space given up", Unit::Bytes, &returned);
     let net = total(&asked)
         .zip(total(&returned))
         .and_then(|(asked, returned)| asked.checked_sub(returned));
-    if matter.is_hooked("mmap") && matter.is_hooked("brk") {
+    if analysis.is_hooked("mmap") && analysis.is_hooked("brk") {
         checks.check(
             net.is_some_and(|net| net >= rise / 2),
             "the program asked the kernel for more address space (mmap, brk) as it grew",
@@ -187,11 +187,11 @@ fn causes(
 }
 
 /// What the runtime says of its own heap.
-fn heap(matter: &Matter<'_>, candidate: &mut Candidate, checks: &mut Checks) -> String {
-    let trend = matter.case.trend;
-    let name = Who::new(matter.runtime()).name();
+fn heap(analysis: &Analysis<'_>, candidate: &mut Candidate, checks: &mut Checks) -> String {
+    let trend = analysis.case.trend;
+    let name = Who::new(analysis.runtime()).name();
     let (Some(first), Some(last)) = (trend.go_first(), trend.go_last()) else {
-        unseen(matter, name, checks);
+        unseen(analysis, name, checks);
         return String::new();
     };
     let figure = |read_index: u64, name: &str, value: Option<u64>| {
@@ -230,7 +230,7 @@ fn heap(matter: &Matter<'_>, candidate: &mut Candidate, checks: &mut Checks) -> 
         Level::Low,
         "fewer than two collections of Go's heap were seen: what grew may be garbage",
     );
-    match (matter.shape.heap_rises(), heap, cycles) {
+    match (analysis.shape.heap_rises(), heap, cycles) {
         (Some(true), Some(heap), Some(cycles)) => {
             checks.holds("Go's HeapAlloc rises with it, at its lowest too");
             format!(" Go's own heap grew by {heap}, over {cycles} collections: objects are kept.")
@@ -246,12 +246,12 @@ fn heap(matter: &Matter<'_>, candidate: &mut Candidate, checks: &mut Checks) -> 
 }
 
 /// A collector that cannot be looked into.
-fn unseen(matter: &Matter<'_>, name: &str, checks: &mut Checks) {
+fn unseen(analysis: &Analysis<'_>, name: &str, checks: &mut Checks) {
     if !matches!(name, "go" | "jvm" | "dotnet" | "node" | "ruby") {
         return;
     }
     let long =
-        i64::try_from(matter.case.capture.duration_ns).is_ok_and(|ns| ns >= UNSEEN_CYCLES.value);
+        i64::try_from(analysis.case.capture.duration_ns).is_ok_and(|ns| ns >= UNSEEN_CYCLES.value);
     if long {
         checks.at_most(
             Level::Medium,
@@ -269,8 +269,8 @@ fn unseen(matter: &Matter<'_>, name: &str, checks: &mut Checks) {
 }
 
 /// A stated size up to which the heap grows by design.
-fn ceiling(matter: &Matter<'_>, checks: &mut Checks) {
-    let who = Who::new(matter.runtime());
+fn ceiling(analysis: &Analysis<'_>, checks: &mut Checks) {
+    let who = Who::new(analysis.runtime());
     let names = match who.name() {
         "jvm" => &["-Xmx", "-XX:MaxHeapSize", "-XX:MaxRAMPercentage"][..],
         "node" => &["--max-old-space-size", "--max_old_space_size"],
@@ -292,12 +292,12 @@ fn ceiling(matter: &Matter<'_>, checks: &mut Checks) {
 }
 
 /// When the cgroup's limit is met, at this rate.
-fn until_limit(matter: &Matter<'_>, candidate: &mut Candidate) -> Option<String> {
-    let limit = matter.case.summary.cgroup.as_ref()?.limit_bytes?;
-    let (place, figures) = matter.cgroup_now()?;
+fn until_limit(analysis: &Analysis<'_>, candidate: &mut Candidate) -> Option<String> {
+    let limit = analysis.case.summary.cgroup.as_ref()?.limit_bytes?;
+    let (place, figures) = analysis.cgroup_now()?;
     let usage = Figure::unsigned(format!("{place}/usage_bytes"), figures.usage_bytes?)?;
     let limit = Figure::unsigned("/summary/cgroup/limit_bytes", limit)?;
-    let (first, last) = (matter.case.trend.first()?, matter.case.trend.last()?);
+    let (first, last) = (analysis.case.trend.first()?, analysis.case.trend.last()?);
     if last.rss <= first.rss || last.t_ns <= first.t_ns || limit.value <= usage.value {
         return None;
     }
@@ -306,10 +306,10 @@ fn until_limit(matter: &Matter<'_>, candidate: &mut Candidate) -> Option<String>
         Unit::Ns,
         Formula::TimeUntil,
         &[
-            &matter.at(&last, Field::Rss)?,
-            &matter.at(&first, Field::Rss)?,
-            &matter.at(&last, Field::Time)?,
-            &matter.at(&first, Field::Time)?,
+            &analysis.at(&last, Field::Rss)?,
+            &analysis.at(&first, Field::Rss)?,
+            &analysis.at(&last, Field::Time)?,
+            &analysis.at(&first, Field::Time)?,
             &limit,
             &usage,
         ],

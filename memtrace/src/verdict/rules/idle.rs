@@ -4,7 +4,7 @@ use crate::{
     model::{Level, MappingKind, Suggestion, Unit},
     verdict::{
         candidate::{Candidate, quoted},
-        case::{Field, Matter},
+        case::{Analysis, Field},
         evidence::Figure,
         limits::{NOISE, SHORT, WORTH},
     },
@@ -13,24 +13,27 @@ use crate::{
 /// Parts of RSS that are named.
 const PARTS: usize = 4;
 
-pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
-    let last = matter.case.trend.last()?;
-    let lowest = matter
+pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
+    let last = analysis.case.trend.last()?;
+    let lowest = analysis
         .case
         .trend
         .lowest()?
         .rss
-        .min(matter.start(Field::Rss).value);
-    let spread = matter.highest().value.saturating_sub(lowest.min(last.rss));
+        .min(analysis.start(Field::Rss).value);
+    let spread = analysis
+        .highest()
+        .value
+        .saturating_sub(lowest.min(last.rss));
     // A runtime at rest still ticks over. What grows within this all the time is another rule's, with more points.
-    let little = matter.noise().max(WORTH.of(matter.highest().value));
-    if spread >= little || matter.rise(Field::Swap).saturating_abs() >= matter.noise() {
+    let little = analysis.noise().max(WORTH.of(analysis.highest().value));
+    if spread >= little || analysis.rise(Field::Swap).saturating_abs() >= analysis.noise() {
         return None;
     }
-    let still = spread < matter.noise();
+    let still = spread < analysis.noise();
     let mut candidate = Candidate::new("idle", 5);
-    let now = matter.now(Field::Rss);
-    let time = matter.duration()?;
+    let now = analysis.now(Field::Rss);
+    let time = analysis.duration()?;
     let facts = &mut candidate.facts;
     let rss = facts.is("RSS", Unit::Bytes, &now)?;
     let seen = facts.is("captured", Unit::Ns, &time)?;
@@ -38,30 +41,30 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
         "RSS changed by",
         Unit::Bytes,
         &now,
-        &matter.start(Field::Rss),
+        &analysis.start(Field::Rss),
     );
     candidate.title = if still {
         format!("Nothing happened: RSS stayed at {rss} for {seen}")
     } else {
         format!("Hardly anything happened: RSS stayed near {rss} for {seen}")
     };
-    let anon = facts.is("anonymous memory", Unit::Bytes, &matter.now(Field::Anon))?;
-    let file = facts.is("file pages", Unit::Bytes, &matter.now(Field::File))?;
-    let shmem = facts.is("shared memory", Unit::Bytes, &matter.now(Field::Shmem))?;
+    let anon = facts.is("anonymous memory", Unit::Bytes, &analysis.now(Field::Anon))?;
+    let file = facts.is("file pages", Unit::Bytes, &analysis.now(Field::File))?;
+    let shmem = facts.is("shared memory", Unit::Bytes, &analysis.now(Field::Shmem))?;
     candidate.text = format!(
-        "Nothing grew, and nothing was given back or taken, that would matter. RSS consists of {anon} of the program's own memory, {file} of mapped files and {shmem} of \
+        "Nothing grew, and nothing was given back or taken, that would analysis. RSS consists of {anon} of the program's own memory, {file} of mapped files and {shmem} of \
          shared memory."
     );
-    if let Some(lazy) = matter.lazyfree() {
+    if let Some(lazy) = analysis.lazyfree() {
         facts.is("LazyFree", Unit::Bytes, &lazy);
     }
-    if matter.now(Field::Swap).value > 0 {
-        facts.is("in swap", Unit::Bytes, &matter.now(Field::Swap));
+    if analysis.now(Field::Swap).value > 0 {
+        facts.is("in swap", Unit::Bytes, &analysis.now(Field::Swap));
     }
-    bridge(matter, &mut candidate);
-    mappings(matter, &mut candidate);
-    candidate.checks.whole(matter);
-    let short = i64::try_from(matter.case.capture.duration_ns).is_ok_and(|ns| ns < SHORT.value);
+    bridge(analysis, &mut candidate);
+    mappings(analysis, &mut candidate);
+    candidate.checks.whole(analysis);
+    let short = i64::try_from(analysis.case.capture.duration_ns).is_ok_and(|ns| ns < SHORT.value);
     candidate.checks.check(
         !short,
         "it was looked at for long enough to see it at rest",
@@ -77,12 +80,12 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
 }
 
 /// The largest parts by what the runtime says of itself.
-fn bridge(matter: &Matter<'_>, candidate: &mut Candidate) {
-    let mut parts: Vec<_> = matter.case.summary.bridge.iter().enumerate().collect();
+fn bridge(analysis: &Analysis<'_>, candidate: &mut Candidate) {
+    let mut parts: Vec<_> = analysis.case.summary.bridge.iter().enumerate().collect();
     parts.retain(|(_, part)| part.bytes >= NOISE.value);
     parts.sort_by_key(|(_, part)| std::cmp::Reverse(part.bytes));
     // One part alone is RSS itself.
-    if matter.case.summary.bridge.len() < 2 {
+    if analysis.case.summary.bridge.len() < 2 {
         return;
     }
     for (place, part) in parts.into_iter().take(PARTS) {
@@ -95,8 +98,8 @@ fn bridge(matter: &Matter<'_>, candidate: &mut Candidate) {
 }
 
 /// The largest mappings that have names.
-fn mappings(matter: &Matter<'_>, candidate: &mut Candidate) {
-    let groups = matter.case.summary.mappings.iter().flatten().enumerate();
+fn mappings(analysis: &Analysis<'_>, candidate: &mut Candidate) {
+    let groups = analysis.case.summary.mappings.iter().flatten().enumerate();
     let named = groups.filter(|(_, group)| {
         !group.name.is_empty()
             && matches!(

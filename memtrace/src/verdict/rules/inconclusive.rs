@@ -4,27 +4,27 @@ use crate::{
     model::{Level, Missing, Suggestion, Unit},
     verdict::{
         candidate::Candidate,
-        case::{Field, Matter},
+        case::{Analysis, Field},
         limits::{SHORT, TICKS},
     },
 };
 
-pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
+pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
     let mut candidate = Candidate::new("inconclusive", 0);
-    let shape = &matter.shape;
-    let case = &matter.case;
+    let shape = &analysis.shape;
+    let case = &analysis.case;
     let facts = &mut candidate.facts;
-    let rss = facts.is("RSS", Unit::Bytes, &matter.now(Field::Rss))?;
+    let rss = facts.is("RSS", Unit::Bytes, &analysis.now(Field::Rss))?;
     let rise = facts.less(
         "RSS changed by",
         Unit::Bytes,
-        &matter.now(Field::Rss),
-        &matter.start(Field::Rss),
+        &analysis.now(Field::Rss),
+        &analysis.start(Field::Rss),
     );
-    if let Some(time) = matter.duration() {
+    if let Some(time) = analysis.duration() {
         facts.is("captured", Unit::Ns, &time);
     }
-    facts.is("highest RSS", Unit::Bytes, &matter.highest());
+    facts.is("highest RSS", Unit::Bytes, &analysis.highest());
     if case.trend.last().is_none() {
         candidate.title = "No tick saw the process: nothing can be said".to_owned();
         candidate.text =
@@ -60,7 +60,7 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
         ));
     }
     candidate.checks.at_most(Level::Low, "no rule applies");
-    candidate.checks.whole(matter);
+    candidate.checks.whole(analysis);
     candidate.suggestions.push(Suggestion {
         text: "Trace for longer: over a peak of load, and some minutes after it.".to_owned(),
         setting: Some("--duration 10m".to_owned()),

@@ -5,7 +5,7 @@ use crate::{
     verdict::{
         advice::{self, Topic},
         candidate::Candidate,
-        case::{Field, Matter, OfCalls, share, total},
+        case::{Analysis, Field, OfCalls, share, total},
         evidence::Figure,
         expected,
         limits::{MOSTLY, WORTH},
@@ -20,19 +20,19 @@ pub fn is_free(row: &CauseRow) -> bool {
         && row.advice.as_deref() == Some("MADV_FREE")
 }
 
-pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
-    match matter.lazyfree() {
-        Some(lazy) => seen(matter, &lazy),
-        None => asked_for(matter),
+pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
+    match analysis.lazyfree() {
+        Some(lazy) => seen(analysis, &lazy),
+        None => asked_for(analysis),
     }
 }
 
 /// `LazyFree` was read.
-fn seen(matter: &Matter<'_>, lazy: &Figure) -> Option<Candidate> {
-    let rss = matter.now(Field::Rss);
+fn seen(analysis: &Analysis<'_>, lazy: &Figure) -> Option<Candidate> {
+    let rss = analysis.now(Field::Rss);
     let part = share(lazy.value, rss.value);
     // More than RSS has may be read where much is happening: a part of it can be told no more.
-    if lazy.value < matter.noise() || part < WORTH.value || lazy.value > rss.value {
+    if lazy.value < analysis.noise() || part < WORTH.value || lazy.value > rss.value {
         return None;
     }
     let mut candidate = Candidate::new(ID, 20 + part);
@@ -41,16 +41,16 @@ fn seen(matter: &Matter<'_>, lazy: &Figure) -> Option<Candidate> {
     let all = facts.is("RSS", Unit::Bytes, &rss)?;
     let rest = facts.less("RSS - LazyFree", Unit::Bytes, &rss, lazy)?;
     facts.percent("LazyFree, of RSS", lazy, &rss);
-    let asked = matter.of_calls(is_free, OfCalls::Requested);
+    let asked = analysis.of_calls(is_free, OfCalls::Requested);
     let bytes = facts.sum("asked for with MADV_FREE", Unit::Bytes, &asked);
     facts.sum(
         "calls with MADV_FREE",
         Unit::Count,
-        &matter.of_calls(is_free, OfCalls::Calls),
+        &analysis.of_calls(is_free, OfCalls::Calls),
     );
-    go_released(matter, &mut candidate);
+    go_released(analysis, &mut candidate);
 
-    let growth = matter.shape.rises_throughout();
+    let growth = analysis.shape.rises_throughout();
     candidate.title = if part >= MOSTLY.value && !growth {
         format!("Not a leak: {held} of {all} RSS has been given back already")
     } else {
@@ -61,7 +61,7 @@ fn seen(matter: &Matter<'_>, lazy: &Figure) -> Option<Candidate> {
          then it takes them at once, without writing anything to swap. What the program still holds is {rest}."
     );
     let checks = &mut candidate.checks;
-    checks.whole(matter);
+    checks.whole(analysis);
     if lazy.pointer.starts_with("/summary") {
         checks.holds("the kernel itself says how much is lazily freed, at the end of the capture");
     } else {
@@ -70,56 +70,56 @@ fn seen(matter: &Matter<'_>, lazy: &Figure) -> Option<Candidate> {
             "LazyFree is that of an earlier moment: it was not read at the end",
         );
     }
-    if asked.is_empty() && matter.is_hooked("madvise") {
+    if asked.is_empty() && analysis.is_hooked("madvise") {
         checks.holds("it was freed before the capture began: no MADV_FREE was seen during it");
     }
-    expected::note(matter, "MADV_FREE", bytes.as_deref(), checks);
-    candidate.suggestions = advice::of(Topic::LazilyFreed, matter);
+    expected::note(analysis, "MADV_FREE", bytes.as_deref(), checks);
+    candidate.suggestions = advice::of(Topic::LazilyFreed, analysis);
     Some(candidate)
 }
 
 /// `LazyFree` was not read: the calls alone.
-fn asked_for(matter: &Matter<'_>) -> Option<Candidate> {
-    let asked = matter.of_calls(is_free, OfCalls::Requested);
+fn asked_for(analysis: &Analysis<'_>) -> Option<Candidate> {
+    let asked = analysis.of_calls(is_free, OfCalls::Requested);
     let bytes = total(&asked)?;
-    let highest = matter.highest();
+    let highest = analysis.highest();
     let part = share(bytes, highest.value);
-    if bytes < matter.noise() || part < WORTH.value {
+    if bytes < analysis.noise() || part < WORTH.value {
         return None;
     }
     let mut candidate = Candidate::new(ID, part / 2);
     let facts = &mut candidate.facts;
     let freed = facts.sum("asked for with MADV_FREE", Unit::Bytes, &asked)?;
-    let rss = facts.is("RSS", Unit::Bytes, &matter.now(Field::Rss))?;
+    let rss = facts.is("RSS", Unit::Bytes, &analysis.now(Field::Rss))?;
     facts.sum(
         "calls with MADV_FREE",
         Unit::Count,
-        &matter.of_calls(is_free, OfCalls::Calls),
+        &analysis.of_calls(is_free, OfCalls::Calls),
     );
-    go_released(matter, &mut candidate);
+    go_released(analysis, &mut candidate);
     candidate.title = format!("{freed} were freed with MADV_FREE, which RSS does not show at once");
     candidate.text = format!(
         "RSS is {rss}. The program gave memory back with MADV_FREE, for {freed} in all. The kernel leaves such pages in RSS until it needs \
          memory. How much of it is still there was not read; the program may have used it again."
     );
-    candidate.checks.whole(matter);
+    candidate.checks.whole(analysis);
     candidate.checks.at_most(
         Level::Low,
         "LazyFree was not read: the same memory may have been freed and used again many times",
     );
-    expected::note(matter, "MADV_FREE", Some(&freed), &mut candidate.checks);
-    let why = matter.case.summary.lazyfree_missing.as_deref();
+    expected::note(analysis, "MADV_FREE", Some(&freed), &mut candidate.checks);
+    let why = analysis.case.summary.lazyfree_missing.as_deref();
     candidate.missing.push(Missing::new(
         "LazyFree",
         why.unwrap_or("smaps_rollup was not read; trace without --no-smaps"),
     ));
-    candidate.suggestions = advice::of(Topic::LazilyFreed, matter);
+    candidate.suggestions = advice::of(Topic::LazilyFreed, analysis);
     Some(candidate)
 }
 
 /// What Go says that it gave back.
-fn go_released(matter: &Matter<'_>, candidate: &mut Candidate) {
-    if let Some(go) = matter.case.trend.go_last()
+fn go_released(analysis: &Analysis<'_>, candidate: &mut Candidate) {
+    if let Some(go) = analysis.case.trend.go_last()
         && let Some(bytes) = go.value.heap_released_bytes
         && let Some(figure) = Figure::unsigned(
             format!("/timeline/{}/go/heap_released_bytes", go.index),

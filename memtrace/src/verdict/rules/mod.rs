@@ -16,7 +16,7 @@ mod startup;
 mod swapped;
 mod thp_inflation;
 
-use super::{candidate::Candidate, case::Matter, limits, limits::Limit};
+use super::{candidate::Candidate, case::Analysis, limits, limits::Limit};
 
 /// A rule.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,7 @@ pub struct Rule {
     /// The thresholds that it uses.
     pub limits: &'static [Limit],
     /// The rule itself.
-    pub(super) propose: fn(&Matter<'_>) -> Option<Candidate>,
+    pub(super) propose: fn(&Analysis<'_>) -> Option<Candidate>,
 }
 
 macro_rules! rule {

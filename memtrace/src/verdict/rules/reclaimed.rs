@@ -4,7 +4,7 @@ use crate::{
     model::{Cause, CauseRow, Level, Suggestion, Unit},
     verdict::{
         candidate::Candidate,
-        case::{Field, Matter, share, total},
+        case::{Analysis, Field, share, total},
         evidence::Figure,
         limits::WORTH,
     },
@@ -14,25 +14,25 @@ fn reclaim(row: &CauseRow) -> bool {
     row.cause == Cause::Reclaim
 }
 
-pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
-    let taken = matter.falls(reclaim);
+pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
+    let taken = analysis.falls(reclaim);
     let bytes = total(&taken)?.saturating_neg();
-    let highest = matter.highest();
-    if bytes < matter.noise() || share(bytes, highest.value) < WORTH.value {
+    let highest = analysis.highest();
+    if bytes < analysis.noise() || share(bytes, highest.value) < WORTH.value {
         return None;
     }
     // What went into swap is another answer.
-    let swapped = matter.rise(Field::Swap).max(0);
+    let swapped = analysis.rise(Field::Swap).max(0);
     let kept = bytes.saturating_sub(swapped);
     let mut candidate = Candidate::new("reclaimed-under-pressure", 20 + share(kept, highest.value));
     let facts = &mut candidate.facts;
     let moved = facts.sum("reclaim moved RSS by", Unit::Bytes, &taken)?;
-    let rss = facts.is("RSS", Unit::Bytes, &matter.now(Field::Rss))?;
+    let rss = facts.is("RSS", Unit::Bytes, &analysis.now(Field::Rss))?;
     facts.is("highest RSS", Unit::Bytes, &highest);
     let mut text = format!(
         "The kernel needed memory, and took pages of this process: that moved RSS by {moved}, to {rss} in the end."
     );
-    let returned = matter.case.summary.returned.as_ref();
+    let returned = analysis.case.summary.returned.as_ref();
     if let Some(bytes) = returned
         .and_then(|returned| returned.discarded_bytes)
         .filter(|&bytes| bytes > 0)
@@ -50,24 +50,24 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
         && let Some(more) = facts.less(
             "swap rose by",
             Unit::Bytes,
-            &matter.now(Field::Swap),
-            &matter.start(Field::Swap),
+            &analysis.now(Field::Swap),
+            &analysis.start(Field::Swap),
         )
     {
         text.push_str(&format!(" {more} went into swap."));
     }
-    if let Some(hits) = limit_hits(matter, &mut candidate) {
+    if let Some(hits) = limit_hits(analysis, &mut candidate) {
         text.push_str(&format!(
             " Its cgroup met its limit {hits} times meanwhile: the shortage is the container's own."
         ));
     }
     candidate.title = format!("Memory is short: the kernel's reclaim moved RSS by {moved}");
     candidate.text = text;
-    candidate.checks.whole(matter);
+    candidate.checks.whole(analysis);
     candidate
         .checks
         .holds("the ledger saw reclaim take the pages");
-    let sampled = matter.case.summary.cgroup.is_none();
+    let sampled = analysis.case.summary.cgroup.is_none();
     if sampled {
         candidate.checks.at_most(
             Level::Medium,
@@ -84,9 +84,9 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
 }
 
 /// How often the cgroup met its limit during the capture.
-fn limit_hits(matter: &Matter<'_>, candidate: &mut Candidate) -> Option<String> {
-    let (first, old) = matter.cgroup_start()?;
-    let (last, new) = matter.cgroup_now()?;
+fn limit_hits(analysis: &Analysis<'_>, candidate: &mut Candidate) -> Option<String> {
+    let (first, old) = analysis.cgroup_start()?;
+    let (last, new) = analysis.cgroup_now()?;
     let (old, new) = (old.limit_hits?, new.limit_hits?);
     if new <= old {
         return None;

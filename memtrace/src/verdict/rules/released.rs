@@ -4,7 +4,7 @@ use crate::{
     model::{CauseRow, Level, Unit},
     verdict::{
         candidate::Candidate,
-        case::{Field, Matter, share, total},
+        case::{Analysis, Field, share, total},
         evidence::Facts,
         limits::{FALL, MOSTLY},
         rules::churn,
@@ -15,19 +15,19 @@ pub fn own(row: &CauseRow) -> bool {
     row.cause.is_own()
 }
 
-pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
-    let highest = matter.highest();
-    let now = matter.now(Field::Rss);
-    let swapped = matter.rise(Field::Swap).max(0);
+pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
+    let highest = analysis.highest();
+    let now = analysis.now(Field::Rss);
+    let swapped = analysis.rise(Field::Swap).max(0);
     let fall = highest.value.checked_sub(now.value)?.checked_sub(swapped)?;
-    if fall < matter.noise()
+    if fall < analysis.noise()
         || share(fall, highest.value) < FALL.value
-        || churn::is_churning(matter)
+        || churn::is_churning(analysis)
     {
         return None;
     }
-    let falls = matter.falls(own);
-    if matter.is_exact() && total(&falls)?.saturating_neg() < MOSTLY.of(fall) {
+    let falls = analysis.falls(own);
+    if analysis.is_exact() && total(&falls)?.saturating_neg() < MOSTLY.of(fall) {
         return None;
     }
     let mut candidate = Candidate::new("released", 10 + share(fall, highest.value));
@@ -45,16 +45,16 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
             " All its own calls together moved RSS by {by_calls}; what was needed again in between came back."
         ));
     }
-    let start = matter.start(Field::Rss);
-    if now.value.saturating_sub(start.value) >= matter.noise()
+    let start = analysis.start(Field::Rss);
+    if now.value.saturating_sub(start.value) >= analysis.noise()
         && let Some(above) = facts.less("above where it began", Unit::Bytes, &now, &start)
     {
         candidate
             .text
             .push_str(&format!(" It is {above} above where the capture began."));
     }
-    candidate.checks.whole(matter);
-    if matter.is_exact() {
+    candidate.checks.whole(analysis);
+    if analysis.is_exact() {
         candidate
             .checks
             .holds("the ledger saw the program's own calls give it back");

@@ -4,7 +4,7 @@ use crate::{
     model::{Level, MappingKind, Suggestion, Unit},
     verdict::{
         candidate::{Candidate, quoted},
-        case::{Field, Matter, share},
+        case::{Analysis, Field, share},
         evidence::Figure,
         limits::{LARGE, MOSTLY},
     },
@@ -13,18 +13,19 @@ use crate::{
 /// Mappings that are named.
 const NAMED: usize = 4;
 
-pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
-    let shmem = matter.now(Field::Shmem);
-    let rss = matter.now(Field::Rss);
-    let rise = matter.rise(Field::Shmem);
-    let shape = &matter.shape;
-    let grew = rise >= matter.noise() && rise >= MOSTLY.of(shape.rise.max(0)) && shape.has_risen();
+pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
+    let shmem = analysis.now(Field::Shmem);
+    let rss = analysis.now(Field::Rss);
+    let rise = analysis.rise(Field::Shmem);
+    let shape = &analysis.shape;
+    let grew =
+        rise >= analysis.noise() && rise >= MOSTLY.of(shape.rise.max(0)) && shape.has_risen();
     let holds = shmem.value >= LARGE.value && share(shmem.value, rss.value) >= MOSTLY.value;
     if !(grew || holds) {
         return None;
     }
     let points = if grew {
-        30 + share(rise, matter.highest().value)
+        30 + share(rise, analysis.highest().value)
     } else {
         10 + share(shmem.value, rss.value) / 2
     };
@@ -39,7 +40,7 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
         "shared memory rose by",
         Unit::Bytes,
         &shmem,
-        &matter.start(Field::Shmem),
+        &analysis.start(Field::Shmem),
     );
     candidate.title = match more.filter(|_| grew) {
         Some(more) if goes_on => format!("Shared memory grows: by {more}, without levelling off"),
@@ -50,7 +51,7 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
         "{pages} of {all} RSS are shared memory (tmpfs, memfd, MAP_SHARED, System V). Each process that has it mapped shows it in its RSS; it \
          exists once. It stays until its file is deleted or cut, whoever made it, and can only be swapped, not dropped."
     );
-    let mappings = largest(matter);
+    let mappings = largest(analysis);
     for (place, (name, figure)) in mappings.iter().take(NAMED).enumerate() {
         if let Some(bytes) = facts.is(&quoted(name), Unit::Bytes, figure)
             && place == 0
@@ -59,9 +60,9 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
         }
     }
     candidate.text = text;
-    candidate.checks.whole(matter);
+    candidate.checks.whole(analysis);
     if goes_on {
-        candidate.checks.trend(matter);
+        candidate.checks.trend(analysis);
     }
     if mappings.is_empty() {
         candidate
@@ -77,8 +78,8 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
     Some(candidate)
 }
 
-fn largest<'a>(matter: &Matter<'a>) -> Vec<(&'a str, Figure)> {
-    let groups = matter.case.summary.mappings.iter().flatten().enumerate();
+fn largest<'a>(analysis: &Analysis<'a>) -> Vec<(&'a str, Figure)> {
+    let groups = analysis.case.summary.mappings.iter().flatten().enumerate();
     let mut found: Vec<(&str, Figure)> = groups
         .filter(|(_, group)| group.kind == MappingKind::Shmem && group.rss_bytes > 0)
         .filter_map(|(place, group)| {

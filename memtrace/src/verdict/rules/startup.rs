@@ -4,7 +4,7 @@ use crate::{
     model::{Cause, CauseRow, Level, Unit},
     verdict::{
         candidate::Candidate,
-        case::{Field, Matter, share, total},
+        case::{Analysis, Field, share, total},
         limits::{MOSTLY, NEAR, WORTH},
     },
 };
@@ -18,12 +18,12 @@ fn populated(row: &CauseRow) -> bool {
     by_advice || row.cause == Cause::Mmap
 }
 
-pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
-    let shape = &matter.shape;
-    let highest = matter.highest();
-    let now = matter.now(Field::Rss);
+pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
+    let shape = &analysis.shape;
+    let highest = analysis.highest();
+    let now = analysis.now(Field::Rss);
     // With few ticks, a program that began here has started, and no more is said.
-    let levelled = shape.has_levelled_off() && (shape.is_known || matter.began_here());
+    let levelled = shape.has_levelled_off() && (shape.is_known || analysis.began_here());
     if !levelled
         || share(shape.rise, highest.value) < WORTH.value
         || now.value < NEAR.of(highest.value)
@@ -33,10 +33,15 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
     let mut candidate = Candidate::new("startup", 5 + share(shape.rise, highest.value) / 2);
     let facts = &mut candidate.facts;
     let rss = facts.is("RSS", Unit::Bytes, &now)?;
-    let rise = facts.less("RSS rose by", Unit::Bytes, &now, &matter.start(Field::Rss))?;
-    let time = facts.is("captured", Unit::Ns, &matter.duration()?)?;
+    let rise = facts.less(
+        "RSS rose by",
+        Unit::Bytes,
+        &now,
+        &analysis.start(Field::Rss),
+    )?;
+    let time = facts.is("captured", Unit::Ns, &analysis.duration()?)?;
     facts.is("highest RSS", Unit::Bytes, &highest);
-    let began = matter.began_here();
+    let began = analysis.began_here();
     candidate.title = if began {
         format!("It started, and has levelled off at {rss}")
     } else {
@@ -46,7 +51,7 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
         "RSS rose by {rise} within {time}, and hardly at all in the last third of that time. This is what a start, a warm-up or a filling \
          cache looks like; no growth is left to explain."
     );
-    let brought = matter.rises(populated);
+    let brought = analysis.rises(populated);
     if total(&brought)? >= MOSTLY.of(shape.rise)
         && let Some(brought) = facts.sum("brought in without page faults", Unit::Bytes, &brought)
     {
@@ -55,8 +60,8 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
         ));
     }
     candidate.text = text;
-    candidate.checks.whole(matter);
-    candidate.checks.trend(matter);
+    candidate.checks.whole(analysis);
+    candidate.checks.trend(analysis);
     candidate.checks.check(
         began,
         "the program began during the capture, or held next to nothing before",

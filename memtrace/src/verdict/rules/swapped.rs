@@ -4,7 +4,7 @@ use crate::{
     model::{Cause, CauseRow, Level, Suggestion, Unit},
     verdict::{
         candidate::Candidate,
-        case::{Field, Matter, OfCalls, share},
+        case::{Analysis, Field, OfCalls, share},
         evidence::Figure,
         limits::WORTH,
     },
@@ -19,13 +19,13 @@ fn by_advice(row: &CauseRow) -> bool {
         && matches!(row.advice.as_deref(), Some("MADV_PAGEOUT" | "MADV_COLD"))
 }
 
-pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
-    let rise = matter.rise(Field::Swap);
-    let swap = matter.now(Field::Swap);
-    let highest = matter.highest();
-    let fresh = rise >= matter.noise() && share(rise, highest.value) >= WORTH.value;
+pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
+    let rise = analysis.rise(Field::Swap);
+    let swap = analysis.now(Field::Swap);
+    let highest = analysis.highest();
+    let fresh = rise >= analysis.noise() && share(rise, highest.value) >= WORTH.value;
     let whole = highest.value.saturating_add(swap.value.max(0));
-    if !fresh && (swap.value < matter.noise() || share(swap.value, whole) < 2 * WORTH.value) {
+    if !fresh && (swap.value < analysis.noise() || share(swap.value, whole) < 2 * WORTH.value) {
         return None;
     }
     let points = if fresh {
@@ -36,17 +36,21 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
     let mut candidate = Candidate::new("swapped", points);
     let facts = &mut candidate.facts;
     let held = facts.is("in swap", Unit::Bytes, &swap)?;
-    let rss = facts.is("RSS", Unit::Bytes, &matter.now(Field::Rss))?;
-    let both = facts.sum("RSS and swap", Unit::Bytes, &[matter.now(Field::Rss), swap])?;
+    let rss = facts.is("RSS", Unit::Bytes, &analysis.now(Field::Rss))?;
+    let both = facts.sum(
+        "RSS and swap",
+        Unit::Bytes,
+        &[analysis.now(Field::Rss), swap],
+    )?;
     if fresh {
         let more = facts.less(
             "swap rose by",
             Unit::Bytes,
-            &matter.now(Field::Swap),
-            &matter.start(Field::Swap),
+            &analysis.now(Field::Swap),
+            &analysis.start(Field::Swap),
         )?;
-        let asked = swapped_by(matter, by_advice);
-        let taken = swapped_by(matter, by_reclaim);
+        let asked = swapped_by(analysis, by_advice);
+        let taken = swapped_by(analysis, by_reclaim);
         facts.sum(
             "swapped out at the process's own advice",
             Unit::Bytes,
@@ -56,7 +60,7 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
         facts.sum(
             "asked for with MADV_PAGEOUT or MADV_COLD",
             Unit::Bytes,
-            &matter.of_calls(by_advice, OfCalls::Requested),
+            &analysis.of_calls(by_advice, OfCalls::Requested),
         );
         candidate.title = format!("Not freed: {more} went into swap");
         candidate.text = format!(
@@ -75,7 +79,7 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
             "RSS is {rss}, and {held} were swapped out before the capture began: the process holds {both} in all."
         );
     }
-    candidate.checks.whole(matter);
+    candidate.checks.whole(analysis);
     candidate.suggestions.push(Suggestion {
         text: "Look at RSS and swap together. If it is slow: give the host or the cgroup more memory, or let the process hold less; \
                swap that is only read when needed costs nothing."
@@ -86,11 +90,11 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
 }
 
 /// What rows put into swap.
-fn swapped_by(matter: &Matter<'_>, which: fn(&CauseRow) -> bool) -> Vec<Figure> {
+fn swapped_by(analysis: &Analysis<'_>, which: fn(&CauseRow) -> bool) -> Vec<Figure> {
     let figure = |(place, row): (usize, &CauseRow)| {
         let bytes = row.by_kind?.swap_bytes;
         let pointer = format!("/summary/causes/{place}/by_kind/swap_bytes");
         (bytes > 0).then(|| Figure::new(pointer, bytes))
     };
-    matter.rows(which).filter_map(figure).collect()
+    analysis.rows(which).filter_map(figure).collect()
 }

@@ -5,7 +5,7 @@ use crate::{
     verdict::{
         advice::{self, Topic},
         candidate::Candidate,
-        case::{Field, Matter, share, total},
+        case::{Analysis, Field, share, total},
         limits::COLLAPSED,
     },
 };
@@ -21,25 +21,25 @@ fn any(_: &CauseRow) -> bool {
     true
 }
 
-pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
-    let added = matter.rises(collapsed);
+pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
+    let added = analysis.rises(collapsed);
     let bytes = total(&added)?;
-    let all = matter.rises(any);
-    if bytes < matter.noise() || share(bytes, total(&all)?) < COLLAPSED.value {
+    let all = analysis.rises(any);
+    if bytes < analysis.noise() || share(bytes, total(&all)?) < COLLAPSED.value {
         return None;
     }
-    let highest = matter.highest();
+    let highest = analysis.highest();
     let mut candidate = Candidate::new("thp-inflation", 30 + share(bytes, highest.value));
     let facts = &mut candidate.facts;
     let by = facts.sum("added by collapsing into huge pages", Unit::Bytes, &added)?;
     let everything = facts.sum("all that RSS rose by", Unit::Bytes, &all)?;
-    let rss = facts.is("RSS", Unit::Bytes, &matter.now(Field::Rss))?;
+    let rss = facts.is("RSS", Unit::Bytes, &analysis.now(Field::Rss))?;
     let mut huge = String::new();
-    if let Some(now) = matter.anon_huge() {
+    if let Some(now) = analysis.anon_huge() {
         if let Some(now) = facts.is("in huge pages", Unit::Bytes, &now) {
             huge = format!(" {now} of RSS are in huge pages now.");
         }
-        if let Some(first) = matter.case.trend.anon_huge().map(|huge| huge.first)
+        if let Some(first) = analysis.case.trend.anon_huge().map(|huge| huge.first)
             && let Some(first) = crate::verdict::evidence::Figure::unsigned(
                 format!("/timeline/{}/anon_huge_bytes", first.index),
                 first.value,
@@ -58,16 +58,16 @@ pub fn propose(matter: &Matter<'_>) -> Option<Candidate> {
         "Of the {everything} that RSS rose by, {by} came from collapsing small pages into huge ones: pages in between that the program \
          had never touched, or had given back, became resident.{huge} RSS is {rss}."
     );
-    candidate.checks.whole(matter);
+    candidate.checks.whole(analysis);
     candidate
         .checks
         .holds("the ledger saw khugepaged, or MADV_COLLAPSE, add it");
-    if matter.anon_huge().is_none() {
+    if analysis.anon_huge().is_none() {
         candidate.checks.at_most(
             Level::Medium,
             "AnonHugePages was not read: how much is in huge pages now is not known",
         );
     }
-    candidate.suggestions = advice::of(Topic::Huge, matter);
+    candidate.suggestions = advice::of(Topic::Huge, analysis);
     Some(candidate)
 }

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use crate::{
-    text::format::untrusted,
+    text::format::sanitized,
     timeline::{CauseName, History, Moved, Span},
 };
 
@@ -142,7 +142,7 @@ impl CauseName {
         let advice = advice.map(|advice| advice.trim_start_matches("MADV_"));
         for part in advice.into_iter().chain(self.task.as_deref()) {
             name.push(' ');
-            name.push_str(&untrusted(part, 20));
+            name.push_str(&sanitized(part, 20));
         }
         name
     }

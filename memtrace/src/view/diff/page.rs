@@ -8,7 +8,7 @@ use super::{both, changed_text, group_title};
 use crate::{
     diff::{CauseDiff, Diff, Figure, Judged, Quantity, RssPoint, Side, Unit},
     text::{
-        format::{size, span, untrusted},
+        format::{sanitized, size, span},
         markup,
     },
     view::table::label,
@@ -58,7 +58,7 @@ pub fn page(diff: &Diff) -> String {
 
 /// A text that may be hostile, as text: control characters are shown, and nothing in it is markup.
 fn escaped(text: &str) -> String {
-    markup::escaped(&untrusted(text, TEXT))
+    markup::escaped(&sanitized(text, TEXT))
 }
 
 fn sides(page: &mut String, diff: &Diff) {

@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 
 use super::panels::cause_name;
 use crate::{
-    text::format::untrusted,
+    text::format::sanitized,
     timeline::{
         CauseName, History, Moved, Span,
         figures::{FAULTS, Figure, GO_NUM_GC, LINES, Shown, VM},
@@ -231,7 +231,7 @@ fn label(name: &CauseName) -> String {
 
 /// A text that came from outside, in one line.
 pub(super) fn shown(text: &str, most: usize) -> String {
-    untrusted(text, most)
+    sanitized(text, most)
 }
 
 /// All of the capture: coarse as long as that is all there is, then tick by tick.

@@ -3,7 +3,7 @@
 use ratatui_core::style::{Color, Modifier, Style};
 
 use crate::{
-    text::format::untrusted,
+    text::format::sanitized,
     timeline::figures::{Figure, GO_HEAP_INUSE, GO_HEAP_RELEASED, RSS, RSS_LESS_LAZYFREE},
 };
 
@@ -180,7 +180,7 @@ impl Look {
     /// A text that another program chose; at most so many characters.
     #[must_use]
     pub fn foreign(self, text: &str, width: usize) -> String {
-        self.plain(&untrusted(text, width))
+        self.plain(&sanitized(text, width))
     }
 
     /// A text in the letters that the terminal has.

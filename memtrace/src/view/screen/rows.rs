@@ -134,14 +134,14 @@ pub fn rows(shot: &Shot, sort: Sort) -> Vec<Row<'_>> {
 }
 
 fn name(cause: Cause, advice: Option<&str>, task: Option<&str>) -> String {
-    let untrusted = |text: &str| crate::text::format::untrusted(text, NAME);
+    let sanitized = |text: &str| crate::text::format::sanitized(text, NAME);
     let call = match cause {
         Cause::OtherProcess => "other",
         cause => cause.name(),
     };
     match (advice, task) {
-        (Some(advice), _) => format!("{call} {}", untrusted(advice.trim_start_matches("MADV_"))),
-        (None, Some(task)) => format!("{call}: {}", untrusted(task)),
+        (Some(advice), _) => format!("{call} {}", sanitized(advice.trim_start_matches("MADV_"))),
+        (None, Some(task)) => format!("{call}: {}", sanitized(task)),
         (None, None) => call.to_owned(),
     }
 }

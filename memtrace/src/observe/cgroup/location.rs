@@ -4,9 +4,9 @@ use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
 use crate::proc::cgroup::{Membership, Version, below, mount};
 
-/// A place where the memory cgroup's directory may be.
+/// A location where the memory cgroup's directory may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     /// The kind of hierarchy.
     pub version: Version,
     /// Where the hierarchy is mounted.
@@ -17,7 +17,7 @@ pub struct Place {
     pub path: Vec<u8>,
 }
 
-impl Place {
+impl Location {
     /// The directory that is `up` levels above the process's own.
     #[must_use]
     pub fn directory(&self, up: usize) -> PathBuf {
@@ -44,7 +44,7 @@ impl Place {
     }
 }
 
-/// Why there is no place.
+/// Why there is no location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Nowhere {
     /// The kernel has no cgroups, or none that the memory controller could be in.
@@ -82,26 +82,26 @@ impl fmt::Display for Nowhere {
     }
 }
 
-/// All places where the memory cgroup may be, by `/proc/PID/cgroup` and `/proc/self/mountinfo`; never empty.
+/// All locations where the memory cgroup may be, by `/proc/PID/cgroup` and `/proc/self/mountinfo`; never empty.
 ///
 /// # Errors
 ///
 /// Where there is none.
-pub fn places(membership: &Membership<'_>, mountinfo: &[u8]) -> Result<Vec<Place>, Nowhere> {
+pub fn locations(membership: &Membership<'_>, mountinfo: &[u8]) -> Result<Vec<Location>, Nowhere> {
     // A controller is in one hierarchy alone: where v1 has it, v2 does not.
     let (version, path) = match (membership.memory, membership.unified) {
         (Some(path), _) => (Version::V1, path),
         (None, Some(path)) => (Version::V2, path),
         (None, None) => return Err(Nowhere::NoHierarchy),
     };
-    let mut places = Vec::new();
+    let mut locations = Vec::new();
     let mut nowhere = Nowhere::NotMounted(version);
     for mount in mountinfo.split(|&byte| byte == b'\n').filter_map(mount) {
         if !mount.is_memory_hierarchy(version) {
             continue;
         }
         match below(&mount.root, path) {
-            Some(names) => places.push(Place {
+            Some(names) => locations.push(Location {
                 version,
                 point: OsStr::from_bytes(&mount.point).into(),
                 names: names.into_iter().map(<[u8]>::to_vec).collect(),
@@ -116,10 +116,10 @@ pub fn places(membership: &Membership<'_>, mountinfo: &[u8]) -> Result<Vec<Place
             }
         }
     }
-    if places.is_empty() {
+    if locations.is_empty() {
         return Err(nowhere);
     }
-    Ok(places)
+    Ok(locations)
 }
 
 #[cfg(test)]
@@ -132,42 +132,42 @@ mod tests {
         35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n\
         41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
 
-    fn found(cgroup: &[u8], mountinfo: &[u8]) -> Result<Vec<Place>, Nowhere> {
-        places(&membership(cgroup), mountinfo)
+    fn found(cgroup: &[u8], mountinfo: &[u8]) -> Result<Vec<Location>, Nowhere> {
+        locations(&membership(cgroup), mountinfo)
     }
 
     #[test]
     fn in_a_hybrid_host_it_is_where_the_controller_is() {
-        let places = found(b"4:memory:/a/b\n0::/other\n", HYBRID).unwrap();
-        assert_eq!(places.len(), 1);
-        assert_eq!(places[0].version, Version::V1);
+        let locations = found(b"4:memory:/a/b\n0::/other\n", HYBRID).unwrap();
+        assert_eq!(locations.len(), 1);
+        assert_eq!(locations[0].version, Version::V1);
         assert_eq!(
-            places[0].directory(0),
+            locations[0].directory(0),
             PathBuf::from("/sys/fs/cgroup/memory/a/b")
         );
         assert_eq!(
-            places[0].directory(1),
+            locations[0].directory(1),
             PathBuf::from("/sys/fs/cgroup/memory/a")
         );
         assert_eq!(
-            places[0].directory(9),
+            locations[0].directory(9),
             PathBuf::from("/sys/fs/cgroup/memory")
         );
-        assert_eq!(places[0].path(1), "/a");
-        assert_eq!(places[0].path(2), "/");
-        assert_eq!(places[0].path(3), "/");
+        assert_eq!(locations[0].path(1), "/a");
+        assert_eq!(locations[0].path(2), "/");
+        assert_eq!(locations[0].path(3), "/");
     }
 
     #[test]
     fn in_a_unified_host_it_is_the_one_cgroup_that_there_is() {
-        let places = found(
+        let locations = found(
             b"0::/user.slice/a\n",
             b"30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n",
         )
         .unwrap();
-        assert_eq!(places[0].version, Version::V2);
+        assert_eq!(locations[0].version, Version::V2);
         assert_eq!(
-            places[0].directory(0),
+            locations[0].directory(0),
             PathBuf::from("/sys/fs/cgroup/user.slice/a")
         );
     }
@@ -213,8 +213,8 @@ mod tests {
             b"50 31 0:32 /a /run/part rw - cgroup none rw,memory\n",
         ]
         .concat();
-        let places = found(b"4:memory:/a/b\n", &mountinfo).unwrap();
-        assert_eq!(places.len(), 2);
-        assert_eq!(places[1].directory(0), PathBuf::from("/run/part/b"));
+        let locations = found(b"4:memory:/a/b\n", &mountinfo).unwrap();
+        assert_eq!(locations.len(), 2);
+        assert_eq!(locations[1].directory(0), PathBuf::from("/run/part/b"));
     }
 }

@@ -16,14 +16,14 @@ const TELLING: u64 = 256 << 20;
 
 /// Decides about readings. Times are since any fixed moment, such as the start of the capture.
 #[derive(Clone, Debug)]
-pub struct Ration {
+pub struct Throttle {
     limit: Option<Duration>,
     enabled: bool,
     next: Duration,
     last: Option<(Duration, u64)>,
 }
 
-impl Ration {
+impl Throttle {
     /// Readings that are expected to take at most `limit`; `None` is no limit.
     #[must_use]
     pub const fn new(limit: Option<Duration>) -> Self {
@@ -38,9 +38,9 @@ impl Ration {
     /// No readings at all.
     #[must_use]
     pub const fn off() -> Self {
-        let mut ration = Self::new(None);
-        ration.enabled = false;
-        ration
+        let mut throttle = Self::new(None);
+        throttle.enabled = false;
+        throttle
     }
 
     /// How long a reading of this many resident bytes is expected to take.
@@ -53,7 +53,7 @@ impl Ration {
         took.mul_f64(rss_bytes as f64 / per_bytes as f64)
     }
 
-    /// Whether a reading may be made at `now`: in between, by ration.
+    /// Whether a reading may be made at `now`: in between.
     #[must_use]
     pub fn allows(&self, now: Duration, rss_bytes: u64) -> bool {
         self.enabled && now >= self.next && self.within_limit(rss_bytes)
@@ -102,47 +102,47 @@ mod tests {
 
     #[test]
     fn the_first_reading_is_allowed_at_once() {
-        assert!(Ration::new(None).allows(Duration::ZERO, 10 * GIB));
+        assert!(Throttle::new(None).allows(Duration::ZERO, 10 * GIB));
     }
 
     #[test]
     fn readings_take_at_most_a_thousandth_of_the_time() {
-        let mut ration = Ration::new(None);
-        ration.spent(Duration::ZERO, Duration::from_millis(83), 10 * GIB);
-        assert!(!ration.allows(Duration::from_secs(83), 10 * GIB));
-        assert!(ration.allows(Duration::from_millis(83_083), 10 * GIB));
+        let mut throttle = Throttle::new(None);
+        throttle.spent(Duration::ZERO, Duration::from_millis(83), 10 * GIB);
+        assert!(!throttle.allows(Duration::from_secs(83), 10 * GIB));
+        assert!(throttle.allows(Duration::from_millis(83_083), 10 * GIB));
     }
 
     #[test]
     fn a_large_target_is_not_read_beyond_the_limit() {
-        let ration = Ration::new(Some(Duration::from_millis(250)));
-        assert!(ration.allows_once(20 * GIB));
-        assert!(!ration.allows_once(200 * GIB));
-        assert!(ration.refusal(200 * GIB).unwrap().contains("1700 ms"));
-        assert_eq!(ration.refusal(GIB), None);
+        let throttle = Throttle::new(Some(Duration::from_millis(250)));
+        assert!(throttle.allows_once(20 * GIB));
+        assert!(!throttle.allows_once(200 * GIB));
+        assert!(throttle.refusal(200 * GIB).unwrap().contains("1700 ms"));
+        assert_eq!(throttle.refusal(GIB), None);
     }
 
     #[test]
     fn the_estimate_learns_from_the_last_reading() {
-        let mut ration = Ration::new(Some(Duration::from_millis(250)));
+        let mut throttle = Throttle::new(Some(Duration::from_millis(250)));
         // Huge pages: a thousandth of the entries.
-        ration.spent(Duration::ZERO, Duration::from_micros(100), 10 * GIB);
-        assert!(ration.allows_once(200 * GIB));
+        throttle.spent(Duration::ZERO, Duration::from_micros(100), 10 * GIB);
+        assert!(throttle.allows_once(200 * GIB));
     }
 
     #[test]
     fn a_slow_reading_of_a_small_target_does_not_forbid_the_next_one() {
-        let mut ration = Ration::new(Some(Duration::from_millis(250)));
-        ration.spent(Duration::ZERO, Duration::from_millis(9), 6 << 20);
-        assert!(ration.allows_once(10 * GIB));
-        assert!(!ration.allows_once(200 * GIB));
+        let mut throttle = Throttle::new(Some(Duration::from_millis(250)));
+        throttle.spent(Duration::ZERO, Duration::from_millis(9), 6 << 20);
+        assert!(throttle.allows_once(10 * GIB));
+        assert!(!throttle.allows_once(200 * GIB));
     }
 
     #[test]
     fn turned_off_is_off() {
-        let ration = Ration::off();
-        assert!(!ration.allows(Duration::from_secs(99), 0));
-        assert!(!ration.allows_once(0));
-        assert!(ration.refusal(0).unwrap().contains("--no-smaps"));
+        let throttle = Throttle::off();
+        assert!(!throttle.allows(Duration::from_secs(99), 0));
+        assert!(!throttle.allows_once(0));
+        assert!(throttle.refusal(0).unwrap().contains("--no-smaps"));
     }
 }

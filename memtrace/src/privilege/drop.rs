@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// Why privileges could not be given up. memtrace does not go on with them.
 #[derive(Debug, thiserror::Error)]
-pub enum ShedError {
+pub enum DropError {
     /// The kernel did not take them back.
     #[error("cannot give up {what}, which memtrace does not need any more: {reason}")]
     Refused {
@@ -59,11 +59,11 @@ pub struct Trial<'a> {
 /// # Errors
 ///
 /// Where something could not be given up.
-pub fn shed(
+pub fn drop_privileges(
     invoker: Option<&Invoker>,
     trials: &mut [Trial<'_>],
     start: &mut dyn FnMut(),
-) -> Result<CapabilitySet, ShedError> {
+) -> Result<CapabilitySet, DropError> {
     narrow()?;
     if let Some(invoker) = invoker {
         become_process(invoker)?;
@@ -101,7 +101,7 @@ fn needed(
     permitted: CapabilitySet,
     kept: CapabilitySet,
     trial: &mut Trial<'_>,
-) -> Result<CapabilitySet, ShedError> {
+) -> Result<CapabilitySet, DropError> {
     set(permitted, kept)?;
     if (trial.works)() {
         return Ok(CapabilitySet::empty());
@@ -119,7 +119,7 @@ fn needed(
 }
 
 /// Nothing that this process could execute gets more than it has.
-fn narrow() -> Result<(), ShedError> {
+fn narrow() -> Result<(), DropError> {
     set_no_new_privs(true).map_err(|error| refused("new privileges by execve", error))?;
     match clear_ambient_capability_set() {
         Ok(()) | Err(Errno::INVAL) => {}
@@ -138,7 +138,7 @@ fn narrow() -> Result<(), ShedError> {
     Ok(())
 }
 
-fn become_process(invoker: &Invoker) -> Result<(), ShedError> {
+fn become_process(invoker: &Invoker) -> Result<(), DropError> {
     let (uid, gid) = (invoker.uid.as_raw(), invoker.gid.as_raw());
     let groups: Vec<_> = invoker.groups.iter().map(|gid| gid.as_raw()).collect();
     let switched = (|| {
@@ -167,7 +167,7 @@ fn done(result: libc::c_int) -> Result<(), Errno> {
     }
 }
 
-fn set(permitted: CapabilitySet, effective: CapabilitySet) -> Result<(), ShedError> {
+fn set(permitted: CapabilitySet, effective: CapabilitySet) -> Result<(), DropError> {
     let sets = CapabilitySets {
         effective,
         permitted,
@@ -178,14 +178,14 @@ fn set(permitted: CapabilitySet, effective: CapabilitySet) -> Result<(), ShedErr
 
 /// Capabilities are per thread: none may have been left out. A thread that was joined is listed until the kernel is done with
 /// it, though it runs no more, so others get the time to go.
-fn verify(kept: CapabilitySet) -> Result<(), ShedError> {
+fn verify(kept: CapabilitySet) -> Result<(), DropError> {
     let mut tries = 0;
     loop {
         match left(kept)? {
             None => return Ok(()),
             Some(_) if tries < TRIES => {}
             Some((thread, capabilities)) => {
-                return Err(ShedError::Left {
+                return Err(DropError::Left {
                     thread,
                     capabilities: names(capabilities),
                 });
@@ -197,7 +197,7 @@ fn verify(kept: CapabilitySet) -> Result<(), ShedError> {
 }
 
 /// A thread that has more than `kept`.
-fn left(kept: CapabilitySet) -> Result<Option<(String, CapabilitySet)>, ShedError> {
+fn left(kept: CapabilitySet) -> Result<Option<(String, CapabilitySet)>, DropError> {
     let read = |error: io::Error| refused("capabilities of its other threads", error);
     for task in fs::read_dir("/proc/self/task").map_err(read)? {
         let task = task.map_err(read)?;
@@ -229,8 +229,8 @@ fn permitted(status: &str) -> CapabilitySet {
         .map_or(CapabilitySet::all(), CapabilitySet::from_bits_retain)
 }
 
-fn refused(what: &'static str, error: impl std::fmt::Display) -> ShedError {
-    ShedError::Refused {
+fn refused(what: &'static str, error: impl std::fmt::Display) -> DropError {
+    DropError::Refused {
         what,
         reason: error.to_string(),
     }
