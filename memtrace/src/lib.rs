@@ -7,6 +7,8 @@
 //! another tool wrote. [`capture`] runs all that for one process and tells an observer, as `examples/embed.rs` does; [`cli`] puts
 //! everything together.
 
+pub use memtrace_core::{ledger, model, privilege, probe, proc, process, text};
+
 pub mod capture;
 pub mod cli;
 pub mod diff;
@@ -14,14 +16,7 @@ pub mod doctor;
 pub mod dump;
 pub mod export;
 pub mod inspect;
-pub mod ledger;
-pub mod model;
 pub mod observe;
-pub mod privilege;
-pub mod probe;
-pub mod proc;
-pub mod process;
-pub mod text;
 pub mod timeline;
 pub mod verdict;
 pub mod view;

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// All modules of the library, the ground floor first. A module may import only from those before it.
+/// All modules of `memtrace-core` and of `memtrace`, the ground floor first. A module may import only from those before it.
 const FLOORS: [&str; 18] = [
     "text",
     "model",
@@ -46,11 +46,15 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// Returns each source file with its top-level module and its text, without comments and without its own tests.
 fn modules() -> Vec<(PathBuf, String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let roots = [package.join("core/src"), package.join("src")];
     let mut files = Vec::new();
-    sources(&root, &mut files);
+    for root in &roots {
+        sources(root, &mut files);
+    }
     let parts = files.into_iter().filter_map(|path| {
-        let inside = path.strip_prefix(&root).unwrap();
+        let mut inside = roots.iter().map(|root| path.strip_prefix(root));
+        let inside = inside.find_map(Result::ok).unwrap();
         let first = inside.iter().next()?.to_str()?;
         let module = first.trim_end_matches(".rs").to_owned();
         let text = fs::read_to_string(&path).unwrap();

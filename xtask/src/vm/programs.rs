@@ -26,7 +26,7 @@ pub struct Programs {
     pub libraries: Vec<PathBuf>,
 }
 
-/// How memtrace itself is built, and nothing that it depends on. Without its checks the standard library's functions, of which reading
+/// How what reads BTF and the maps is built, and nothing else. Without its checks the standard library's functions, of which reading
 /// BTF makes millions of calls, are several times as fast.
 const OPTIMIZED: [&str; 5] = [
     "opt-level=2",
@@ -50,7 +50,7 @@ pub fn build(root: &Path, dir: &Path) -> Result<Programs> {
     for setting in OPTIMIZED {
         command.args([
             "--config",
-            &format!("profile.dev.package.memtrace.{setting}"),
+            &format!("profile.dev.package.memtrace-core.{setting}"),
         ]);
     }
     let built = artifacts(&mut command).context("the tests do not build")?;

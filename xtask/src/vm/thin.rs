@@ -82,23 +82,29 @@ pub const LEFT_OUT: [&str; 65] = [
 ];
 
 /// The sources that reach a guest, except the kernel side.
-const SEEN: [&str; 13] = [
+const SEEN: [&str; 15] = [
     "Cargo.lock",
     "Cargo.toml",
     "memtrace/Cargo.toml",
+    "memtrace/core/Cargo.toml",
+    "memtrace/core/src/ledger",
+    "memtrace/core/src/lib.rs",
+    "memtrace/core/src/model",
+    "memtrace/core/src/privilege",
+    "memtrace/core/src/proc",
+    "memtrace/core/src/process",
+    "memtrace/core/src/text",
     "memtrace/src/capture",
-    "memtrace/src/ledger",
-    "memtrace/src/model",
     "memtrace/src/observe",
-    "memtrace/src/privilege",
-    "memtrace/src/proc",
-    "memtrace/src/process",
-    "memtrace/src/text",
     "memtrace/tests/kernel",
     "xtask/src/vm",
 ];
 /// The kernel side and its loader.
-const KERNEL_SIDE: [&str; 3] = ["memtrace-common", "memtrace/ebpf", "memtrace/src/probe"];
+const KERNEL_SIDE: [&str; 3] = [
+    "memtrace-common",
+    "memtrace/ebpf",
+    "memtrace/core/src/probe",
+];
 
 /// Kinds of records.
 const WHOLE: &str = "matrix-whole";

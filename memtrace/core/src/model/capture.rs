@@ -496,7 +496,7 @@ pub struct Tick {
 
 impl Tick {
     /// Takes back what it found unexplained: it was of the next program already.
-    pub(crate) fn take_back(&mut self) {
+    pub fn take_back(&mut self) {
         if self.unexplained_bytes.is_some_and(|bytes| bytes != 0) {
             self.vm_bytes = None;
             self.unexplained_bytes = None;

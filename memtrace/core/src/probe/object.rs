@@ -16,7 +16,7 @@ use object::{
 #[repr(C, align(8))]
 struct Aligned<T: ?Sized>(T);
 
-static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!("../../ebpf/memtrace.bpf.o"));
+static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../ebpf/memtrace.bpf.o"));
 
 /// The object: one little-endian ELF file for x86-64 and arm64.
 pub static OBJECT: &[u8] = &ALIGNED.0;
@@ -24,7 +24,7 @@ pub static OBJECT: &[u8] = &ALIGNED.0;
 /// What built the object, and from what: the lines of `memtrace.bpf.txt` beside it.
 #[must_use]
 pub fn provenance() -> &'static str {
-    include_str!("../../ebpf/memtrace.bpf.txt")
+    include_str!("../../../ebpf/memtrace.bpf.txt")
 }
 
 /// Returns the object with what only the loader knows put into its instructions: the numbers of the configuration ([`MOVE`]), and the BTF

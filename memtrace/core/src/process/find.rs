@@ -328,7 +328,7 @@ impl Program {
 }
 
 /// A group whose leader has exited looks like a zombie, and goes on in its other threads.
-pub(crate) fn living_thread(process: &ProcDir) -> Option<u32> {
+pub fn living_thread(process: &ProcDir) -> Option<u32> {
     process.threads().ok()?.find(|tid| {
         proc::read(process, &format!("task/{tid}/stat"), proc::stat)
             .is_ok_and(|stat| !matches!(stat.state, b'Z' | b'X'))

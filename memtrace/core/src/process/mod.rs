@@ -4,6 +4,6 @@ mod find;
 pub mod limits;
 mod spawn;
 
-pub(crate) use find::living_thread;
+pub use find::living_thread;
 pub use find::{Target, TargetError};
 pub use spawn::{Held, Rights, SpawnError, Spawned};
