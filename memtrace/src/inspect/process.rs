@@ -36,42 +36,43 @@ pub trait Process {
     ///
     /// # Errors
     ///
-    /// Where it cannot be opened.
+    /// If it cannot be opened: [`InspectError::Io`] of a live process.
     fn executable(&self) -> Result<Box<dyn Image>, InspectError>;
 
     /// `/proc/PID/maps`; lines of anonymous and of shared mappings may be left out.
     ///
     /// # Errors
     ///
-    /// Where it cannot be read.
+    /// If it cannot be read: [`InspectError::Io`] of a live process. [`InspectError::Budget`] if it is longer than what is left.
     fn maps(&self) -> Result<Vec<u8>, InspectError>;
 
     /// `/proc/PID/environ`: what the process was started with.
     ///
     /// # Errors
     ///
-    /// Where it cannot be read.
+    /// If it cannot be read: [`InspectError::Io`] of a live process.
     fn environ(&self) -> Result<Vec<u8>, InspectError>;
 
     /// `/proc/PID/cmdline`, raw.
     ///
     /// # Errors
     ///
-    /// Where it cannot be read.
+    /// If it cannot be read: [`InspectError::Io`] of a live process.
     fn arguments(&self) -> Result<Vec<u8>, InspectError>;
 
     /// A file by its path as the process sees it: through `/proc/PID/root`, so also in a container.
     ///
     /// # Errors
     ///
-    /// Where it cannot be opened.
+    /// If it cannot be opened: [`InspectError::Io`] of a live process. [`InspectError::Skipped`] of a [`Shallow`](super::Shallow) one.
     fn file(&self, path: &[u8]) -> Result<Box<dyn Image>, InspectError>;
 
     /// A file that the process has mapped: that very file, and not another one that is at its path by now.
     ///
     /// # Errors
     ///
-    /// Where it cannot be opened, or another file is at its path.
+    /// If it cannot be opened, as [`Process::file`]. [`InspectError::Refused`] if it was removed or replaced, and that very file needs a
+    /// privilege.
     fn mapped(&self, file: &MappedFile) -> Result<Box<dyn Image>, InspectError> {
         self.file(&file.path)
     }

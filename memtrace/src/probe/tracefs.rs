@@ -28,7 +28,7 @@ pub enum TracefsError {
 ///
 /// # Errors
 ///
-/// If tracefs is neither mounted nor can be, or is not readable for this user.
+/// [`TracefsError::Denied`] if this user may not read it, [`TracefsError::NotMounted`] if it cannot be mounted either.
 pub fn with<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, TracefsError> {
     match find() {
         Found::Readable => return Ok(work()),

@@ -32,7 +32,7 @@ const NAMES: [&str; 4] = [
 ///
 /// # Errors
 ///
-/// Where that cannot be told.
+/// If the executable cannot be read, or is a Go program that does not say it in a way that is known.
 pub fn version(process: &dyn Process) -> Result<Option<String>, InspectError> {
     let mut elf = executable::open(process.executable()?)?;
     Ok(buildinfo::read(&mut elf)?.map(|info| info.version))
