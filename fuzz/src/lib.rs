@@ -11,7 +11,7 @@ use std::{
 
 use memtrace::{
     export::json,
-    inspect::{Findings, Image, MOST_WORK, Memory, Metered, Process, go, inspect},
+    inspect::{Findings, Image, InspectError, MOST_WORK, Memory, Metered, Process, go, inspect},
     model::{Capture, GoFigures, MappingGroup, RuntimeInfo},
     observe::cgroup::locations,
     probe::{
@@ -235,23 +235,23 @@ struct Bytes<'b> {
 }
 
 impl Process for Bytes<'_> {
-    fn executable(&self) -> Result<Box<dyn Image>, String> {
+    fn executable(&self) -> Result<Box<dyn Image>, InspectError> {
         Ok(Box::new(Cursor::new(self.file.to_vec())))
     }
 
-    fn maps(&self) -> Result<Vec<u8>, String> {
+    fn maps(&self) -> Result<Vec<u8>, InspectError> {
         Ok(self.maps.clone().into_bytes())
     }
 
-    fn environ(&self) -> Result<Vec<u8>, String> {
+    fn environ(&self) -> Result<Vec<u8>, InspectError> {
         Ok(self.environ.to_vec())
     }
 
-    fn arguments(&self) -> Result<Vec<u8>, String> {
+    fn arguments(&self) -> Result<Vec<u8>, InspectError> {
         Ok(self.arguments.to_vec())
     }
 
-    fn file(&self, _: &[u8]) -> Result<Box<dyn Image>, String> {
+    fn file(&self, _: &[u8]) -> Result<Box<dyn Image>, InspectError> {
         self.executable()
     }
 }
@@ -439,7 +439,8 @@ pub fn is_golang(bytes: &[u8]) -> bool {
     go::Reader::find(&Program(bytes)).is_ok()
 }
 
-fn sentence(error: &str) {
+fn sentence(error: &InspectError) {
+    let error = error.to_string();
     assert!(!error.is_empty() && error.chars().count() < 1000, "{error}");
     assert!(!error.contains(char::is_control), "{error:?}");
 }
@@ -460,26 +461,26 @@ fn adds_up(figures: GoFigures) {
 struct Program<'a>(&'a [u8]);
 
 impl Process for Program<'_> {
-    fn executable(&self) -> Result<Box<dyn Image>, String> {
+    fn executable(&self) -> Result<Box<dyn Image>, InspectError> {
         Ok(Box::new(Cursor::new(self.0.to_vec())))
     }
 
-    fn maps(&self) -> Result<Vec<u8>, String> {
+    fn maps(&self) -> Result<Vec<u8>, InspectError> {
         // Both where the seeds want to be, with the access of neither.
         let text = "00400000-00408000 r-xp 00000000 08:02 77   /program\n\
                     00408000-00409000 rw-p 00008000 08:02 77   /program\n";
         Ok(text.into())
     }
 
-    fn environ(&self) -> Result<Vec<u8>, String> {
+    fn environ(&self) -> Result<Vec<u8>, InspectError> {
         Err("there is none".into())
     }
 
-    fn arguments(&self) -> Result<Vec<u8>, String> {
+    fn arguments(&self) -> Result<Vec<u8>, InspectError> {
         Err("there are none".into())
     }
 
-    fn file(&self, _: &[u8]) -> Result<Box<dyn Image>, String> {
+    fn file(&self, _: &[u8]) -> Result<Box<dyn Image>, InspectError> {
         Err("there is none".into())
     }
 }
@@ -540,12 +541,12 @@ impl Seek for Counting {
 }
 
 impl Process for Counted {
-    fn executable(&self) -> Result<Box<dyn Image>, String> {
+    fn executable(&self) -> Result<Box<dyn Image>, InspectError> {
         let file = Cursor::new(self.file.clone());
         Ok(Box::new(Counting(file, Rc::clone(&self.read))))
     }
 
-    fn maps(&self) -> Result<Vec<u8>, String> {
+    fn maps(&self) -> Result<Vec<u8>, InspectError> {
         let file = "400000-500000 r-xp 00000000 08:02 77   /srv/app\n";
         let libraries = [
             "libc.so.6",
@@ -562,15 +563,15 @@ impl Process for Counted {
         Ok((file.to_owned() + &lines).into_bytes())
     }
 
-    fn environ(&self) -> Result<Vec<u8>, String> {
+    fn environ(&self) -> Result<Vec<u8>, InspectError> {
         Ok(Vec::new())
     }
 
-    fn arguments(&self) -> Result<Vec<u8>, String> {
+    fn arguments(&self) -> Result<Vec<u8>, InspectError> {
         Ok(Vec::new())
     }
 
-    fn file(&self, _: &[u8]) -> Result<Box<dyn Image>, String> {
+    fn file(&self, _: &[u8]) -> Result<Box<dyn Image>, InspectError> {
         self.executable()
     }
 }

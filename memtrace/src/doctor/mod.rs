@@ -57,9 +57,11 @@ impl Facts {
         let may_mount = privileges::allows(&files, Capabilities::SYS_ADMIN);
         let absent = |path| files.read(path) == Text::Absent;
         let own_lockdown = (may_mount && absent(kernel::LOCKDOWN))
-            .then(|| probe::read_privately("securityfs", "/sys/kernel/security", "lockdown"));
+            .then(|| probe::read_privately("securityfs", "/sys/kernel/security", "lockdown"))
+            .map(|read| read.map_err(|error| error.to_string()));
         let own_tracefs = (may_mount && place::tracefs_mount(&files).is_none())
-            .then(|| probe::privately("tracefs", place::TRACEFS, || ()));
+            .then(|| probe::privately("tracefs", place::TRACEFS, || ()))
+            .map(|mounted| mounted.map_err(|error| error.to_string()));
         Ok(Self {
             files,
             release: host.kernel,

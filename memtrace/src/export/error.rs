@@ -2,10 +2,13 @@
 
 use std::io;
 
-use rustix::process::Uid;
+use rustix::{io::Errno, process::Uid};
 
 use super::TooMany;
-use crate::timeline::{ReadError, ReplayError};
+use crate::{
+    model::errno_words,
+    timeline::{ReadError, ReplayError},
+};
 
 /// Why a capture cannot be written in another format.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +36,23 @@ impl From<ReplayError> for ExportError {
             ReplayError::Sink(error) => Self::Write(error),
         }
     }
+}
+
+/// Why a file cannot get its name.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RenameError {
+    /// It cannot be copied to a file that may have a name, or memtrace cannot become who started it.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The kernel refuses it.
+    #[error("{}", errno_words(*.0))]
+    Kernel(#[from] Errno),
+    /// Its name until then is gone.
+    #[error("another program has removed {0}")]
+    Removed(String),
+    /// The name is this user's by now.
+    #[error("a file of user {0} has the name by now, and the folder is sticky")]
+    Foreign(Uid),
 }
 
 /// Why a file cannot be written. Each says what was found, what is needed, and what to type.

@@ -130,12 +130,11 @@ impl EventsFile {
         let named = if self.by_root.get() {
             beside.rename(name)
         } else {
-            as_invoker(invoker, || beside.rename(name))
-                .unwrap_or_else(|error| Err(error.to_string()))
+            as_invoker(invoker, || beside.rename(name)).unwrap_or_else(|error| Err(error.into()))
         };
-        named.map_err(|reason| FileError::Io {
+        named.map_err(|error| FileError::Io {
             path: text(path),
-            reason,
+            reason: error.to_string(),
         })
     }
 

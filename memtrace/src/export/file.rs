@@ -23,12 +23,13 @@ use rustix::{
 };
 
 pub use super::error::FileError;
+use super::error::RenameError;
 use super::{
     folder::{self, FolderError},
     journal::JournalFile,
 };
 use crate::{
-    model::{errno_text, errno_words},
+    model::errno_text,
     privilege::{Invoker, as_invoker},
 };
 
@@ -152,7 +153,8 @@ impl Pending {
                 drop(out);
                 beside.file.sync_all().map_err(failed)?;
                 let name = path.file_name().unwrap_or_default();
-                beside.finish(name).map_err(|(reason, beside)| {
+                beside.finish(name).map_err(|(error, beside)| {
+                    let reason = error.to_string();
                     // What was captured is worth more than a tidy folder.
                     match beside.keep() {
                         Some(name) => FileError::NotNamed {
@@ -346,15 +348,15 @@ impl Beside {
         Ok((name, copy))
     }
 
-    fn finish(mut self, name: &OsStr) -> Result<(), (String, Self)> {
+    fn finish(mut self, name: &OsStr) -> Result<(), (RenameError, Self)> {
         match self.rename(name) {
             Ok(()) => Ok(()),
-            Err(reason) => Err((reason, self)),
+            Err(error) => Err((error, self)),
         }
     }
 
     /// Gives it its name; it goes on being written to.
-    pub(super) fn rename(&mut self, name: &OsStr) -> Result<(), String> {
+    pub(super) fn rename(&mut self, name: &OsStr) -> Result<(), RenameError> {
         let beside = match self.name.take() {
             Some(beside) => beside,
             None => match fresh(|name| link(&self.file, &self.folder, name)) {
@@ -362,7 +364,7 @@ impl Beside {
                 // Of a file that belongs to somebody else by now the kernel does not let everybody do so: proc_sys_fs(5),
                 // protected_hardlinks.
                 Err(_) => {
-                    let (name, copy) = self.copy().map_err(|error| error.to_string())?;
+                    let (name, copy) = self.copy()?;
                     self.file = copy;
                     name
                 }
@@ -371,7 +373,7 @@ impl Beside {
         // In a folder that others may write to, something else could have been put in its place.
         if !self.is_here(Path::new(&beside)) {
             let gone = Path::new(&beside).display().to_string();
-            return Err(format!("another program has removed {gone}"));
+            return Err(RenameError::Removed(gone));
         }
         let renamed = self.replace(Path::new(&beside), Path::new(name));
         if renamed.is_err() {
@@ -382,8 +384,7 @@ impl Beside {
 
     /// Renames it, in place of what has the name, unless that is somebody else's in a sticky folder. What has come there since
     /// [`destination`] looked is looked at: in such a folder nobody can swap what is one's own for something else.
-    fn replace(&self, beside: &Path, name: &Path) -> Result<(), String> {
-        let said = errno_words;
+    fn replace(&self, beside: &Path, name: &Path) -> Result<(), RenameError> {
         // Where it fails, there is something, or the file system does not know the flag.
         if renameat_with(
             &self.folder,
@@ -398,14 +399,12 @@ impl Beside {
         }
         if let Ok(found) = statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW) {
             let owner = Uid::from_raw(found.st_uid);
-            let own = fstat(&self.file).map_err(said)?.st_uid == found.st_uid;
-            if !own && keeps_others(&self.folder, owner).map_err(said)? {
-                return Err(format!(
-                    "a file of user {owner} has the name by now, and the folder is sticky"
-                ));
+            let own = fstat(&self.file)?.st_uid == found.st_uid;
+            if !own && keeps_others(&self.folder, owner)? {
+                return Err(RenameError::Foreign(owner));
             }
         }
-        renameat(&self.folder, beside, &self.folder, name).map_err(said)
+        Ok(renameat(&self.folder, beside, &self.folder, name)?)
     }
 
     pub(super) const fn file(&self) -> &File {

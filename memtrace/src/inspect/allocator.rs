@@ -2,6 +2,7 @@
 
 use super::words;
 use super::{
+    InspectError,
     elf::{Elf, Symbol},
     loaded::{Loaded, Number},
 };
@@ -204,10 +205,10 @@ impl Own {
 }
 
 impl Allocator {
-    fn new(kind: Kind, version: Result<String, String>, evidence: String) -> Self {
+    fn new(kind: Kind, version: Result<String, InspectError>, evidence: String) -> Self {
         let (version, version_missing) = match version {
             Ok(version) => (Some(version), None),
-            Err(why) => (None, Some(why)),
+            Err(why) => (None, Some(why.to_string())),
         };
         Self {
             kind: Some(kind),
@@ -254,7 +255,7 @@ fn of_libraries(
     let mut found = match loaded.elf(number) {
         Ok(elf) => of_library(elf, &name),
         Err(error) => Allocator {
-            missing: Some(error),
+            missing: Some(error.to_string()),
             ..Allocator::default()
         },
     };
@@ -343,7 +344,7 @@ fn by_text(executable: &mut Elf) -> Option<(Kind, String)> {
     marks.into_iter().nth(found)
 }
 
-fn version(elf: &mut Elf, kind: Kind, mi_version: Option<Symbol>) -> Result<String, String> {
+fn version(elf: &mut Elf, kind: Kind, mi_version: Option<Symbol>) -> Result<String, InspectError> {
     let found = match kind {
         Kind::Glibc => words::around(elf, b"GNU C Library", |text| {
             let (_, version) = text.split_once(" version ")?;
@@ -356,14 +357,14 @@ fn version(elf: &mut Elf, kind: Kind, mi_version: Option<Symbol>) -> Result<Stri
         Kind::Gperftools => words::version_behind(elf, b"gperftools "),
         Kind::Mimalloc => mi_version.and_then(|symbol| mimalloc_version(elf, symbol)),
         Kind::Tcmalloc => {
-            return Err("google/tcmalloc has no versions".to_owned());
+            return Err("google/tcmalloc has no versions".into());
         }
     };
     found.ok_or_else(|| match kind {
         Kind::Glibc | Kind::Musl if elf.is_static() => {
-            format!("a static program need not hold {}'s version", kind.name())
+            format!("a static program need not hold {}'s version", kind.name()).into()
         }
-        _ => "the file does not hold it in a form that memtrace knows".to_owned(),
+        _ => "the file does not hold it in a form that memtrace knows".into(),
     })
 }
 

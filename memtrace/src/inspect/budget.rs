@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use super::{Image, MappedFile, Process};
+use super::{Image, InspectError, MappedFile, Process};
 
 /// Bytes that may be read, unpacked or parsed in one look. An unstripped Go program of 100 MB takes some 100 MiB, everything else less.
 pub const MOST_WORK: u64 = 256 << 20;
@@ -26,8 +26,8 @@ impl Budget {
     ///
     /// # Errors
     ///
-    /// If less is left. Nothing is left from then on.
-    pub fn spend(&self, bytes: u64) -> Result<(), String> {
+    /// [`InspectError::Budget`] if less is left. Nothing is left from then on.
+    pub fn spend(&self, bytes: u64) -> Result<(), InspectError> {
         match self.0.get().checked_sub(bytes) {
             Some(left) => {
                 self.0.set(left);
@@ -35,10 +35,7 @@ impl Budget {
             }
             None => {
                 self.0.set(0);
-                Err(format!(
-                    "it takes more work than memtrace does for one program: {} MiB read, unpacked and parsed",
-                    MOST_WORK >> 20
-                ))
+                Err(InspectError::Budget)
             }
         }
     }
@@ -79,29 +76,29 @@ impl<'p> Metered<'p> {
 }
 
 impl Process for Metered<'_> {
-    fn executable(&self) -> Result<Box<dyn Image>, String> {
+    fn executable(&self) -> Result<Box<dyn Image>, InspectError> {
         Ok(self.image(self.process.executable()?))
     }
 
-    fn maps(&self) -> Result<Vec<u8>, String> {
+    fn maps(&self) -> Result<Vec<u8>, InspectError> {
         let maps = self.process.maps()?;
         self.budget.spend(maps.len() as u64)?;
         Ok(maps)
     }
 
-    fn environ(&self) -> Result<Vec<u8>, String> {
+    fn environ(&self) -> Result<Vec<u8>, InspectError> {
         self.process.environ()
     }
 
-    fn arguments(&self) -> Result<Vec<u8>, String> {
+    fn arguments(&self) -> Result<Vec<u8>, InspectError> {
         self.process.arguments()
     }
 
-    fn file(&self, path: &[u8]) -> Result<Box<dyn Image>, String> {
+    fn file(&self, path: &[u8]) -> Result<Box<dyn Image>, InspectError> {
         Ok(self.image(self.process.file(path)?))
     }
 
-    fn mapped(&self, file: &MappedFile) -> Result<Box<dyn Image>, String> {
+    fn mapped(&self, file: &MappedFile) -> Result<Box<dyn Image>, InspectError> {
         Ok(self.image(self.process.mapped(file)?))
     }
 
@@ -114,27 +111,25 @@ impl Process for Metered<'_> {
 /// does not answer.
 pub struct Shallow<'p>(pub &'p dyn Process);
 
-const SKIPPED: &str = "it was left out, since a file system that the process uses does not answer";
-
 impl Process for Shallow<'_> {
-    fn executable(&self) -> Result<Box<dyn Image>, String> {
+    fn executable(&self) -> Result<Box<dyn Image>, InspectError> {
         self.0.executable()
     }
 
-    fn maps(&self) -> Result<Vec<u8>, String> {
+    fn maps(&self) -> Result<Vec<u8>, InspectError> {
         self.0.maps()
     }
 
-    fn environ(&self) -> Result<Vec<u8>, String> {
+    fn environ(&self) -> Result<Vec<u8>, InspectError> {
         self.0.environ()
     }
 
-    fn arguments(&self) -> Result<Vec<u8>, String> {
+    fn arguments(&self) -> Result<Vec<u8>, InspectError> {
         self.0.arguments()
     }
 
-    fn file(&self, _path: &[u8]) -> Result<Box<dyn Image>, String> {
-        Err(SKIPPED.to_owned())
+    fn file(&self, _path: &[u8]) -> Result<Box<dyn Image>, InspectError> {
+        Err(InspectError::Skipped)
     }
 }
 
@@ -170,6 +165,7 @@ mod tests {
     use std::io::Cursor;
 
     use super::*;
+    use crate::inspect::ElfError;
 
     #[test]
     fn all_files_of_a_look_share_one_budget() {
@@ -182,8 +178,11 @@ mod tests {
         files[0].read_exact(&mut [0; 1000]).unwrap();
         let error = files[1].read_exact(&mut [0; 1000]).unwrap_err();
         assert!(error.to_string().contains("256 MiB"), "{error}");
+        // The kind outlasts the I/O error that carried it.
+        let error = InspectError::from(ElfError::Read(error));
+        assert!(matches!(error, InspectError::Budget), "{error:?}");
         // It stays used up.
-        assert!(budget.spend(1).is_err());
+        assert!(matches!(budget.spend(1), Err(InspectError::Budget)));
         assert_eq!(budget.spent(), MOST_WORK);
     }
 }

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use super::words;
 use super::{
-    Process,
+    InspectError, Process,
     elf::Elf,
     loaded::{Loaded, Number},
 };
@@ -13,10 +13,10 @@ use super::{
 const MOST_RELEASE: u64 = 64 << 10;
 
 /// A runtime, and what says so.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Engine {
     pub name: &'static str,
-    pub version: Result<String, String>,
+    pub version: Result<String, InspectError>,
     pub evidence: Vec<String>,
 }
 
@@ -150,7 +150,7 @@ fn version(
     elf: &mut Elf,
     name: &str,
     folder: Option<&[u8]>,
-) -> Result<String, String> {
+) -> Result<String, InspectError> {
     let found = match name {
         "jvm" => folder
             .and_then(|folder| release_of_java(process, folder))
@@ -167,7 +167,7 @@ fn version(
             .filter(|version| words::numbers(version).is_some()),
         _ => None,
     };
-    found.ok_or_else(|| "the file does not hold it in a form that memtrace knows".to_owned())
+    found.ok_or_else(|| "the file does not hold it in a form that memtrace knows".into())
 }
 
 /// A JDK has a file `release` in its home; the library is in `lib/server` of it, and before Java 9 in `lib/amd64/server` of the

@@ -1,6 +1,6 @@
 //! One look at a process: what it is, and whether Go's figures can be read.
 
-use super::{Metered, Process, go, runtime};
+use super::{InspectError, Metered, Process, go, runtime};
 use crate::model::RuntimeInfo;
 
 /// What one look at a process has found, within one budget.
@@ -9,7 +9,7 @@ pub struct Findings {
     /// What runs in it.
     pub runtime: RuntimeInfo,
     /// Where a Go program keeps its figures, or why they cannot be had; `None` if they were not looked for, or it is no Go program.
-    pub go: Option<Result<go::Reader, String>>,
+    pub go: Option<Result<go::Reader, InspectError>>,
 }
 
 impl Findings {

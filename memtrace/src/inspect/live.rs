@@ -17,7 +17,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Image, MappedFile, Memory, Process};
+use super::{Image, InspectError, MappedFile, Memory, Process};
 use crate::{
     proc::{self, ProcDir, is_gone},
     process::living_thread,
@@ -47,11 +47,14 @@ impl LiveProcess {
     ///
     /// # Errors
     ///
-    /// If there is none, or it is hidden from this user.
-    pub fn open(pid: u32) -> Result<Self, String> {
+    /// [`InspectError::Io`] if there is none, or it is hidden from this user.
+    pub fn open(pid: u32) -> Result<Self, InspectError> {
         let dir = ProcDir::open(pid);
-        dir.map(Self::at)
-            .map_err(|error| explain(pid, "its directory in /proc", &error))
+        dir.map(Self::at).map_err(|source| InspectError::Io {
+            pid,
+            what: "its directory in /proc".to_owned(),
+            source,
+        })
     }
 
     /// Looks at the process through its directory.
@@ -71,8 +74,8 @@ impl LiveProcess {
     ///
     /// # Errors
     ///
-    /// If the kernel refuses it.
-    pub fn open_memory(&self) -> Result<LiveMemory<'_>, String> {
+    /// [`InspectError::Refused`] if memtrace may not read it, [`InspectError::Io`] if it cannot be opened.
+    pub fn open_memory(&self) -> Result<LiveMemory<'_>, InspectError> {
         match self.dir.open_relative(self.path("mem")) {
             Ok(file) => Ok(LiveMemory::File(file)),
             // The file is the user's whose process it is; the system call asks for CAP_SYS_PTRACE alone.
@@ -80,7 +83,7 @@ impl LiveProcess {
                 Ok(LiveMemory::Process(self))
             }
             Err(error) if is_refused(&error) => Err(self.memory_refused()),
-            Err(error) => Err(self.explain("its memory", &error)),
+            Err(error) => Err(self.failed("its memory", error)),
         }
     }
 
@@ -118,10 +121,10 @@ impl LiveProcess {
         Ok(())
     }
 
-    fn memory_refused(&self) -> String {
+    fn memory_refused(&self) -> InspectError {
         let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope");
         let pid = self.dir.pid();
-        match scope.as_deref().map(str::trim) {
+        InspectError::Refused(match scope.as_deref().map(str::trim) {
             Ok("3") => format!(
                 "the memory of process {pid} may not be read: kernel.yama.ptrace_scope is 3, which forbids it to everyone until the next boot"
             ),
@@ -131,7 +134,7 @@ impl LiveProcess {
             _ => format!(
                 "the memory of process {pid} may not be read: of another user's process, or of one that protects itself, that needs CAP_SYS_PTRACE; type: sudo memtrace --pid {pid}"
             ),
-        }
+        })
     }
 
     /// Returns the path of one of its files in its directory. A leading thread that has exited shows nothing; the others go on.
@@ -182,12 +185,12 @@ impl LiveProcess {
         for_reading(found)
     }
 
-    fn explain(&self, what: &str, error: &io::Error) -> String {
-        explain(self.dir.pid(), what, error)
-    }
-
-    fn explain_file(&self, name: &str, error: &io::Error) -> String {
-        self.explain(&format!("its file {name}"), error)
+    fn failed(&self, what: impl Into<String>, source: io::Error) -> InspectError {
+        InspectError::Io {
+            pid: self.dir.pid(),
+            what: what.into(),
+            source,
+        }
     }
 }
 
@@ -210,43 +213,43 @@ impl Memory for LiveMemory<'_> {
 }
 
 impl Process for LiveProcess {
-    fn executable(&self) -> Result<Box<dyn Image>, String> {
+    fn executable(&self) -> Result<Box<dyn Image>, InspectError> {
         let file = self
             .link("exe")
-            .map_err(|error| self.explain("its executable", &error))?;
+            .map_err(|error| self.failed("its executable", error))?;
         Ok(Box::new(file))
     }
 
-    fn maps(&self) -> Result<Vec<u8>, String> {
+    fn maps(&self) -> Result<Vec<u8>, InspectError> {
         let kept = || {
             let maps = self.dir.open_relative(self.path("maps"))?;
             file_mappings(BufReader::new(maps))
         };
-        kept().map_err(|error| self.explain_file("maps", &error))
+        kept().map_err(|error| self.failed("its file maps", error))
     }
 
-    fn environ(&self) -> Result<Vec<u8>, String> {
+    fn environ(&self) -> Result<Vec<u8>, InspectError> {
         let environ = match self.content("environ", MOST_STRINGS) {
             Err(error) if is_refused(&error) => self.environ_in_memory().map_err(|_| error),
             environ => environ,
         };
-        environ.map_err(|error| self.explain_file("environ", &error))
+        environ.map_err(|error| self.failed("its file environ", error))
     }
 
-    fn arguments(&self) -> Result<Vec<u8>, String> {
+    fn arguments(&self) -> Result<Vec<u8>, InspectError> {
         self.content("cmdline", MOST_STRINGS)
-            .map_err(|error| self.explain_file("cmdline", &error))
+            .map_err(|error| self.failed("its file cmdline", error))
     }
 
-    fn file(&self, path: &[u8]) -> Result<Box<dyn Image>, String> {
+    fn file(&self, path: &[u8]) -> Result<Box<dyn Image>, InspectError> {
         let shown = String::from_utf8_lossy(path).into_owned();
         let file = self
             .in_its_root(path)
-            .map_err(|error| self.explain(&shown, &error))?;
+            .map_err(|error| self.failed(shown, error))?;
         Ok(Box::new(file))
     }
 
-    fn mapped(&self, file: &MappedFile) -> Result<Box<dyn Image>, String> {
+    fn mapped(&self, file: &MappedFile) -> Result<Box<dyn Image>, InspectError> {
         // This is the file itself, also where it has no name any more, but needs CAP_CHECKPOINT_RESTORE (before 5.9 CAP_SYS_ADMIN).
         if let Ok(file) = self.link(&format!("map_files/{:x}-{:x}", file.start, file.end)) {
             return Ok(Box::new(file));
@@ -269,13 +272,13 @@ impl Process for LiveProcess {
             }
         }
         Err(match error.flatten() {
-            Some(error) if is_gone(&error) => format!(
+            Some(error) if is_gone(&error) => InspectError::Refused(format!(
                 "{shown} has been removed since it was mapped; to read it all the same needs CAP_CHECKPOINT_RESTORE, or root"
-            ),
-            Some(error) => self.explain(&shown, &error),
-            None => format!(
+            )),
+            Some(error) => self.failed(shown, error),
+            None => InspectError::Refused(format!(
                 "{shown} has been replaced since it was mapped; to read what is mapped needs CAP_CHECKPOINT_RESTORE, or root"
-            ),
+            )),
         })
     }
 }
@@ -356,7 +359,8 @@ fn is_same(found: &File, mapped: &MappedFile) -> bool {
             || fstatfs(found).is_ok_and(|system| SEVERAL_DEVICES.contains(&(system.f_type as u64))))
 }
 
-fn explain(pid: u32, what: &str, error: &io::Error) -> String {
+/// Returns the words for [`InspectError::Io`].
+pub(super) fn explain(pid: u32, what: &str, error: &io::Error) -> String {
     let raw = error.raw_os_error().map(Errno::from_raw_os_error);
     match raw {
         _ if is_refused(error) => format!(

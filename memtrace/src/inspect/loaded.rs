@@ -5,7 +5,7 @@ use std::{
     ops::Range,
 };
 
-use super::{MappedFile, Process, elf::Elf};
+use super::{InspectError, MappedFile, Process, elf::Elf};
 
 /// Libraries that are looked at in all. A browser has some hundreds.
 const MOST: usize = 1024;
@@ -57,7 +57,7 @@ impl<'p> Loaded<'p> {
     /// # Errors
     ///
     /// Where it cannot be opened, or is no ELF file.
-    pub fn elf(&mut self, number: Number) -> Result<&mut Elf, String> {
+    pub fn elf(&mut self, number: Number) -> Result<&mut Elf, InspectError> {
         let elf = match self.open.take() {
             Some((open, elf)) if open == number => elf,
             _ => {
@@ -144,5 +144,5 @@ pub struct First {
     /// The library; `None` where none of them does.
     pub number: Option<Number>,
     /// Why some that come before it could not be looked at: one of these may be it.
-    pub unseen: Vec<String>,
+    pub unseen: Vec<InspectError>,
 }

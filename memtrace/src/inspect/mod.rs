@@ -8,6 +8,7 @@ mod allocator;
 mod budget;
 mod elf;
 mod engine;
+mod error;
 mod expect;
 mod findings;
 pub mod go;
@@ -20,6 +21,8 @@ mod settings;
 mod words;
 
 pub use budget::{Budget, MOST_WORK, Metered, Shallow};
+pub use elf::Error as ElfError;
+pub use error::InspectError;
 pub use findings::Findings;
 pub use live::{LiveMemory, LiveProcess};
 pub use maps::{MappedFile, code_files};

@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::FileExt,
 };
 
-use super::{Budget, maps::MappedFile};
+use super::{Budget, InspectError, maps::MappedFile};
 
 /// An executable or a library.
 pub trait Image: Read + Seek {}
@@ -30,49 +30,50 @@ impl Memory for File {
     }
 }
 
-/// What can be seen of a process. Each error says why something cannot be had, in words for the reader of the report.
+/// What can be seen of a process.
 pub trait Process {
     /// The executable that runs, also where its file was removed or replaced.
     ///
     /// # Errors
     ///
-    /// Where it cannot be opened.
-    fn executable(&self) -> Result<Box<dyn Image>, String>;
+    /// If it cannot be opened: [`InspectError::Io`] of a live process.
+    fn executable(&self) -> Result<Box<dyn Image>, InspectError>;
 
     /// `/proc/PID/maps`; lines of anonymous and of shared mappings may be left out.
     ///
     /// # Errors
     ///
-    /// Where it cannot be read.
-    fn maps(&self) -> Result<Vec<u8>, String>;
+    /// If it cannot be read: [`InspectError::Io`] of a live process. [`InspectError::Budget`] if it is longer than what is left.
+    fn maps(&self) -> Result<Vec<u8>, InspectError>;
 
     /// `/proc/PID/environ`: what the process was started with.
     ///
     /// # Errors
     ///
-    /// Where it cannot be read.
-    fn environ(&self) -> Result<Vec<u8>, String>;
+    /// If it cannot be read: [`InspectError::Io`] of a live process.
+    fn environ(&self) -> Result<Vec<u8>, InspectError>;
 
     /// `/proc/PID/cmdline`, raw.
     ///
     /// # Errors
     ///
-    /// Where it cannot be read.
-    fn arguments(&self) -> Result<Vec<u8>, String>;
+    /// If it cannot be read: [`InspectError::Io`] of a live process.
+    fn arguments(&self) -> Result<Vec<u8>, InspectError>;
 
     /// A file by its path as the process sees it: through `/proc/PID/root`, so also in a container.
     ///
     /// # Errors
     ///
-    /// Where it cannot be opened.
-    fn file(&self, path: &[u8]) -> Result<Box<dyn Image>, String>;
+    /// If it cannot be opened: [`InspectError::Io`] of a live process. [`InspectError::Skipped`] of a [`Shallow`](super::Shallow) one.
+    fn file(&self, path: &[u8]) -> Result<Box<dyn Image>, InspectError>;
 
     /// A file that the process has mapped: that very file, and not another one that is at its path by now.
     ///
     /// # Errors
     ///
-    /// Where it cannot be opened, or another file is at its path.
-    fn mapped(&self, file: &MappedFile) -> Result<Box<dyn Image>, String> {
+    /// If it cannot be opened, as [`Process::file`]. [`InspectError::Refused`] if it was removed or replaced, and that very file needs a
+    /// privilege.
+    fn mapped(&self, file: &MappedFile) -> Result<Box<dyn Image>, InspectError> {
         self.file(&file.path)
     }
 

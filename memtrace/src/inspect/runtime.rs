@@ -35,7 +35,7 @@ pub(super) fn within(process: &dyn Process) -> RuntimeInfo {
     let files = match process.maps() {
         Ok(maps) => code_files(&maps),
         Err(why) => {
-            info.missing.push(Missing::new("maps", why));
+            info.missing.push(Missing::new("maps", why.to_string()));
             Vec::new()
         }
     };
@@ -44,14 +44,15 @@ pub(super) fn within(process: &dyn Process) -> RuntimeInfo {
     let mut executable = match process.executable().and_then(|file| Ok(Elf::open(file)?)) {
         Ok(elf) => Some(elf),
         Err(why) => {
-            info.missing.push(Missing::new("executable", why));
+            info.missing
+                .push(Missing::new("executable", why.to_string()));
             None
         }
     };
     let environ = match process.environ() {
         Ok(environ) => Some(environ),
         Err(why) => {
-            info.missing.push(Missing::new("environ", why));
+            info.missing.push(Missing::new("environ", why.to_string()));
             None
         }
     };
@@ -142,7 +143,8 @@ fn go_version(process: &dyn Process, info: &mut RuntimeInfo) -> Option<String> {
     match go::version(process) {
         Ok(version) => version,
         Err(why) => {
-            info.missing.push(Missing::new("runtime.version", why));
+            info.missing
+                .push(Missing::new("runtime.version", why.to_string()));
             None
         }
     }
@@ -165,7 +167,7 @@ fn settings(
     };
     match process.arguments() {
         Ok(cmdline) => settings.arguments(&cmdline, language),
-        Err(why) => info.missing.push(Missing::new("cmdline", why)),
+        Err(why) => info.missing.push(Missing::new("cmdline", why.to_string())),
     }
     settings
 }
@@ -175,7 +177,9 @@ fn take_engine(engine: Engine, info: &mut RuntimeInfo) {
     info.evidence.extend(engine.evidence);
     match engine.version {
         Ok(version) => info.version = Some(version),
-        Err(why) => info.missing.push(Missing::new("runtime.version", why)),
+        Err(why) => info
+            .missing
+            .push(Missing::new("runtime.version", why.to_string())),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Cgroup, MappingsFile,
-    inspector::{Inspector, LONGEST, Look, Message, Next, PROMPT, Task, took_too_long},
+    Cgroup, CgroupError, MappingsFile,
+    inspector::{Inspector, LONGEST, Look, LookError, Message, Next, PROMPT, Task},
 };
 use crate::{
     model::{CgroupFigures, CgroupInfo, GoFigures, MappingGroup, Missing, RuntimeInfo},
@@ -27,15 +27,16 @@ const FIRST: Duration = Duration::from_millis(250);
 pub struct Gauges {
     /// `--no-runtime`.
     blind: bool,
+    /// Its error, and that of `smaps`, is only ever shown.
     process: Result<ProcDir, String>,
-    inspector: Result<Inspector, String>,
+    inspector: Result<Inspector, LookError>,
     runtime: Option<RuntimeInfo>,
-    go: Result<GoHeap, String>,
-    cgroup: Result<Cgroup, String>,
+    go: Result<GoHeap, LookError>,
+    cgroup: Result<Cgroup, CgroupError>,
     cgroup_start: Option<CgroupFigures>,
     smaps: Result<MappingsFile, String>,
     /// Why Go's figures could not be read, as long as they never could.
-    unread: Option<String>,
+    unread: Option<LookError>,
     /// They could.
     has_read: bool,
     /// What the present tick has read: the next one has its own.
@@ -47,7 +48,7 @@ pub struct Gauges {
     /// There was one at this program.
     was_late: bool,
     /// Why a look at this program has found nothing.
-    failed: Option<String>,
+    failed: Option<LookError>,
     /// A look that was given up, and whose process has not ended. One that hangs is enough.
     stuck: Option<u32>,
     /// Something was seen of which the reader of the journal does not know.
@@ -81,9 +82,9 @@ impl Gauges {
         let mut gauges = Self {
             blind,
             process,
-            inspector: Err("privileges have not been dropped yet".to_owned()),
+            inspector: Err(LookError::NotStarted),
             runtime: None,
-            go: Err(String::new()),
+            go: Err(LookError::NotStarted),
             cgroup: Cgroup::open(pid),
             cgroup_start: None,
             smaps: Err(String::new()),
@@ -104,7 +105,7 @@ impl Gauges {
     /// Starts to look into the target. To be called once privileges are dropped, and before memtrace has other threads.
     pub fn start(&mut self) {
         if !self.blind {
-            self.inspector = Inspector::start().map_err(|error| error.to_string());
+            self.inspector = Inspector::start().map_err(LookError::from);
             self.look();
         }
     }
@@ -112,7 +113,7 @@ impl Gauges {
     /// Forgets the program that was there, and opens the files of the present one.
     fn begin(&mut self) {
         self.runtime = None;
-        self.go = Err(String::new());
+        self.go = Err(LookError::NotStarted);
         self.unread = None;
         self.has_read = false;
         self.read = Read::default();
@@ -125,7 +126,8 @@ impl Gauges {
             self.give_up(look);
         }
         let process = self.process.as_ref().map_err(Clone::clone);
-        self.smaps = process.and_then(MappingsFile::open);
+        self.smaps =
+            process.and_then(|dir| MappingsFile::open(dir).map_err(|error| error.to_string()));
         self.cgroup_start = self.cgroup.as_mut().ok().map(Cgroup::figures);
     }
 
@@ -155,7 +157,7 @@ impl Gauges {
         };
         match inspector.look(process, task) {
             Ok(look) => self.look = Some(look),
-            Err(error) => self.failed = Some(error.to_string()),
+            Err(error) => self.failed = Some(error.into()),
         }
     }
 
@@ -241,18 +243,18 @@ impl Gauges {
                 self.has_news = true;
                 match go {
                     Some(Ok(source)) => self.go = Ok(GoHeap { look, source }),
-                    Some(Err(why)) => self.go = Err(why),
+                    Some(Err(why)) => self.go = Err(LookError::Refused(why)),
                     None => {}
                 }
             }
             // Of a process that has ended, what was known stays.
             Next::Message(Message::Gone | Message::Figures(_)) => {
-                self.fail("the process ended before it could be looked at".to_owned());
+                self.fail(LookError::Gone);
             }
             Next::NotYet if look.elapsed() < LONGEST => return Some(look),
             Next::NotYet => {
                 self.give_up(look);
-                self.fail(took_too_long());
+                self.fail(LookError::TooLong);
             }
             Next::Over => {
                 let why = self.why(look.number());
@@ -262,15 +264,15 @@ impl Gauges {
         None
     }
 
-    fn fail(&mut self, why: String) {
+    fn fail(&mut self, why: LookError) {
         self.failed = Some(why);
         self.has_news = true;
     }
 
-    fn why(&mut self, number: u32) -> String {
+    fn why(&mut self, number: u32) -> LookError {
         let inspector = self.inspector.as_mut().ok();
         let why = inspector.and_then(|inspector| inspector.why(number, PROMPT));
-        why.unwrap_or_else(|| "the process that looked has ended".to_owned())
+        why.unwrap_or(LookError::Over)
     }
 
     /// Returns true if something was seen since this was asked last.
@@ -321,10 +323,10 @@ impl Gauges {
                     let how = format!("Go's figures are found by {}", heap.source);
                     runtime.evidence.push(how);
                 }
-                Err(why) => runtime.missing.push(Missing::new(GO, why.as_str())),
+                Err(why) => runtime.missing.push(Missing::new(GO, why.to_string())),
             }
             if let Some(why) = &self.unread {
-                runtime.missing.push(Missing::new(GO, why.as_str()));
+                runtime.missing.push(Missing::new(GO, why.to_string()));
             }
         }
         Some(runtime)
@@ -361,9 +363,9 @@ impl Gauges {
     ///
     /// # Errors
     ///
-    /// If there is no memory cgroup to read.
+    /// If there is no memory cgroup to read: why, in the words of the capture file.
     pub fn cgroup_so_far(&self, figures: Option<CgroupFigures>) -> Result<CgroupInfo, String> {
-        let cgroup = self.cgroup.as_ref().map_err(Clone::clone)?;
+        let cgroup = self.cgroup.as_ref().map_err(ToString::to_string)?;
         Ok(CgroupInfo {
             start: self.cgroup_start,
             end: figures,
@@ -390,7 +392,10 @@ impl Gauges {
         let is_go = self.go.is_ok();
         let mappings = walkable.then(|| {
             let smaps = self.smaps.as_mut().map_err(|why| why.clone())?;
-            Ok(smaps.read(is_go)?.0.groups)
+            match smaps.read(is_go) {
+                Ok((mappings, _)) => Ok(mappings.groups),
+                Err(error) => Err(error.to_string()),
+            }
         });
         ClosingGauges {
             cgroup,
@@ -401,7 +406,7 @@ impl Gauges {
     }
 
     fn closing_cgroup(&mut self) -> Result<CgroupInfo, String> {
-        let cgroup = self.cgroup.as_mut().map_err(|why| why.clone())?;
+        let cgroup = self.cgroup.as_mut().map_err(|why| why.to_string())?;
         // It reads them at some ticks only.
         let end = self.read.cgroup.unwrap_or_else(|| cgroup.figures());
         Ok(CgroupInfo {
@@ -412,7 +417,7 @@ impl Gauges {
     }
 }
 
-/// The last readings of an epoch.
+/// The last readings of an epoch. What is missing has its reason in the words of the capture file.
 #[derive(Clone, Debug)]
 pub struct ClosingGauges {
     /// The memory cgroup, or why it could not be read.

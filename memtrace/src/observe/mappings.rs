@@ -23,6 +23,28 @@ const LONGEST_LINE: usize = 512 << 10;
 /// A list of mounts is read up to here.
 const MOST_MOUNTS: u64 = 8 << 20;
 
+/// Why the mappings of a process are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum MappingsError {
+    /// The kernel does not let this user open `smaps`.
+    #[error(
+        "smaps of another user's process, or of one that protects itself, needs CAP_SYS_PTRACE, or root"
+    )]
+    Refused,
+    /// It cannot be opened.
+    #[error("smaps cannot be opened: {0}")]
+    Open(#[source] io::Error),
+    /// It cannot be read.
+    #[error("smaps cannot be read: {0}")]
+    Read(#[source] io::Error),
+    /// A line is not as the kernels that are known write it.
+    #[error("smaps has a form that this memtrace does not know")]
+    Form,
+    /// It is empty: the process has ended.
+    #[error("the process has no memory any more")]
+    NoMemory,
+}
+
 /// `smaps` of a process, opened while memtrace may open it.
 #[derive(Debug)]
 pub struct MappingsFile {
@@ -35,16 +57,14 @@ impl MappingsFile {
     ///
     /// # Errors
     ///
-    /// Where it may not be opened, in a sentence.
-    pub fn open(dir: &ProcDir) -> Result<Self, String> {
+    /// [`MappingsError::Refused`] or [`MappingsError::Open`].
+    pub fn open(dir: &ProcDir) -> Result<Self, MappingsError> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let file = dir
             .open_relative_flags("smaps", flags)
             .map_err(|error| match error.kind() {
-                io::ErrorKind::PermissionDenied => {
-                    "smaps of another user's process, or of one that protects itself, needs CAP_SYS_PTRACE, or root".to_owned()
-                }
-                _ => format!("smaps cannot be opened: {error}"),
+                io::ErrorKind::PermissionDenied => MappingsError::Refused,
+                _ => MappingsError::Open(error),
             })?;
         Ok(Self {
             file,
@@ -56,19 +76,18 @@ impl MappingsFile {
     ///
     /// # Errors
     ///
-    /// Where the process has ended, or the file is not of a form that this memtrace knows, in a sentence.
-    pub fn read(&mut self, go: bool) -> Result<(Mappings, Duration), String> {
+    /// [`MappingsError::NoMemory`] if the process has ended, [`MappingsError::Form`] if the file is not of a form that this memtrace knows,
+    /// or [`MappingsError::Read`].
+    pub fn read(&mut self, go: bool) -> Result<(Mappings, Duration), MappingsError> {
         let begun = Instant::now();
-        let cannot = |error: io::Error| format!("smaps cannot be read: {error}");
-        self.file.rewind().map_err(cannot)?;
+        self.file.rewind().map_err(MappingsError::Read)?;
         let mut groups = Groups::new(go, self.shmem_devices.clone());
-        let unknown = || "smaps has a form that this memtrace does not know".to_owned();
         let mut bytes = vec![0; BLOCK];
         let mut filled = 0;
         loop {
             if filled == bytes.len() {
                 if filled >= LONGEST_LINE {
-                    return Err(unknown());
+                    return Err(MappingsError::Form);
                 }
                 bytes.resize(filled * 2, 0);
             }
@@ -76,7 +95,7 @@ impl MappingsFile {
             let more = match self.file.read(room) {
                 Ok(more) => more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(cannot(error)),
+                Err(error) => return Err(MappingsError::Read(error)),
             };
             if more == 0 {
                 break;
@@ -85,7 +104,7 @@ impl MappingsFile {
             let mut rest = bytes.get(..filled).unwrap_or_default();
             while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
                 let (line, behind) = rest.split_at(end);
-                groups.line(line).ok_or_else(unknown)?;
+                groups.line(line).ok_or(MappingsError::Form)?;
                 rest = behind.get(1..).unwrap_or_default();
             }
             let left = rest.len();
@@ -95,9 +114,9 @@ impl MappingsFile {
         let mappings = groups
             .finish()
             .filter(|_| filled == 0)
-            .ok_or_else(unknown)?;
+            .ok_or(MappingsError::Form)?;
         if mappings.mappings == 0 {
-            return Err("the process has no memory any more".to_owned());
+            return Err(MappingsError::NoMemory);
         }
         Ok((mappings, begun.elapsed()))
     }
@@ -107,8 +126,8 @@ impl MappingsFile {
 ///
 /// # Errors
 ///
-/// Where they cannot be read, in a sentence.
-pub fn mappings(dir: &ProcDir, go: bool) -> Result<Mappings, String> {
+/// Any [`MappingsError`].
+pub fn mappings(dir: &ProcDir, go: bool) -> Result<Mappings, MappingsError> {
     Ok(MappingsFile::open(dir)?.read(go)?.0)
 }
 

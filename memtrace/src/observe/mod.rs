@@ -8,9 +8,9 @@ mod own;
 mod sampler;
 mod throttle;
 
-pub use cgroup::Cgroup;
+pub use cgroup::{Cgroup, CgroupError};
 pub use gauges::{ClosingGauges, Gauges};
-pub use mappings::{MappingsFile, mappings};
+pub use mappings::{MappingsError, MappingsFile, mappings};
 pub use own::{Own, own};
 pub use sampler::{Sampler, Smaps};
 pub use throttle::Throttle;

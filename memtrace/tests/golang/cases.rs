@@ -217,6 +217,7 @@ fn unknown(toolchain: &Toolchain, form: Form) -> Outcome {
     process.image = Some(bytes);
     assert_eq!(version(&process)?, Some(other));
     let error = Reader::find(&process).unwrap_err();
+    let error = error.to_string();
     assert!(error.contains("only DWARF can say"), "{error}");
     Ok(())
 }

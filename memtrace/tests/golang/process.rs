@@ -8,7 +8,7 @@ use std::{
 };
 
 use memtrace::{
-    inspect::{Image, Process, go::Reader},
+    inspect::{Image, InspectError, Process, go::Reader},
     model::GoFigures,
 };
 
@@ -107,7 +107,7 @@ pub struct Live {
 }
 
 impl Process for Live {
-    fn executable(&self) -> Result<Box<dyn Image>, String> {
+    fn executable(&self) -> Result<Box<dyn Image>, InspectError> {
         if let Some(image) = &self.image {
             return Ok(Box::new(Cursor::new(image.clone())));
         }
@@ -115,19 +115,19 @@ impl Process for Live {
         Ok(Box::new(file))
     }
 
-    fn maps(&self) -> Result<Vec<u8>, String> {
-        fs::read(self.dir.join("maps")).map_err(|error| error.to_string())
+    fn maps(&self) -> Result<Vec<u8>, InspectError> {
+        Ok(fs::read(self.dir.join("maps")).map_err(|error| error.to_string())?)
     }
 
-    fn environ(&self) -> Result<Vec<u8>, String> {
+    fn environ(&self) -> Result<Vec<u8>, InspectError> {
         Err("not needed".into())
     }
 
-    fn arguments(&self) -> Result<Vec<u8>, String> {
+    fn arguments(&self) -> Result<Vec<u8>, InspectError> {
         Err("not needed".into())
     }
 
-    fn file(&self, _: &[u8]) -> Result<Box<dyn Image>, String> {
+    fn file(&self, _: &[u8]) -> Result<Box<dyn Image>, InspectError> {
         Err("not needed".into())
     }
 }

@@ -14,7 +14,7 @@ use aya::{
 
 use super::{
     Hook, ProbeError,
-    error::chain,
+    error::{Refusal, chain},
     hooks::{CALLS, Call, ITERATOR, TRACEPOINTS, function},
     session::Options,
     tracefs,
@@ -150,7 +150,7 @@ fn attach_ledger(
         .filter(|(name, _)| options.faults || !name.starts_with("faults"));
     for (name, tracepoint) in wanted {
         let attached = if name == "exit" && options.exit_by_function {
-            Err("not asked for".to_owned())
+            Err(Refusal("not asked for".to_owned()))
         } else {
             attach_btf(parts, btf, tracepoint, tracepoint)
         };
@@ -159,7 +159,7 @@ fn attach_ledger(
             Err(reason) if name == "rss" => {
                 return Err(ProbeError::Ledger {
                     hook: "tp_btf/rss_stat",
-                    reason,
+                    reason: reason.0,
                 });
             }
             // The tracepoint came with 6.1; the function was there before.
@@ -169,7 +169,7 @@ fn attach_ledger(
                     Err(error) => Hook::missing(name, format!("{reason}; fexit: {error}")),
                 },
             ),
-            Err(reason) => hooks.push(Hook::missing(name, reason)),
+            Err(reason) => hooks.push(Hook::missing(name, reason.0)),
         }
     }
     Ok(hooks)
@@ -228,20 +228,20 @@ fn attach_samples(parts: &mut Parts<'_>, btf: Option<&AyaBtf>, options: &Options
             })
             .collect()
     })
-    .unwrap_or_else(|error| vec![Err(error); tracepoints.len()]);
+    .unwrap_or_else(|error| vec![Err(Refusal(error.to_string())); tracepoints.len()]);
     for (&(name, ..), result) in tracepoints.iter().zip(results) {
         hooks.push(match result {
             Ok(()) => Hook::attached(name, HookKind::Tracepoint),
-            Err(error) => Hook::missing(name, error),
+            Err(error) => Hook::missing(name, error.0),
         });
     }
     hooks.push(
         match btf
-            .ok_or_else(|| NO_BTF.to_owned())
+            .ok_or_else(|| Refusal(NO_BTF.to_owned()))
             .and_then(|btf| attach_btf(parts, btf, "approx_fork", "sched_process_fork"))
         {
             Ok(()) => Hook::attached("fork", HookKind::TpBtf),
-            Err(error) => Hook::missing("fork", error),
+            Err(error) => Hook::missing("fork", error.0),
         },
     );
     hooks
@@ -283,12 +283,10 @@ fn attach_tracepoint(
     name: &'static str,
     category: &str,
     tracepoint: &str,
-) -> Result<(), String> {
-    let program: &mut TracePoint = program(parts, name).map_err(|error| chain(&error))?;
-    program.load().map_err(|error| chain(&error))?;
-    program
-        .attach(category, tracepoint)
-        .map_err(|error| chain(&error))?;
+) -> Result<(), Refusal> {
+    let program: &mut TracePoint = program(parts, name)?;
+    program.load()?;
+    program.attach(category, tracepoint)?;
     Ok(())
 }
 
@@ -298,12 +296,10 @@ pub(super) fn attach_btf(
     btf: &AyaBtf,
     name: &'static str,
     tracepoint: &'static str,
-) -> Result<(), String> {
-    let program: &mut BtfTracePoint = program(parts, name).map_err(|error| chain(&error))?;
-    program
-        .load(tracepoint, btf)
-        .map_err(|error| chain(&error))?;
-    program.attach().map_err(|error| chain(&error))?;
+) -> Result<(), Refusal> {
+    let program: &mut BtfTracePoint = program(parts, name)?;
+    program.load(tracepoint, btf)?;
+    program.attach()?;
     Ok(())
 }
 
@@ -312,10 +308,10 @@ fn attach_exit(
     btf: &AyaBtf,
     name: &'static str,
     function: &str,
-) -> Result<(), String> {
-    let program: &mut FExit = program(parts, name).map_err(|error| chain(&error))?;
-    program.load(function, btf).map_err(|error| chain(&error))?;
-    program.attach().map_err(|error| chain(&error))?;
+) -> Result<(), Refusal> {
+    let program: &mut FExit = program(parts, name)?;
+    program.load(function, btf)?;
+    program.attach()?;
     Ok(())
 }
 
@@ -327,7 +323,7 @@ pub(super) fn attach_calls(
     given_up: &AtomicBool,
 ) -> Vec<Hook> {
     let mut hooks = Vec::new();
-    let mut left: Vec<(&'static str, String)> = Vec::new();
+    let mut left: Vec<(&'static str, Refusal)> = Vec::new();
     for (index, call) in CALLS.iter().enumerate() {
         if given_up.load(Ordering::Relaxed) {
             return hooks;
@@ -336,7 +332,7 @@ pub(super) fn attach_calls(
             if call.name == "brk" && programs.brk_needs_btf {
                 hooks.push(Hook::missing(call.name, NO_BTF.to_owned()));
             } else {
-                left.push((call.name, NO_BTF.to_owned()));
+                left.push((call.name, Refusal(NO_BTF.to_owned())));
             }
             continue;
         };
@@ -358,11 +354,11 @@ pub(super) fn attach_calls(
     }
     let names: Vec<_> = left.iter().map(|(name, _)| *name).collect();
     let results = tracefs::with(|| attach_tracepoints(parts, programs, &names))
-        .unwrap_or_else(|error| vec![Err(error); names.len()]);
+        .unwrap_or_else(|error| vec![Err(Refusal(error.to_string())); names.len()]);
     for ((name, refused), result) in left.into_iter().zip(results) {
         hooks.push(match result {
             Ok(()) => Hook {
-                fallback: Some(refused),
+                fallback: Some(refused.0),
                 ..Hook::attached(name, HookKind::Tracepoint)
             },
             Err(error) => Hook::missing(name, format!("{error}; fentry: {refused}")),
@@ -377,21 +373,20 @@ pub(super) fn attach_functions(
     call: &str,
     enter: &'static str,
     exit: &'static str,
-) -> Result<(), String> {
+) -> Result<(), Refusal> {
     let function = function(call);
-    let text = |error: ProbeError| chain(&error);
     // Entry first, so that no exit comes without its entry.
-    let entry: &mut FEntry = program(parts, enter).map_err(text)?;
-    entry.load(&function, btf).map_err(|error| chain(&error))?;
-    let link = entry.attach().map_err(|error| chain(&error))?;
-    let result = (|| {
-        let leave: &mut FExit = program(parts, exit).map_err(text)?;
-        leave.load(&function, btf).map_err(|error| chain(&error))?;
-        leave.attach().map_err(|error| chain(&error))
+    let entry: &mut FEntry = program(parts, enter)?;
+    entry.load(&function, btf)?;
+    let link = entry.attach()?;
+    let result = (|| -> Result<_, Refusal> {
+        let leave: &mut FExit = program(parts, exit)?;
+        leave.load(&function, btf)?;
+        Ok(leave.attach()?)
     })();
     if let Err(error) = result {
-        let entry: &mut FEntry = program(parts, enter).map_err(text)?;
-        entry.detach(link).map_err(|error| chain(&error))?;
+        let entry: &mut FEntry = program(parts, enter)?;
+        entry.detach(link)?;
         return Err(error);
     }
     Ok(())
@@ -401,19 +396,19 @@ pub(super) fn attach_tracepoints(
     parts: &mut Parts<'_>,
     programs: &Programs,
     calls: &[&'static str],
-) -> Vec<Result<(), String>> {
+) -> Vec<Result<(), Refusal>> {
     let mut results = vec![Ok(()); calls.len()];
     for (name, tracepoint) in programs.tracepoints {
         let program: &mut TracePoint = match program(parts, name) {
             Ok(program) => program,
-            Err(error) => return vec![Err(chain(&error)); calls.len()],
+            Err(error) => return vec![Err(error.into()); calls.len()],
         };
         if let Err(error) = program.load() {
-            return vec![Err(chain(&error)); calls.len()];
+            return vec![Err(error.into()); calls.len()];
         }
         for (call, result) in calls.iter().zip(&mut results) {
             if let Err(error) = program.attach("syscalls", &format!("{tracepoint}_{call}")) {
-                *result = Err(chain(&error));
+                *result = Err(error.into());
             }
         }
     }

@@ -1,6 +1,24 @@
 //! Errors as one line.
 
+use std::fmt;
+
 use crate::{model::errno_name, privilege::secure_execution};
+
+/// Why a program is not attached, in one line: the kernel's or aya's error, with its causes.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal(pub String);
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<E: std::error::Error + 'static> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self(chain(&error))
+    }
+}
 
 /// An error with its causes, in one line; a verifier's log is cut to its last words.
 pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {

@@ -70,7 +70,7 @@ impl Floor {
         for &(name, program, tracepoint) in wanted.chain(more) {
             hooks.push(match attach_btf(&mut parts, &btf, program, tracepoint) {
                 Ok(()) => Hook::attached(name, HookKind::TpBtf),
-                Err(reason) => Hook::missing(name, reason),
+                Err(reason) => Hook::missing(name, reason.0),
             });
         }
         if options.syscalls {

@@ -25,7 +25,7 @@ pub use floor::Floor;
 pub use hooks::Hook;
 pub use host::{Host, PidNamespace, batch_pages};
 pub use loaded::loaded_programs;
-pub use mounts::{privately, read_privately};
+pub use mounts::{MountError, privately, read_privately};
 pub use object::{OBJECT, provenance};
 pub use session::{EpochEvent, KernelLog, Options, Session, Wanted, monotonic_ns};
 pub use stats::ProgramRuns;

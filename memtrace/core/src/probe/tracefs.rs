@@ -3,32 +3,42 @@
 
 use std::{fs, io::ErrorKind};
 
-use super::mounts::privately;
+use super::mounts::{MountError, privately};
 
 /// Where it is mounted, where it is.
 pub const TRACEFS: &str = "/sys/kernel/tracing";
 const MOUNTS: [&str; 2] = [TRACEFS, "/sys/kernel/debug/tracing"];
 
+/// Why tracefs cannot be read, and what that needs.
+#[derive(Debug, thiserror::Error)]
+pub enum TracefsError {
+    /// It is there for others.
+    #[error(
+        "only root may read the ids of tracepoints in {0}; memtrace needs CAP_DAC_READ_SEARCH for it, or root"
+    )]
+    Denied(&'static str),
+    /// It is mounted nowhere, and cannot be.
+    #[error(
+        "tracefs is not mounted, and cannot be mounted for memtrace alone: {0}; type: sudo mount -t tracefs tracefs {TRACEFS}"
+    )]
+    NotMounted(#[from] MountError),
+}
+
 /// Runs `work` where tracefs can be read.
 ///
 /// # Errors
 ///
-/// What to type, where tracefs is neither mounted nor can be.
-pub fn with<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
+/// [`TracefsError::Denied`] if this user may not read it, [`TracefsError::NotMounted`] if it cannot be mounted either.
+pub fn with<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, TracefsError> {
     match find() {
         Found::Readable => return Ok(work()),
-        Found::Denied(path) => return Err(denied(path)),
+        Found::Denied(path) => return Err(TracefsError::Denied(path)),
         Found::Nothing => {}
     }
-    let mounted = privately("tracefs", TRACEFS, || match find() {
+    privately("tracefs", TRACEFS, || match find() {
         Found::Readable => Ok(work()),
-        _ => Err(denied(TRACEFS)),
-    });
-    mounted.unwrap_or_else(|error| {
-        Err(format!(
-            "tracefs is not mounted, and cannot be mounted for memtrace alone: {error}; type: sudo mount -t tracefs tracefs {TRACEFS}"
-        ))
-    })
+        _ => Err(TracefsError::Denied(TRACEFS)),
+    })?
 }
 
 enum Found {
@@ -56,10 +66,4 @@ fn find() -> Found {
         }
     }
     found
-}
-
-fn denied(path: &str) -> String {
-    format!(
-        "only root may read the ids of tracepoints in {path}; memtrace needs CAP_DAC_READ_SEARCH for it, or root"
-    )
 }

@@ -14,6 +14,7 @@ use super::{
         EXACT, Parts, attach_btf, attach_functions, attach_tracepoints, find_target, load_finder,
         program, programs,
     },
+    error::Refusal,
     hooks::{CALLS, TRACEPOINTS},
     session::{Options, Session, load_exact},
     tracefs,
@@ -83,11 +84,11 @@ pub fn try_hooks() -> Result<Vec<Attempt>, ProbeError> {
     let (mut ebpf, btf, _) = load_exact(&Host::read()?, &Options::new(std::process::id()))?;
     let parts = &mut programs(&mut ebpf);
     let mut attempts = Vec::new();
-    let mut note = |hook, way, result: Result<(), String>| {
+    let mut note = |hook, way, result: Result<(), Refusal>| {
         attempts.push(Attempt {
             hook,
             way,
-            error: result.err(),
+            error: result.err().map(|refusal| refusal.0),
         });
     };
     for (hook, tracepoint) in TRACEPOINTS {
@@ -103,7 +104,7 @@ pub fn try_hooks() -> Result<Vec<Attempt>, ProbeError> {
     }
     let names = CALLS.map(|call| call.name);
     let results = tracefs::with(|| attach_tracepoints(parts, &EXACT, &names))
-        .unwrap_or_else(|error| vec![Err(error); names.len()]);
+        .unwrap_or_else(|error| vec![Err(Refusal(error.to_string())); names.len()]);
     unload::<TracePoint>(parts, "sys_enter");
     unload::<TracePoint>(parts, "sys_exit");
     for (name, result) in names.into_iter().zip(results) {
@@ -112,8 +113,8 @@ pub fn try_hooks() -> Result<Vec<Attempt>, ProbeError> {
     // The last one: once it has found its target, the others would count.
     let result = load_finder(parts, &btf).and_then(|()| find_target(parts));
     let result = result.map_err(|error| match error {
-        ProbeError::Ledger { reason, .. } => reason,
-        other => other.to_string(),
+        ProbeError::Ledger { reason, .. } => Refusal(reason),
+        other => Refusal(other.to_string()),
     });
     unload::<Iter>(parts, "find_target");
     note("find_target", Way::Iterator, result);

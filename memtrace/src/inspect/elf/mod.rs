@@ -33,34 +33,36 @@ const MOST_NAMES: u64 = 1 << 20;
 /// Why a file, or a part of it, cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The first read of the file failed.
     #[error("it cannot be read: {0}")]
     Unreadable(#[source] io::Error),
+    /// It does not begin as an ELF file does.
     #[error("it is no ELF file")]
     NoElf,
+    /// Its header is cut, or of a kind that is not known.
     #[error("{0}")]
     Header(&'static str),
+    /// It has more program headers than any real file.
     #[error("it has {0} program headers")]
     Segments(u64),
     /// A later read failed, or the budget of the look is spent.
     #[error("{0}")]
     Read(#[from] io::Error),
+    /// It is made to take long.
     #[error("it takes more reads than any file that is known")]
     Reads,
+    /// It is shorter than its tables say.
     #[error("it ends before a part of it that it says it has")]
     Cut,
+    /// Nothing of it is mapped there.
     #[error("the file has nothing for address {0:#x}")]
     Address(u64),
+    /// Its symbol table, or the names in it, have so many bytes.
     #[error("its symbol table has {} MiB, more than the {} MiB that are gone through", .0 >> 20, symbols::MOST_SYMBOLS >> 20)]
     Symbols(u64),
+    /// A name that is sought is in it too often.
     #[error("its names are of no linker's making")]
     Names,
-}
-
-/// Most errors of a look are told in words.
-impl From<Error> for String {
-    fn from(error: Error) -> Self {
-        error.to_string()
-    }
 }
 
 /// An ELF file.

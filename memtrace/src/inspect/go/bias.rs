@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 
 use super::executable::is_relocatable;
-use crate::inspect::elf::{Elf, Segment};
+use crate::inspect::{
+    InspectError,
+    elf::{Elf, Segment},
+};
 
 /// A linker makes two to six.
 const MOST_PARTS: usize = 64;
@@ -27,7 +30,7 @@ struct Mapped<'a> {
 /// # Errors
 ///
 /// Where no file is mapped so, or one is at two places.
-pub fn bias(elf: &Elf, maps: &[u8]) -> Result<u64, String> {
+pub fn bias(elf: &Elf, maps: &[u8]) -> Result<u64, InspectError> {
     let mapped: Vec<Mapped<'_>> = maps
         .split(|&byte| byte == b'\n')
         .filter_map(mapping)
@@ -125,21 +128,22 @@ mod tests {
         let library = b"7f0000000000-7f0000009000 r--p 00000000 08:02 5   /lib\n\
                         7f0000009000-7f0000020000 r-xp 00009000 08:02 5   /lib\n";
         assert_eq!(
-            bias(&elf(), &[library, &own(0x1000_0000)[..]].concat()),
-            Ok(0x1000_0000)
+            bias(&elf(), &[library, &own(0x1000_0000)[..]].concat()).unwrap(),
+            0x1000_0000
         );
         assert!(bias(&elf(), library).is_err());
         let one = b"7f0000000000-7f0000020000 rwxp 00000000 08:02 5   /lib\n";
         assert_eq!(
-            bias(&elf(), &[one, &own(0x1000_0000)[..]].concat()),
-            Ok(0x1000_0000)
+            bias(&elf(), &[one, &own(0x1000_0000)[..]].concat()).unwrap(),
+            0x1000_0000
         );
     }
 
     #[test]
     fn a_program_that_is_mapped_twice_or_in_part_is_not_guessed_at() {
         let twice = [own(0x1000_0000), own(0x2000_0000)].concat();
-        assert!(bias(&elf(), &twice).unwrap_err().contains("two places"));
+        let error = bias(&elf(), &twice).unwrap_err().to_string();
+        assert!(error.contains("two places"), "{error}");
         let whole = own(0x1000_0000);
         let cut: Vec<u8> = whole
             .split_inclusive(|&byte| byte == b'\n')
@@ -147,7 +151,8 @@ mod tests {
             .flatten()
             .copied()
             .collect();
-        assert!(bias(&elf(), &cut).unwrap_err().contains("not mapped as"));
+        let error = bias(&elf(), &cut).unwrap_err().to_string();
+        assert!(error.contains("not mapped as"), "{error}");
         assert!(bias(&elf(), b"").is_err());
         // Another file's mapping in the place of the second part.
         let text = String::from_utf8(whole).unwrap();
@@ -171,6 +176,7 @@ mod tests {
             .skip(2)
             .map(|line| format!("{line}\n"))
             .collect();
-        assert_eq!(bias(&elf(), (split + &rest).as_bytes()), Ok(0x1000_0000));
+        let split = split + &rest;
+        assert_eq!(bias(&elf(), split.as_bytes()).unwrap(), 0x1000_0000);
     }
 }

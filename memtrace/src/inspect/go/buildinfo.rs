@@ -4,7 +4,7 @@
 //! then, since 1.18, the version with its length; before, pointers to two strings.
 
 use super::{executable::pointer, symbols};
-use crate::inspect::elf::Elf;
+use crate::inspect::{InspectError, elf::Elf};
 
 const MAGIC: &[u8; 14] = b"\xff Go buildinf:";
 /// It starts at a multiple of this.
@@ -32,7 +32,7 @@ pub struct BuildInfo {
 /// # Errors
 ///
 /// Where it is one, and its version cannot be had.
-pub fn read(elf: &mut Elf) -> Result<Option<BuildInfo>, String> {
+pub fn read(elf: &mut Elf) -> Result<Option<BuildInfo>, InspectError> {
     let Some(address) = find(elf)? else {
         return before(elf);
     };
@@ -61,7 +61,7 @@ pub fn read(elf: &mut Elf) -> Result<Option<BuildInfo>, String> {
 }
 
 /// Its address, before the load bias.
-fn find(elf: &mut Elf) -> Result<Option<u64>, String> {
+fn find(elf: &mut Elf) -> Result<Option<u64>, InspectError> {
     let places: Vec<(u64, u64)> = match elf.section(".go.buildinfo") {
         Some(section) => vec![(section.address, section.size)],
         None => elf
@@ -79,7 +79,7 @@ fn find(elf: &mut Elf) -> Result<Option<u64>, String> {
     Ok(None)
 }
 
-fn search(elf: &mut Elf, address: u64, size: u64) -> Result<Option<u64>, String> {
+fn search(elf: &mut Elf, address: u64, size: u64) -> Result<Option<u64>, InspectError> {
     // Whole, and it is small: a section has some hundred bytes.
     let Ok(count) = usize::try_from(size) else {
         return Ok(None);
@@ -99,7 +99,7 @@ fn search(elf: &mut Elf, address: u64, size: u64) -> Result<Option<u64>, String>
 }
 
 /// A program of Go before 1.13 has its version in a variable alone.
-fn before(elf: &mut Elf) -> Result<Option<BuildInfo>, String> {
+fn before(elf: &mut Elf) -> Result<Option<BuildInfo>, InspectError> {
     if elf.section(".note.go.buildid").is_none() && elf.section(".gopclntab").is_none() {
         return Ok(None);
     }
@@ -113,7 +113,7 @@ fn before(elf: &mut Elf) -> Result<Option<BuildInfo>, String> {
 }
 
 /// A string that is stored as a pointer and a length at `address`.
-fn pointed(elf: &mut Elf, address: u64) -> Result<String, String> {
+fn pointed(elf: &mut Elf, address: u64) -> Result<String, InspectError> {
     let data = pointer(elf, address)?;
     let mut length = [0; 8];
     elf.at(after(address, 8)?, &mut length)?;
@@ -126,7 +126,7 @@ fn pointed(elf: &mut Elf, address: u64) -> Result<String, String> {
 }
 
 /// A string behind its length, and the address behind it.
-fn counted(elf: &mut Elf, address: u64, most: u64) -> Result<(Vec<u8>, u64), String> {
+fn counted(elf: &mut Elf, address: u64, most: u64) -> Result<(Vec<u8>, u64), InspectError> {
     let mut length = 0_u64;
     let mut at = address;
     // As `binary.Uvarint`: seven bits a byte, the lowest first.
@@ -143,7 +143,7 @@ fn counted(elf: &mut Elf, address: u64, most: u64) -> Result<(Vec<u8>, u64), Str
     Err("its .go.buildinfo is broken".into())
 }
 
-fn string(elf: &mut Elf, address: u64, length: u64, most: u64) -> Result<Vec<u8>, String> {
+fn string(elf: &mut Elf, address: u64, length: u64, most: u64) -> Result<Vec<u8>, InspectError> {
     let length = usize::try_from(length)
         .ok()
         .filter(|&length| length as u64 <= most)
@@ -153,13 +153,13 @@ fn string(elf: &mut Elf, address: u64, length: u64, most: u64) -> Result<Vec<u8>
     Ok(bytes)
 }
 
-fn after(address: u64, bytes: u64) -> Result<u64, String> {
+fn after(address: u64, bytes: u64) -> Result<u64, InspectError> {
     address
         .checked_add(bytes)
         .ok_or_else(|| "its .go.buildinfo is broken".into())
 }
 
-fn text(bytes: &[u8]) -> Result<String, String> {
+fn text(bytes: &[u8]) -> Result<String, InspectError> {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.is_empty() => Ok(text.to_owned()),
         _ => Err("its .go.buildinfo holds no version".into()),

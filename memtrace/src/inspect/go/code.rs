@@ -13,7 +13,7 @@ use super::{
     layout::{Central, Controller, Layout, Memstats},
     pclntab::{Function, functions},
 };
-use crate::inspect::elf::Elf;
+use crate::inspect::{InspectError, elf::Elf};
 
 /// Most bytes of a function: the largest of these has some 8 KiB.
 const MOST: u64 = 1 << 16;
@@ -49,22 +49,26 @@ type Witness = (&'static str, Vec<u32>);
 /// # Errors
 ///
 /// Where one cannot be had beyond doubt.
-pub fn find(elf: &mut Elf, layout: &Layout) -> Result<[Option<u64>; 4], String> {
+pub fn find(elf: &mut Elf, layout: &Layout) -> Result<[Option<u64>; 4], InspectError> {
     if elf.machine != object::elf::EM_X86_64 {
         return Err("it is stripped of its symbols, and memtrace reads code of x86-64 only".into());
     }
     let code = Code::read(elf)?;
-    let one = |variable: &str, size: u32, witnesses: &[Witness]| -> Result<Option<u64>, String> {
-        let address = code.agree(witnesses).map_err(|why| {
-            format!("it is stripped, and its code does not say where {variable} is: {why}")
-        })?;
-        if !is_variable(elf, address, u64::from(size)) {
-            return Err(format!(
-                "it is stripped, and its code says that {variable} is where no variable can be"
-            ));
-        }
-        Ok(Some(address))
-    };
+    let one =
+        |variable: &str, size: u32, witnesses: &[Witness]| -> Result<Option<u64>, InspectError> {
+            let address = code.agree(witnesses).map_err(|why| {
+                InspectError::from(format!(
+                    "it is stripped, and its code does not say where {variable} is: {why}"
+                ))
+            })?;
+            if !is_variable(elf, address, u64::from(size)) {
+                return Err(format!(
+                    "it is stripped, and its code says that {variable} is where no variable can be"
+                )
+                .into());
+            }
+            Ok(Some(address))
+        };
     match layout {
         Layout::Controller(layout) => Ok([
             one(
@@ -241,7 +245,7 @@ struct Code {
 }
 
 impl Code {
-    fn read(elf: &mut Elf) -> Result<Self, String> {
+    fn read(elf: &mut Elf) -> Result<Self, InspectError> {
         let mut named = Vec::new();
         for (name, function) in FUNCTIONS.into_iter().zip(functions(elf, FUNCTIONS)?) {
             if let Some(function) = function {
@@ -252,7 +256,7 @@ impl Code {
     }
 
     /// The one address at which a variable lies that all of these functions name so.
-    fn agree(&self, witnesses: &[Witness]) -> Result<u64, String> {
+    fn agree(&self, witnesses: &[Witness]) -> Result<u64, InspectError> {
         let mut left: Option<BTreeSet<u64>> = None;
         for (function, offsets) in witnesses {
             let targets = self
@@ -277,13 +281,13 @@ impl Code {
             (_, 0) => {
                 Err("its functions do not name it as those of the versions that are known".into())
             }
-            (_, count) => Err(format!("it may be at {count} addresses")),
+            (_, count) => Err(format!("it may be at {count} addresses").into()),
         }
     }
 }
 
 /// The addresses that a function names relative to its instructions, whatever it does with them.
-fn targets(elf: &mut Elf, function: Function) -> Result<BTreeSet<u64>, String> {
+fn targets(elf: &mut Elf, function: Function) -> Result<BTreeSet<u64>, InspectError> {
     let size = function
         .end
         .checked_sub(function.start)

@@ -17,7 +17,7 @@ use gimli::{
 use memchr::memmem;
 
 use crate::inspect::{
-    Budget,
+    Budget, InspectError,
     elf::{Elf, Section},
 };
 
@@ -64,7 +64,7 @@ pub type Structures = HashMap<String, Structure>;
 /// # Errors
 ///
 /// Where there is some that cannot be used, with the reason.
-pub fn structures(elf: &mut Elf, budget: &Budget) -> Result<Option<Structures>, String> {
+pub fn structures(elf: &mut Elf, budget: &Budget) -> Result<Option<Structures>, InspectError> {
     let abbreviations = section(elf, "debug_abbrev");
     let Some((abbreviations, info)) = abbreviations.zip(section(elf, "debug_info")) else {
         return Ok(None);
@@ -78,7 +78,8 @@ pub fn structures(elf: &mut Elf, budget: &Budget) -> Result<Option<Structures>, 
         return Err(format!(
             "its DWARF has more than {} MiB of abbreviations",
             MOST_ABBREVIATIONS >> 20
-        ));
+        )
+        .into());
     }
     let mut units = unpacked(elf, info)?;
     let mut unit = Vec::new();
@@ -97,8 +98,8 @@ pub fn structures(elf: &mut Elf, budget: &Budget) -> Result<Option<Structures>, 
     Err("its DWARF does not speak of the runtime's figures".into())
 }
 
-fn broken(error: impl std::fmt::Display) -> String {
-    format!("its DWARF is broken: {error}")
+fn broken(error: impl std::fmt::Display) -> InspectError {
+    format!("its DWARF is broken: {error}").into()
 }
 
 /// A section, under its own name or, with true, that which Go before 1.19 gives compressed ones.
@@ -109,7 +110,10 @@ fn section(elf: &mut Elf, name: &str) -> Option<(Section, bool)> {
 }
 
 /// A section's bytes, unpacked where they are compressed.
-fn unpacked(elf: &mut Elf, (section, old): (Section, bool)) -> Result<Box<dyn Read + '_>, String> {
+fn unpacked(
+    elf: &mut Elf,
+    (section, old): (Section, bool),
+) -> Result<Box<dyn Read + '_>, InspectError> {
     // `ZLIB` and a size of 8 bytes, or a `Elf64_Chdr` of 24, whose first word says how.
     let (skipped, zlib) = if old {
         let mut magic = [0; 4];
@@ -141,7 +145,7 @@ fn unpacked(elf: &mut Elf, (section, old): (Section, bool)) -> Result<Box<dyn Re
 }
 
 /// Reads the next unit, with its length in front; false at the end.
-fn next(units: &mut impl Read, unit: &mut Vec<u8>, budget: &Budget) -> Result<bool, String> {
+fn next(units: &mut impl Read, unit: &mut Vec<u8>, budget: &Budget) -> Result<bool, InspectError> {
     unit.clear();
     take(units, 4, unit)?;
     let mut length = match unit.first_chunk() {
@@ -159,7 +163,8 @@ fn next(units: &mut impl Read, unit: &mut Vec<u8>, budget: &Budget) -> Result<bo
         return Err(format!(
             "its DWARF is too large: one unit of it has {} MiB",
             length >> 20
-        ));
+        )
+        .into());
     }
     let before = unit.len() as u64;
     budget.spend(before + length)?;
@@ -171,7 +176,7 @@ fn next(units: &mut impl Read, unit: &mut Vec<u8>, budget: &Budget) -> Result<bo
     Ok(true)
 }
 
-fn take(units: &mut impl Read, count: u64, unit: &mut Vec<u8>) -> Result<(), String> {
+fn take(units: &mut impl Read, count: u64, unit: &mut Vec<u8>) -> Result<(), InspectError> {
     units.take(count).read_to_end(unit).map_err(broken)?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use object::{LittleEndian, elf, pod};
 
-use crate::inspect::{Image, elf::Elf};
+use crate::inspect::{Image, InspectError, elf::Elf};
 
 /// Most bytes of relocations: a large position-independent program has some ten MB.
 const MOST_RELOCATIONS: u64 = 1 << 28;
@@ -14,13 +14,13 @@ const MOST_RELOCATIONS: u64 = 1 << 28;
 /// # Errors
 ///
 /// If it is another file, or its program headers cannot all be read.
-pub fn open(image: Box<dyn Image>) -> Result<Elf, String> {
+pub fn open(image: Box<dyn Image>) -> Result<Elf, InspectError> {
     let mut elf = Elf::open(image)?;
     if !elf.is_64_little() {
         return Err("it is no ELF file for 64 bits, little-endian".into());
     }
     if !matches!(elf.machine, elf::EM_X86_64 | elf::EM_AARCH64) {
-        return Err(format!("it is for another machine, number {}", elf.machine));
+        return Err(format!("it is for another machine, number {}", elf.machine).into());
     }
     if !matches!(elf.kind, elf::ET_EXEC | elf::ET_DYN) {
         return Err("it is an ELF file, but no executable".into());
@@ -51,7 +51,7 @@ pub fn is_variable(elf: &Elf, address: u64, size: u64) -> bool {
 /// # Errors
 ///
 /// If the file does not have it, or has too many relocations.
-pub fn pointer(elf: &mut Elf, address: u64) -> Result<u64, String> {
+pub fn pointer(elf: &mut Elf, address: u64) -> Result<u64, InspectError> {
     let mut bytes = [0; 8];
     elf.at(address, &mut bytes)?;
     match u64::from_le_bytes(bytes) {
@@ -61,7 +61,7 @@ pub fn pointer(elf: &mut Elf, address: u64) -> Result<u64, String> {
     }
 }
 
-fn relocation(elf: &mut Elf, address: u64) -> Result<u64, String> {
+fn relocation(elf: &mut Elf, address: u64) -> Result<u64, InspectError> {
     const SIZE: usize = size_of::<elf::Rela64<LittleEndian>>();
     let relative = match elf.machine {
         elf::EM_X86_64 => elf::R_X86_64_RELATIVE,

@@ -10,7 +10,10 @@ use std::{thread, time::Duration};
 
 use self::{block::Block, central::central, controller::controller, shards::shards};
 use super::layout::Layout;
-use crate::{inspect::Memory, model::GoFigures};
+use crate::{
+    inspect::{InspectError, Memory},
+    model::GoFigures,
+};
 
 /// How often what does not add up is read again. A read takes some µs, and the runtime changes figures that belong together
 /// within less than one.
@@ -40,12 +43,12 @@ pub struct Variables {
 ///
 /// # Errors
 ///
-/// Where they cannot be read, or do not add up.
+/// If they cannot be read, do not add up, or are not there yet.
 pub fn read(
     layout: &Layout,
     variables: &Variables,
     memory: &dyn Memory,
-) -> Result<GoFigures, String> {
+) -> Result<GoFigures, InspectError> {
     for tried in 0..TRIES {
         if tried > 0 && tried.is_multiple_of(TRIES_AT_A_TIME) {
             thread::sleep(WAIT);
@@ -59,10 +62,5 @@ pub fn read(
             return Ok(figures);
         }
     }
-    Err(format!(
-        "Go's figures did not add up in {TRIES} tries: the program changes them too fast, or they are not where they should be"
-    ))
+    Err(InspectError::Torn(TRIES))
 }
-
-/// Before the runtime has set itself up, everything is 0, and adds up.
-const NOT_STARTED: &str = "the Go runtime has not started yet";

@@ -5,7 +5,7 @@ use std::{
     io::{self, Cursor},
 };
 
-use crate::inspect::{Image, Memory, Process};
+use crate::inspect::{Image, InspectError, Memory, Process};
 
 /// Where the parts are mapped, before the load bias. The file has them at the same places, less `BASE`.
 pub const BASE: u64 = 0x40_0000;
@@ -243,11 +243,11 @@ pub struct Running {
 }
 
 impl Process for Running {
-    fn executable(&self) -> Result<Box<dyn Image>, String> {
+    fn executable(&self) -> Result<Box<dyn Image>, InspectError> {
         Ok(Box::new(Cursor::new(self.file.clone())))
     }
 
-    fn maps(&self) -> Result<Vec<u8>, String> {
+    fn maps(&self) -> Result<Vec<u8>, InspectError> {
         let line = |begin: u64, end: u64, access: &str, offset: u64| {
             let (begin, end) = (begin + self.bias, end + self.bias);
             format!("{begin:x}-{end:x} {access} {offset:08x} 08:02 77   /a b\u{7} (deleted)\n")
@@ -260,15 +260,15 @@ impl Process for Running {
         Ok(text.concat().into_bytes())
     }
 
-    fn environ(&self) -> Result<Vec<u8>, String> {
+    fn environ(&self) -> Result<Vec<u8>, InspectError> {
         Err("not needed".into())
     }
 
-    fn arguments(&self) -> Result<Vec<u8>, String> {
+    fn arguments(&self) -> Result<Vec<u8>, InspectError> {
         Err("not needed".into())
     }
 
-    fn file(&self, _: &[u8]) -> Result<Box<dyn Image>, String> {
+    fn file(&self, _: &[u8]) -> Result<Box<dyn Image>, InspectError> {
         Err("not needed".into())
     }
 }

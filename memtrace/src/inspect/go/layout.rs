@@ -1,6 +1,7 @@
 //! Where the figures are inside of the runtime's variables. Offsets in bytes.
 
 use super::dwarf::Structures;
+use crate::inspect::InspectError;
 
 /// How a version of Go keeps its figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +100,7 @@ pub struct Central {
 /// # Errors
 ///
 /// Where a field is missing: another version.
-pub fn from_structures(structures: &Structures) -> Result<Layout, String> {
+pub fn from_structures(structures: &Structures) -> Result<Layout, InspectError> {
     let has = |structure: &str, member: &str| {
         structures
             .get(structure)
@@ -116,7 +117,7 @@ pub fn from_structures(structures: &Structures) -> Result<Layout, String> {
     }
 }
 
-fn controller(structures: &Structures) -> Result<Controller, String> {
+fn controller(structures: &Structures) -> Result<Controller, InspectError> {
     let six = |member| field(structures, "runtime.gcControllerState", member);
     let memstats = |member| field(structures, "runtime.mstats", member);
     Ok(Controller {
@@ -139,7 +140,7 @@ fn controller(structures: &Structures) -> Result<Controller, String> {
     })
 }
 
-fn shards(structures: &Structures) -> Result<Shards, String> {
+fn shards(structures: &Structures) -> Result<Shards, InspectError> {
     let one = |member| field(structures, "runtime.heapStatsDelta", member);
     let begin = field(structures, "runtime.mstats", "heapStats")?;
     Ok(Shards {
@@ -156,7 +157,7 @@ fn shards(structures: &Structures) -> Result<Shards, String> {
     })
 }
 
-fn memstats(structures: &Structures) -> Result<Memstats, String> {
+fn memstats(structures: &Structures) -> Result<Memstats, InspectError> {
     let memstats = |member| field(structures, "runtime.mstats", member);
     let one = |member| field(structures, "runtime.heapStatsDelta", member);
     Ok(Memstats {
@@ -180,7 +181,7 @@ fn memstats(structures: &Structures) -> Result<Memstats, String> {
     })
 }
 
-fn central(structures: &Structures) -> Result<Central, String> {
+fn central(structures: &Structures) -> Result<Central, InspectError> {
     let memstats = |member| field(structures, "runtime.mstats", member);
     let heap = |member| field(structures, "runtime.mheap", member);
     let central = heap("central")?;
@@ -220,7 +221,7 @@ fn central(structures: &Structures) -> Result<Central, String> {
 /// With pointers and without, of each of 67 size classes.
 const SPAN_CLASSES: u32 = 134;
 
-fn field(structures: &Structures, structure: &str, member: &str) -> Result<u32, String> {
+fn field(structures: &Structures, structure: &str, member: &str) -> Result<u32, InspectError> {
     structures
         .get(structure)
         .and_then(|structure| structure.members.get(member))
@@ -228,6 +229,6 @@ fn field(structures: &Structures, structure: &str, member: &str) -> Result<u32, 
         .ok_or_else(|| missing(structure, member))
 }
 
-fn missing(structure: &str, member: &str) -> String {
-    format!("its {structure} has no {member} as memtrace knows it")
+fn missing(structure: &str, member: &str) -> InspectError {
+    format!("its {structure} has no {member} as memtrace knows it").into()
 }

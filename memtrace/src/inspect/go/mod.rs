@@ -17,7 +17,7 @@ mod symbols;
 mod table;
 
 use self::{figures::Variables, layout::Layout};
-use super::{Budget, Memory, Metered, Process, elf::Elf};
+use super::{Budget, InspectError, Memory, Metered, Process, elf::Elf};
 use crate::model::GoFigures;
 
 /// The runtime's variables that hold the figures.
@@ -32,8 +32,8 @@ const NAMES: [&str; 4] = [
 ///
 /// # Errors
 ///
-/// Where that cannot be told.
-pub fn version(process: &dyn Process) -> Result<Option<String>, String> {
+/// If the executable cannot be read, or is a Go program that does not say it in a way that is known.
+pub fn version(process: &dyn Process) -> Result<Option<String>, InspectError> {
     let mut elf = executable::open(process.executable()?)?;
     Ok(buildinfo::read(&mut elf)?.map(|info| info.version))
 }
@@ -43,10 +43,10 @@ pub fn version(process: &dyn Process) -> Result<Option<String>, String> {
 ///
 /// # Errors
 ///
-/// Where the executable cannot be read, or is no Go program.
-pub fn has_c(process: &dyn Process) -> Result<Option<bool>, String> {
+/// [`InspectError::NotGo`], or if the executable cannot be read.
+pub fn has_c(process: &dyn Process) -> Result<Option<bool>, InspectError> {
     let mut elf = executable::open(process.executable()?)?;
-    let info = buildinfo::read(&mut elf)?.ok_or(NO_GO)?;
+    let info = buildinfo::read(&mut elf)?.ok_or(InspectError::NotGo)?;
     if info.cgo == Some(false) {
         return Ok(Some(false));
     }
@@ -54,8 +54,6 @@ pub fn has_c(process: &dyn Process) -> Result<Option<bool>, String> {
     let [c, always] = symbols::find(&mut elf, ["x_cgo_init", "runtime.memstats"])?;
     Ok(always.map(|_| c.is_some()))
 }
-
-const NO_GO: &str = "it is no Go program";
 
 /// Where the figures of one process are.
 #[derive(Debug)]
@@ -70,15 +68,15 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// Why they cannot be had, in words.
-    pub fn find(process: &dyn Process) -> Result<Self, String> {
+    /// [`InspectError::NotGo`], [`InspectError::Budget`], or another reason why they cannot be had.
+    pub fn find(process: &dyn Process) -> Result<Self, InspectError> {
         Self::within(&Metered::new(process))
     }
 
     /// As [`Reader::find`], within what is left of the process's budget.
-    pub(super) fn within(process: &dyn Process) -> Result<Self, String> {
+    pub(super) fn within(process: &dyn Process) -> Result<Self, InspectError> {
         let mut elf = executable::open(process.executable()?)?;
-        let info = buildinfo::read(&mut elf)?.ok_or(NO_GO)?;
+        let info = buildinfo::read(&mut elf)?.ok_or(InspectError::NotGo)?;
         let (layout, from) = layout(&mut elf, &process.budget(), &info.version)?;
         let (found, by) = variables(&mut elf, &layout)?;
         let bias = bias::bias(&elf, &process.maps()?)?;
@@ -104,8 +102,9 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// Where the memory cannot be read, or the figures do not add up.
-    pub fn read(&self, memory: &dyn Memory) -> Result<GoFigures, String> {
+    /// [`InspectError::Memory`] if the memory cannot be read, [`InspectError::NotStarted`] if there are no figures yet, and
+    /// [`InspectError::Torn`] if they do not add up.
+    pub fn read(&self, memory: &dyn Memory) -> Result<GoFigures, InspectError> {
         figures::read(&self.layout, &self.variables, memory)
     }
 
@@ -116,22 +115,25 @@ impl Reader {
 }
 
 /// The layout, and what says so.
-fn layout(elf: &mut Elf, budget: &Budget, version: &str) -> Result<(Layout, String), String> {
+fn layout(elf: &mut Elf, budget: &Budget, version: &str) -> Result<(Layout, String), InspectError> {
     let by_dwarf = dwarf::structures(elf, budget)
         .and_then(|found| found.as_ref().map(layout::from_structures).transpose());
     let why_not = match by_dwarf {
         Ok(Some(layout)) => return Ok((layout, "DWARF".into())),
         Ok(None) => "it has no DWARF".to_owned(),
-        Err(reason) => reason,
+        Err(reason) => reason.to_string(),
     };
     match table::row(version) {
         Ok(row) => Ok((row.layout, format!("the table for go1.{}", row.minor))),
-        Err(reason) => Err(format!("{reason}; {why_not}")),
+        Err(reason) => Err(format!("{reason}; {why_not}").into()),
     }
 }
 
 /// The variables that a layout needs, before the load bias, and what says where they are.
-fn variables(elf: &mut Elf, layout: &Layout) -> Result<([Option<u64>; 4], &'static str), String> {
+fn variables(
+    elf: &mut Elf,
+    layout: &Layout,
+) -> Result<([Option<u64>; 4], &'static str), InspectError> {
     let needed = match layout {
         Layout::Controller(_) => [true, true, false, false],
         Layout::Shards(_) => [false, true, false, false],

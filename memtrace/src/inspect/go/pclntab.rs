@@ -5,7 +5,10 @@
 use std::{io::Read, ops::ControlFlow};
 
 use super::executable::pointer;
-use crate::inspect::elf::{Elf, name_at};
+use crate::inspect::{
+    ElfError, InspectError,
+    elf::{Elf, name_at},
+};
 
 /// Most bytes of it: large programs have some tens of MB.
 const MOST: u64 = 1 << 28;
@@ -53,7 +56,7 @@ struct Table {
 pub fn functions<const N: usize>(
     elf: &mut Elf,
     names: [&str; N],
-) -> Result<[Option<Function>; N], String> {
+) -> Result<[Option<Function>; N], InspectError> {
     let table = Table::find(elf)?;
     let (from, to) = table.names;
     let size = to.checked_sub(from).ok_or(BROKEN)?;
@@ -98,11 +101,11 @@ const BROKEN: &str = "its table of functions is broken";
 
 impl Table {
     /// By its section, else by its beginning: the system's linker files it under other data.
-    fn find(elf: &mut Elf) -> Result<Self, String> {
+    fn find(elf: &mut Elf) -> Result<Self, InspectError> {
         if let Some(section) = SECTIONS.iter().find_map(|name| elf.section(name)) {
             return Self::read(elf, section.address, section.offset, section.size);
         }
-        let mut why = "it is stripped of its symbols, and has no table of functions".to_owned();
+        let mut why = "it is stripped of its symbols, and has no table of functions".into();
         for (address, offset, size) in beginnings(elf)? {
             match Self::read(elf, address, offset, size) {
                 Ok(table) => return Ok(table),
@@ -112,7 +115,7 @@ impl Table {
         Err(why)
     }
 
-    fn read(elf: &mut Elf, address: u64, offset: u64, size: u64) -> Result<Self, String> {
+    fn read(elf: &mut Elf, address: u64, offset: u64, size: u64) -> Result<Self, InspectError> {
         if size > MOST || offset.checked_add(MOST).is_none() {
             return Err("its table of functions is larger than any that is known".into());
         }
@@ -162,7 +165,8 @@ impl Table {
             other => {
                 return Err(format!(
                     "its table of functions has a form that memtrace does not know, {other:#x}"
-                ));
+                )
+                .into());
             }
         }
         let end = count
@@ -179,7 +183,7 @@ impl Table {
     }
 
     /// Where the code begins. Up to 1.25 the table says so; since then, `moduledata` alone.
-    fn text(&self, elf: &mut Elf, stored: u64) -> Result<u64, String> {
+    fn text(&self, elf: &mut Elf, stored: u64) -> Result<u64, InspectError> {
         // The fields of `moduledata` before `text` have not changed since 1.16: a pointer, six slices, and the tree of functions.
         const MINPC: u64 = 160;
         const TEXT: u64 = 176;
@@ -198,7 +202,7 @@ impl Table {
 }
 
 /// Where such a table may begin: address, offset in the file, and bytes to the end of what is mapped.
-fn beginnings(elf: &mut Elf) -> Result<Vec<(u64, u64, u64)>, String> {
+fn beginnings(elf: &mut Elf) -> Result<Vec<(u64, u64, u64)>, InspectError> {
     let mut found = Vec::new();
     // With the code, where the linker keeps all that is not written in one part.
     let parts = elf.segments.clone();
@@ -240,7 +244,7 @@ fn beginnings(elf: &mut Elf) -> Result<Vec<(u64, u64, u64)>, String> {
 }
 
 /// The address of `runtime.firstmoduledata`: it begins with that of the table.
-fn module(elf: &mut Elf, table: u64) -> Result<u64, String> {
+fn module(elf: &mut Elf, table: u64) -> Result<u64, InspectError> {
     const OWN: &str = ".go.module";
     for name in [OWN, ".noptrdata", ".data"] {
         let Some(place) = elf.section(name).filter(|place| place.size <= MOST) else {
@@ -283,7 +287,7 @@ impl Window {
         }
     }
 
-    fn number(&mut self, elf: &mut Elf, at: u64, width: u64) -> Result<u64, String> {
+    fn number(&mut self, elf: &mut Elf, at: u64, width: u64) -> Result<u64, InspectError> {
         for (begin, piece) in &self.pieces {
             if let Some(number) = within(*begin, piece, at, width) {
                 return Ok(number);
@@ -293,9 +297,7 @@ impl Window {
         // The last piece of the file is shorter.
         let mut piece = Vec::new();
         let mut stream = elf.file.stream(at, Self::SIZE)?;
-        stream
-            .read_to_end(&mut piece)
-            .map_err(|error| error.to_string())?;
+        stream.read_to_end(&mut piece).map_err(ElfError::Read)?;
         let number = within(at, &piece, at, width).ok_or(BROKEN)?;
         if let Some(slot) = self.pieces.get_mut(self.oldest) {
             *slot = (at, piece);

@@ -2,7 +2,7 @@
 
 use object::elf::{SHT_STRTAB, SHT_SYMTAB, STT_GNU_IFUNC};
 
-use crate::inspect::elf::Elf;
+use crate::inspect::{InspectError, elf::Elf};
 
 /// Most bytes of names and of symbols that are searched: those of the largest programs have some tens of MB.
 const MOST: u64 = 1 << 30;
@@ -12,7 +12,10 @@ const MOST: u64 = 1 << 30;
 /// # Errors
 ///
 /// Where a name has several addresses, or the table is broken.
-pub fn find<const N: usize>(elf: &mut Elf, names: [&str; N]) -> Result<[Option<u64>; N], String> {
+pub fn find<const N: usize>(
+    elf: &mut Elf,
+    names: [&str; N],
+) -> Result<[Option<u64>; N], InspectError> {
     let mut found = [None; N];
     let Some(table) = elf.sections_of(SHT_SYMTAB).next() else {
         return Ok(found);
@@ -36,7 +39,7 @@ pub fn find<const N: usize>(elf: &mut Elf, names: [&str; N]) -> Result<[Option<u
         }
     })?;
     match twice {
-        Some(name) => Err(format!("it has several symbols {name}")),
+        Some(name) => Err(format!("it has several symbols {name}").into()),
         None => Ok(found),
     }
 }

@@ -1,6 +1,7 @@
 //! Where the figures are in programs without DWARF, by Go's minor version.
 
 use super::layout::{Central, Controller, Layout, Memstats, Shards};
+use crate::inspect::InspectError;
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +122,7 @@ const fn controller(six: u32, shard: u32, has_scalar_bits: bool) -> Layout {
 }
 
 /// The row for a version, as `go1.19.8`, `go1.24.5 X:nocoverageredesign`, or `go1.23.4-vendor.2`.
-pub fn row(version: &str) -> Result<&'static Row, String> {
+pub fn row(version: &str) -> Result<&'static Row, InspectError> {
     let minor = minor(version).ok_or_else(|| {
         // It may be anything that fits into the file.
         let version: String = version.chars().take(80).collect();
@@ -129,7 +130,7 @@ pub fn row(version: &str) -> Result<&'static Row, String> {
     })?;
     ROWS.iter()
         .find(|row| row.minor == minor)
-        .ok_or_else(|| format!("memtrace does not know where go1.{minor} keeps its figures"))
+        .ok_or_else(|| format!("memtrace does not know where go1.{minor} keeps its figures").into())
 }
 
 /// The Y of `go1.Y…`, of a release.

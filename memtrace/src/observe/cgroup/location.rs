@@ -62,6 +62,8 @@ pub enum Nowhere {
     },
 }
 
+impl std::error::Error for Nowhere {}
+
 impl fmt::Display for Nowhere {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

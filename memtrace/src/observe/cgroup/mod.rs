@@ -41,6 +41,39 @@ const MOST_PROCESSES: usize = 100_000;
 /// `f_type` of both versions' file systems (include/uapi/linux/magic.h).
 const HIERARCHIES: [u64; 2] = [0x0027_e0eb, 0x6367_7270];
 
+/// Why there is no memory cgroup to read, or a part of it cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    /// memtrace sees no memory cgroup of the process.
+    #[error(transparent)]
+    Nowhere(#[from] Nowhere),
+    /// Neither this cgroup nor any above it has the memory controller.
+    #[error(
+        "neither the cgroup {0} nor any above it has the memory controller; the kernel may have been started with cgroup_disable=memory"
+    )]
+    NoController(String),
+    /// The kernel refuses a file.
+    #[error("{what}: {source}")]
+    Io {
+        /// The file, and what cannot be done with it.
+        what: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// There are more processes, or cgroups, than are counted.
+    #[error("there are more than {0}")]
+    TooMany(String),
+}
+
+impl CgroupError {
+    fn unreadable(path: impl std::fmt::Display) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Io {
+            what: format!("{path} cannot be read"),
+            source,
+        }
+    }
+}
+
 /// A process's memory cgroup.
 #[derive(Debug)]
 pub struct Cgroup {
@@ -85,33 +118,32 @@ impl Cgroup {
     ///
     /// # Errors
     ///
-    /// Where there is none, or memtrace does not see it: why, in a sentence.
-    pub fn open(pid: u32) -> Result<Self, String> {
+    /// If there is none, or memtrace does not see it: any [`CgroupError`] but [`CgroupError::TooMany`].
+    pub fn open(pid: u32) -> Result<Self, CgroupError> {
         let file = format!("/proc/{pid}/cgroup");
-        let cannot = |error| format!("{file} cannot be read: {error}");
-        let mut membership_file = File::open(&file).map_err(cannot)?;
-        let mut bytes = read_list(&membership_file).map_err(cannot)?;
+        let cannot = CgroupError::unreadable(&file);
+        let mut membership_file = File::open(&file).map_err(&cannot)?;
+        let mut bytes = read_list(&membership_file).map_err(&cannot)?;
         if membership(&bytes).memory == Some(b"/")
             && exits(&format!("/proc/{pid}"))
             && let Some(other) = living_thread(pid)
         {
-            bytes = read_list(&other).map_err(cannot)?;
+            bytes = read_list(&other).map_err(&cannot)?;
             membership_file = other;
         }
         let mountinfo = File::open("/proc/self/mountinfo")
             .and_then(|file| read_list(&file))
-            .map_err(|error| format!("/proc/self/mountinfo cannot be read: {error}"))?;
+            .map_err(CgroupError::unreadable("/proc/self/mountinfo"))?;
         let membership = membership(&bytes);
-        let locations =
-            locations(&membership, &mountinfo).map_err(|nowhere| nowhere.to_string())?;
-        let mut reason = String::new();
+        let locations = locations(&membership, &mountinfo)?;
+        let mut error = CgroupError::Nowhere(Nowhere::NoHierarchy);
         for location in &locations {
             match opened(location) {
                 Ok(found) => return Ok(Self::of(pid, location, found, membership_file)),
-                Err(why) => reason = why,
+                Err(failed) => error = failed,
             }
         }
-        Err(reason)
+        Err(error)
     }
 
     fn of(pid: u32, location: &Location, found: Opened, membership: File) -> Self {
@@ -247,7 +279,7 @@ impl Cgroup {
         }
         let processes = processes(&self.directory);
         if let Err(why) = &processes {
-            missing.push(Missing::new("cgroup.processes", why));
+            missing.push(Missing::new("cgroup.processes", why.to_string()));
         }
         let (limit_path, limit_bytes) =
             limit.map_or((None, None), |(path, bytes)| (path, Some(bytes)));
@@ -379,26 +411,27 @@ struct Opened {
 
 /// Opens `memory.stat` of the process's cgroup, or of the next one above that has the memory controller, which is where the process's
 /// memory is charged to.
-fn opened(location: &Location) -> Result<Opened, String> {
+fn opened(location: &Location) -> Result<Opened, CgroupError> {
     let deepest = location.directory(0);
-    if let Err(error) = fs::metadata(&deepest) {
-        return Err(format!(
-            "the cgroup's directory {} cannot be looked at: {error}",
+    fs::metadata(&deepest).map_err(|source| CgroupError::Io {
+        what: format!(
+            "the cgroup's directory {} cannot be looked at",
             deepest.display()
-        ));
-    }
+        ),
+        source,
+    })?;
     for up in 0..=location.names.len().min(MOST_LEVELS) {
         let path = location.directory(up).join("memory.stat");
         match open(&path) {
             Ok(stat) => return Ok(Opened { up, stat }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(format!("{} cannot be opened: {error}", path.display())),
+            Err(source) => {
+                let what = format!("{} cannot be opened", path.display());
+                return Err(CgroupError::Io { what, source });
+            }
         }
     }
-    Err(format!(
-        "neither the cgroup {} nor any above it has the memory controller; the kernel may have been started with cgroup_disable=memory",
-        location.path(0)
-    ))
+    Err(CgroupError::NoController(location.path(0)))
 }
 
 /// A file of a cgroup, and nothing that was put in its place.
@@ -476,7 +509,7 @@ fn lowest(levels: &[Level], file: impl Fn(&Level) -> Option<&File>) -> Option<(u
 }
 
 /// How many processes are in a cgroup and in those below. A process whose threads are spread over them counts once.
-fn processes(directory: &Path) -> Result<u64, String> {
+fn processes(directory: &Path) -> Result<u64, CgroupError> {
     let mut found = BTreeSet::new();
     // Those of another namespace of processes have no number here; v2 shows them as 0.
     let mut nameless = 0;
@@ -485,7 +518,8 @@ fn processes(directory: &Path) -> Result<u64, String> {
     while let Some(directory) = waiting.pop_front() {
         looked_at += 1;
         if looked_at > MOST_BELOW {
-            return Err(format!("there are more than {MOST_BELOW} cgroups below it"));
+            let most = format!("{MOST_BELOW} cgroups below it");
+            return Err(CgroupError::TooMany(most));
         }
         let list = open(&directory.join("cgroup.procs")).and_then(|file| read_list(&file));
         match list {
@@ -505,14 +539,12 @@ fn processes(directory: &Path) -> Result<u64, String> {
                     Some(libc::EOPNOTSUPP | libc::ENOENT | libc::ENODEV)
                 ) => {}
             Err(error) => {
-                return Err(format!(
-                    "{}/cgroup.procs cannot be read: {error}",
-                    directory.display()
-                ));
+                let list = format!("{}/cgroup.procs", directory.display());
+                return Err(CgroupError::unreadable(list)(error));
             }
         }
         if found.len() > MOST_PROCESSES {
-            return Err(format!("there are more than {MOST_PROCESSES}"));
+            return Err(CgroupError::TooMany(MOST_PROCESSES.to_string()));
         }
         let Ok(entries) = fs::read_dir(&directory) else {
             continue;

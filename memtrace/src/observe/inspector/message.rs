@@ -17,7 +17,8 @@ use crate::model::{GoFigures, RuntimeInfo};
 /// Most bytes of a message. Those that say what runs in a process have some KiB.
 const MOST: usize = 1 << 20;
 
-/// A worker's message.
+/// A worker's message. Errors are text: the target may have taken over the worker that it comes from, and what memtrace makes of an
+/// error must not depend on that process.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Message {
     /// The end of a look.

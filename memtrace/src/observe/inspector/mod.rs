@@ -7,6 +7,7 @@
 //!
 //! Neither of them holds anything of memtrace's open, but for the channel that it answers on.
 
+mod error;
 mod message;
 mod spawner;
 mod worker;
@@ -28,6 +29,7 @@ use rustix::{
 
 use crate::{model::GoFigures, proc::ProcDir};
 
+pub use error::LookError;
 use message::{Frames, Order};
 pub use message::{Message, Task};
 use spawner::Side;
@@ -124,7 +126,7 @@ impl Inspector {
     }
 
     /// Returns why a look ended without a result, once its process has ended, which is waited for no longer than `at_most`.
-    pub fn why(&mut self, number: u32, at_most: Duration) -> Option<String> {
+    pub fn why(&mut self, number: u32, at_most: Duration) -> Option<LookError> {
         let until = Instant::now() + at_most;
         let status = loop {
             self.drain();
@@ -137,13 +139,10 @@ impl Inspector {
             }
         };
         Some(match libc::WTERMSIG(status) {
-            libc::SIGXCPU | libc::SIGALRM => took_too_long(),
-            libc::SIGABRT | libc::SIGSEGV => format!(
-                "it takes more than the {} MiB of memory that memtrace has for that",
-                MOST_MEMORY >> 20
-            ),
-            0 => format!("it ended with exit code {}", libc::WEXITSTATUS(status)),
-            signal => format!("it was ended by signal {signal}"),
+            libc::SIGXCPU | libc::SIGALRM => LookError::TooLong,
+            libc::SIGABRT | libc::SIGSEGV => LookError::TooLarge,
+            0 => LookError::Exit(libc::WEXITSTATUS(status)),
+            signal => LookError::Signal(signal),
         })
     }
 }
@@ -155,11 +154,6 @@ impl Drop for Inspector {
         let _gone = shutdown(&self.control, Shutdown::Both);
         self.spawner.wait(PROMPT);
     }
-}
-
-/// Returns why a look that has reached [`LONGEST`] has no result.
-pub fn took_too_long() -> String {
-    format!("it took longer than {} s", LONGEST.as_secs())
 }
 
 /// Waits until other threads have gone: one that was joined is listed until the kernel is done with it.
@@ -243,25 +237,26 @@ impl Look {
     ///
     /// # Errors
     ///
-    /// If they did not add up, could not be read, or have not come in time.
-    pub fn figures(&mut self) -> Result<GoFigures, String> {
-        const LATE: &str = "the program's memory could not be read within 0.1 s";
-        const ENDED: &str = "the process that reads Go's figures has ended";
+    /// [`LookError::Refused`] if they did not add up or could not be read, [`LookError::Late`] if they have not come in time, and
+    /// [`LookError::NoReader`] if the worker has ended.
+    pub fn figures(&mut self) -> Result<GoFigures, LookError> {
         if self.owes {
             // What was asked for at an earlier tick is of that moment.
             match self.next(Duration::ZERO) {
                 Next::Message(_) => self.owes = false,
-                Next::NotYet => return Err(LATE.to_owned()),
-                Next::Over => return Err(ENDED.to_owned()),
+                Next::NotYet => return Err(LookError::Late),
+                Next::Over => return Err(LookError::NoReader),
             }
         }
-        self.channel.write_all(&[0]).map_err(|_| ENDED.to_owned())?;
+        self.channel
+            .write_all(&[0])
+            .map_err(|_| LookError::NoReader)?;
         match self.next(FIGURES_WAIT) {
-            Next::Message(Message::Figures(figures)) => figures,
-            Next::Message(_) | Next::Over => Err(ENDED.to_owned()),
+            Next::Message(Message::Figures(figures)) => figures.map_err(LookError::Refused),
+            Next::Message(_) | Next::Over => Err(LookError::NoReader),
             Next::NotYet => {
                 self.owes = true;
-                Err(LATE.to_owned())
+                Err(LookError::Late)
             }
         }
     }
@@ -289,7 +284,7 @@ mod tests {
     fn figures_that_hang_are_waited_for_once_and_late_ones_are_not_taken_for_new_ones() {
         let (mut look, mut worker) = look();
         let late = look.figures().unwrap_err();
-        assert!(late.contains("within 0.1 s"), "{late}");
+        assert!(matches!(late, LookError::Late), "{late}");
         // It is not asked again, and nothing is waited for.
         let begun = Instant::now();
         for _ in 0..1000 {
@@ -312,10 +307,10 @@ mod tests {
             of(2).send(&mut worker).unwrap();
             worker
         });
-        assert_eq!(look.figures().map(|figures| figures.num_gc), Ok(Some(2)));
+        assert_eq!(look.figures().unwrap().num_gc, Some(2));
         drop(answers.join().unwrap());
         let ended = look.figures().unwrap_err();
-        assert!(ended.contains("has ended"), "{ended}");
+        assert!(matches!(ended, LookError::NoReader), "{ended}");
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub fn run(process: &LiveProcess, channel: &mut UnixStream, task: Task) -> io::R
         runtime: Box::new(runtime),
         go: go.as_ref().map(|found| {
             let source = found.as_ref().map(|(reader, _)| reader.source().to_owned());
-            source.map_err(Clone::clone)
+            source.map_err(ToString::to_string)
         }),
     }
     .send(channel)?;
@@ -46,7 +46,8 @@ pub fn run(process: &LiveProcess, channel: &mut UnixStream, task: Task) -> io::R
 fn answer(reader: &go::Reader, memory: &dyn Memory, channel: &mut UnixStream) -> io::Result<()> {
     let mut asked = [0];
     while channel.read(&mut asked)? > 0 {
-        Message::Figures(reader.read(memory)).send(channel)?;
+        let figures = reader.read(memory).map_err(|error| error.to_string());
+        Message::Figures(figures).send(channel)?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use memtrace::inspect::{LiveProcess, MappedFile, Process, inspect};
+use memtrace::inspect::{InspectError, LiveProcess, MappedFile, Process, inspect};
 
 use super::started::{
     Started, WAITS, command, compiled, folder, installed, left_out, waiting, why,
@@ -143,23 +143,26 @@ fn a_path_is_believed_only_where_it_leads_to_the_very_file() {
         .mapped(&mapped(&bytes(&file("plain")), &other))
         .err()
         .unwrap();
-    assert!(error.contains("replaced"), "{error}");
+    assert!(error.to_string().contains("replaced"), "{error}");
     let error = own
         .mapped(&mapped(&bytes(&file("nothing")), &other))
         .err()
         .unwrap();
-    assert!(error.contains("removed"), "{error}");
+    assert!(error.to_string().contains("removed"), "{error}");
     // Opening it would block.
     let fifo = file("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let error = own.mapped(&mapped(&bytes(&fifo), &fifo)).err().unwrap();
-    assert!(error.contains("no regular file"), "{error}");
+    assert!(error.to_string().contains("no regular file"), "{error}");
     for path in ["/dev/zero", "/"] {
         let error = own.file(path.as_bytes()).err().unwrap();
-        assert!(error.contains("no regular file"), "{path}: {error}");
+        assert!(
+            error.to_string().contains("no regular file"),
+            "{path}: {error}"
+        );
     }
     let error = own.file(b"/no\0such").err().unwrap();
-    assert!(error.contains("/no"), "{error}");
+    assert!(error.to_string().contains("/no"), "{error}");
 }
 
 /// Links of a container's lead into it, not into the host.
@@ -221,7 +224,9 @@ fn a_process_of_another_user_says_what_is_needed() {
             "{why}"
         );
     }
-    assert!(memory.unwrap_err().contains("CAP_SYS_PTRACE"));
+    let refused = memory.unwrap_err();
+    assert!(matches!(refused, InspectError::Refused(_)), "{refused}");
+    assert!(refused.to_string().contains("CAP_SYS_PTRACE"), "{refused}");
 }
 
 #[test]
@@ -275,7 +280,9 @@ fn a_leading_thread_that_has_exited_hides_nothing() {
         why(&info.missing, "maps").unwrap().contains("ended"),
         "{info:?}"
     );
-    assert!(process.open_memory().unwrap_err().contains("ended"));
+    let gone = process.open_memory().unwrap_err();
+    assert!(matches!(gone, InspectError::Io { .. }), "{gone}");
+    assert!(gone.to_string().contains("ended"), "{gone}");
 }
 
 #[test]

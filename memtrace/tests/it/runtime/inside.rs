@@ -6,7 +6,7 @@ use std::{
     io::{self, Cursor, Read, Seek, SeekFrom},
 };
 
-use memtrace::inspect::{Image, Process, inspect};
+use memtrace::inspect::{Image, InspectError, Process, inspect};
 
 use super::started::{WAITS, compiled, folder, why};
 
@@ -20,23 +20,23 @@ struct Bytes {
 }
 
 impl Process for Bytes {
-    fn executable(&self) -> Result<Box<dyn Image>, String> {
+    fn executable(&self) -> Result<Box<dyn Image>, InspectError> {
         Ok(Box::new(Cursor::new(self.executable.clone())))
     }
 
-    fn maps(&self) -> Result<Vec<u8>, String> {
+    fn maps(&self) -> Result<Vec<u8>, InspectError> {
         Ok(self.maps.clone())
     }
 
-    fn environ(&self) -> Result<Vec<u8>, String> {
+    fn environ(&self) -> Result<Vec<u8>, InspectError> {
         Ok(self.environ.clone())
     }
 
-    fn arguments(&self) -> Result<Vec<u8>, String> {
+    fn arguments(&self) -> Result<Vec<u8>, InspectError> {
         Ok(self.arguments.clone())
     }
 
-    fn file(&self, path: &[u8]) -> Result<Box<dyn Image>, String> {
+    fn file(&self, path: &[u8]) -> Result<Box<dyn Image>, InspectError> {
         let bytes = self.files.get(path).ok_or("there is no such file")?;
         Ok(Box::new(Cursor::new(bytes.clone())))
     }
@@ -205,7 +205,7 @@ impl Seek for Endless {
 struct Huge(Bytes);
 
 impl Process for Huge {
-    fn executable(&self) -> Result<Box<dyn Image>, String> {
+    fn executable(&self) -> Result<Box<dyn Image>, InspectError> {
         let mut bytes = self.0.executable.clone();
         let at =
             |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
@@ -219,19 +219,19 @@ impl Process for Huge {
         Ok(Box::new(Endless(0, bytes)))
     }
 
-    fn maps(&self) -> Result<Vec<u8>, String> {
+    fn maps(&self) -> Result<Vec<u8>, InspectError> {
         self.0.maps()
     }
 
-    fn environ(&self) -> Result<Vec<u8>, String> {
+    fn environ(&self) -> Result<Vec<u8>, InspectError> {
         self.0.environ()
     }
 
-    fn arguments(&self) -> Result<Vec<u8>, String> {
+    fn arguments(&self) -> Result<Vec<u8>, InspectError> {
         self.0.arguments()
     }
 
-    fn file(&self, path: &[u8]) -> Result<Box<dyn Image>, String> {
+    fn file(&self, path: &[u8]) -> Result<Box<dyn Image>, InspectError> {
         self.0.file(path)
     }
 }

@@ -1,6 +1,6 @@
 //! A piece of the process's memory.
 
-use crate::inspect::Memory;
+use crate::inspect::{InspectError, Memory};
 
 /// Each piece of the runtime's variables that is read is smaller.
 const MOST: u32 = 1 << 17;
@@ -13,7 +13,12 @@ pub struct Block {
 
 impl Block {
     /// Reads what lies between two offsets of the variable at `address`, at once.
-    pub fn read(memory: &dyn Memory, address: u64, from: u32, to: u32) -> Result<Self, String> {
+    pub fn read(
+        memory: &dyn Memory,
+        address: u64,
+        from: u32,
+        to: u32,
+    ) -> Result<Self, InspectError> {
         let size = to
             .checked_sub(from)
             .filter(|&size| size <= MOST)
@@ -24,7 +29,7 @@ impl Block {
             .ok_or("Go's figures would lie outside of the memory")?;
         memory
             .read(start, &mut bytes)
-            .map_err(|error| format!("Go's figures cannot be read: {error}"))?;
+            .map_err(InspectError::Memory)?;
         Ok(Self { from, bytes })
     }
 

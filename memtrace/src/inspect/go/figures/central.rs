@@ -1,9 +1,9 @@
 //! Up to Go 1.15: `runtime.memstats`, whose sums are brought up to date by `ReadMemStats` alone, so they are computed here as
 //! `updatememstats` in `runtime/mstats.go` does.
 
-use super::{Block, MOST, NOT_STARTED, PAGE, Variables, sizes::SIZES};
+use super::{Block, MOST, PAGE, Variables, sizes::SIZES};
 use crate::{
-    inspect::{Memory, go::layout::Central},
+    inspect::{InspectError, Memory, go::layout::Central},
     model::GoFigures,
 };
 
@@ -23,7 +23,7 @@ pub fn central(
     layout: &Central,
     variables: &Variables,
     memory: &dyn Memory,
-) -> Result<Option<GoFigures>, String> {
+) -> Result<Option<GoFigures>, InspectError> {
     // Counts move from the caches to the heap when a collection ends: what is the same before and after was not moved between.
     let before = heap(layout, variables, memory)?;
     let allocated = allocated(layout, variables, memory)?;
@@ -44,7 +44,7 @@ pub fn central(
     let memstats = Block::read(memory, variables.memstats, 0, to)?;
     let after = heap(layout, variables, memory)?;
     if memstats.word(layout.heap_sys) == Some(0) {
-        return Err(NOT_STARTED.into());
+        return Err(InspectError::NotStarted);
     }
     Ok((|| {
         let (before, after) = (before?, after?);
@@ -68,7 +68,7 @@ fn heap(
     layout: &Central,
     variables: &Variables,
     memory: &dyn Memory,
-) -> Result<Option<Heap>, String> {
+) -> Result<Option<Heap>, InspectError> {
     let all = [
         layout.pages_in_use,
         layout.large_alloc,
@@ -110,7 +110,7 @@ fn allocated(
     layout: &Central,
     variables: &Variables,
     memory: &dyn Memory,
-) -> Result<Option<u64>, String> {
+) -> Result<Option<u64>, InspectError> {
     // Two of each size class: with pointers and without.
     let count = 2 * CLASSES;
     let end = layout.central_size.saturating_mul(count);
@@ -156,11 +156,11 @@ fn caches(
     layout: &Central,
     variables: &Variables,
     memory: &dyn Memory,
-) -> Result<Vec<u64>, String> {
+) -> Result<Vec<u64>, InspectError> {
     let slice = Block::read(memory, variables.processors, 0, 16)?;
     let [array, count] = slice.words([0, 8]).unwrap_or_default();
     if count > MOST_PROCESSORS {
-        return Err(format!("Go would have {count} processors"));
+        return Err(format!("Go would have {count} processors").into());
     }
     let count = count as u32;
     let array = Block::read(memory, array, 0, 8 * count)?;

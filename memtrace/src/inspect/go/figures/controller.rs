@@ -1,8 +1,8 @@
 //! Since Go 1.19: the six figures of `runtime.gcController`, checked against `runtime.memstats`.
 
-use super::{Block, MOST, NOT_STARTED, PAGE, Variables};
+use super::{Block, MOST, PAGE, Variables};
 use crate::{
-    inspect::{Memory, go::layout::Controller},
+    inspect::{InspectError, Memory, go::layout::Controller},
     model::GoFigures,
 };
 
@@ -11,7 +11,7 @@ pub fn controller(
     layout: &Controller,
     variables: &Variables,
     memory: &dyn Memory,
-) -> Result<Option<GoFigures>, String> {
+) -> Result<Option<GoFigures>, InspectError> {
     let six = [
         layout.heap_in_use,
         layout.heap_released,
@@ -37,7 +37,7 @@ pub fn controller(
         .saturating_add(8);
     let memstats = Block::read(memory, variables.memstats, 0, to)?;
     if controller.word(layout.mapped_ready) == Some(0) {
-        return Err(NOT_STARTED.into());
+        return Err(InspectError::NotStarted);
     }
     Ok(figures(layout, six, &controller, &memstats))
 }

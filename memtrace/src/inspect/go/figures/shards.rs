@@ -1,8 +1,8 @@
 //! Go 1.16 to 1.18: `runtime.memstats` alone, as `updatememstats` in `runtime/mstats.go` sums it up.
 
-use super::{Block, MOST, NOT_STARTED, PAGE, Variables, sizes::SIZES};
+use super::{Block, MOST, PAGE, Variables, sizes::SIZES};
 use crate::{
-    inspect::{Memory, go::layout::Memstats},
+    inspect::{InspectError, Memory, go::layout::Memstats},
     model::GoFigures,
 };
 
@@ -11,7 +11,7 @@ pub fn shards(
     layout: &Memstats,
     variables: &Variables,
     memory: &dyn Memory,
-) -> Result<Option<GoFigures>, String> {
+) -> Result<Option<GoFigures>, InspectError> {
     let shards = layout.shards;
     let to = layout
         .other_sys
@@ -28,7 +28,7 @@ pub fn shards(
         .saturating_add(8);
     let memstats = Block::read(memory, variables.memstats, 0, to)?;
     if memstats.word(layout.heap_sys) == Some(0) {
-        return Err(NOT_STARTED.into());
+        return Err(InspectError::NotStarted);
     }
     Ok(figures(layout, &memstats))
 }
