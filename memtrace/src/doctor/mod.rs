@@ -60,7 +60,7 @@ impl Facts {
             .then(|| probe::read_privately("securityfs", "/sys/kernel/security", "lockdown"))
             .map(|read| read.map_err(|error| error.to_string()));
         let own_tracefs = (may_mount && place::tracefs_mount(&files).is_none())
-            .then(|| probe::privately("tracefs", place::TRACEFS, || ()))
+            .then(|| probe::privately("tracefs", probe::TRACEFS, || ()))
             .map(|mounted| mounted.map_err(|error| error.to_string()));
         Ok(Self {
             files,

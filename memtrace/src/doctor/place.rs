@@ -5,11 +5,11 @@ use super::{
     files::{field, mounts, option},
     hooks,
 };
-use crate::{privilege::Capabilities, proc::cgroup::Version};
-
-pub(super) const TRACEFS: &str = "/sys/kernel/tracing";
-/// `PROC_PID_INIT_INO`, `include/linux/proc_ns.h`: the first PID namespace has always this number.
-const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
+use crate::{
+    privilege::Capabilities,
+    probe::{INITIAL_PID_NAMESPACE, TRACEFS},
+    proc::cgroup::Version,
+};
 
 pub(super) fn checks(facts: &Facts, trials: &Trials) -> Vec<Check> {
     vec![
@@ -34,7 +34,7 @@ fn pid_namespace(facts: &Facts, trials: &Trials) -> Check {
     let Some(link) = facts.files.link("/proc/self/ns/pid") else {
         return check.unknown("/proc/self/ns/pid cannot be read");
     };
-    if link == INITIAL_PID_NAMESPACE {
+    if link == format!("pid:[{INITIAL_PID_NAMESPACE}]") {
         return check
             .value("initial")
             .ok("the initial one: PIDs are the host's");

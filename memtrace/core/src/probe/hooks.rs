@@ -131,3 +131,17 @@ impl From<&Hook> for HookInfo {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::CALLS;
+    use crate::model::CallName;
+
+    #[test]
+    fn every_call_of_a_capture_has_its_programs() {
+        assert_eq!(
+            CALLS.map(|call| call.name),
+            CallName::ALL.map(CallName::name)
+        );
+    }
+}

@@ -7,7 +7,7 @@ use super::ProbeError;
 const THP: &str = "/sys/kernel/mm/transparent_hugepage";
 
 /// `PROC_PID_INIT_INO`, `include/linux/proc_ns.h`: the inode of the initial PID namespace.
-const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+pub const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// A PID namespace, as the kernel's programs know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,12 +23,13 @@ mod trial;
 
 pub use floor::Floor;
 pub use hooks::Hook;
-pub use host::{Host, PidNamespace, batch_pages};
+pub use host::{Host, INITIAL_PID_NAMESPACE, PidNamespace, batch_pages};
 pub use loaded::loaded_programs;
 pub use mounts::{MountError, privately, read_privately};
 pub use object::{OBJECT, provenance};
 pub use session::{EpochEvent, KernelLog, Options, Session, Wanted, monotonic_ns};
 pub use stats::ProgramRuns;
+pub use tracefs::TRACEFS;
 pub use trial::{Attempt, OwnLedger, Way, try_hooks, try_own_ledger};
 
 /// Why the target cannot be traced.

@@ -5,7 +5,7 @@ use std::{fs, io::ErrorKind};
 
 use super::mounts::{MountError, privately};
 
-/// Where it is mounted, where it is.
+/// Where tracefs is mounted by convention, if it is.
 pub const TRACEFS: &str = "/sys/kernel/tracing";
 const MOUNTS: [&str; 2] = [TRACEFS, "/sys/kernel/debug/tracing"];
 
