@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// More of it does not analysis more.
+/// More of it does not matter more.
 const MOST_POINTS: i64 = 50;
 
 fn giving(row: &CauseRow) -> bool {

@@ -52,7 +52,7 @@ pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
     let file = facts.is("file pages", Unit::Bytes, &analysis.now(Field::File))?;
     let shmem = facts.is("shared memory", Unit::Bytes, &analysis.now(Field::Shmem))?;
     candidate.text = format!(
-        "Nothing grew, and nothing was given back or taken, that would analysis. RSS consists of {anon} of the program's own memory, {file} of mapped files and {shmem} of \
+        "Nothing grew, and nothing was given back or taken, that would matter. RSS consists of {anon} of the program's own memory, {file} of mapped files and {shmem} of \
          shared memory."
     );
     if let Some(lazy) = analysis.lazyfree() {
