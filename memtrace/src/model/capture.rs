@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     BridgePart, CgroupFigures, CgroupInfo, GoFigures, MappingGroup, Returned, RuntimeInfo, Verdict,
 };
-use crate::model::{Cause, HookKind, Mode};
+use crate::{
+    model::{Cause, HookKind, Mode},
+    text::Foreign,
+};
 
 /// The value of `schema` in files that this version writes.
 pub const SCHEMA: &str = "memtrace/1";
@@ -23,7 +26,7 @@ pub struct Capture {
     /// Always `memtrace/1`.
     pub schema: String,
     /// Version of the memtrace that wrote the file.
-    pub memtrace_version: String,
+    pub memtrace_version: Foreign,
     /// The host.
     pub host: HostInfo,
     /// The last epoch: the program that ran at the end.
@@ -129,11 +132,11 @@ pub struct TargetInfo {
     /// Process id.
     pub pid: u32,
     /// The kernel's name of it, up to 15 bytes.
-    pub comm: String,
+    pub comm: Foreign,
     /// Path of the executable; `null` where it could not be read.
-    pub exe: Option<String>,
+    pub exe: Option<Foreign>,
     /// Arguments.
-    pub cmdline: Vec<String>,
+    pub cmdline: Vec<Foreign>,
     /// When the process started, seconds since 1970; `null` where it could not be read.
     pub start_time: Option<i64>,
     /// What runs in it; `null` where memtrace could not look.
@@ -145,9 +148,9 @@ pub struct TargetInfo {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HostInfo {
     /// Kernel release.
-    pub kernel: String,
+    pub kernel: Foreign,
     /// Architecture.
-    pub arch: String,
+    pub arch: Foreign,
     /// Bytes of a page.
     pub page_size: u64,
     /// CPUs online.
@@ -177,7 +180,7 @@ pub enum End {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CaptureInfo {
     /// Start of the epoch, RFC 3339, UTC.
-    pub started_at: String,
+    pub started_at: Foreign,
     /// How long the epoch lasted.
     pub duration_ns: u64,
     /// Time between ticks; where it was changed meanwhile, the longest.
@@ -186,7 +189,7 @@ pub struct CaptureInfo {
     pub mode: Mode,
     /// Why it is not exact, or how exact `exact` is on this kernel; `null` where there is nothing to say.
     #[serde(default)]
-    pub mode_note: Option<String>,
+    pub mode_note: Option<Foreign>,
     /// What was hooked, and what could not be.
     pub hooks: Vec<HookInfo>,
     /// Everything that was not counted: the sum of `losses`, without `single_events`. Where it is not 0, the capture is incomplete.
@@ -212,10 +215,10 @@ pub struct HookInfo {
     pub kind: Option<HookKind>,
     /// Why it is not attached.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
+    pub error: Option<Foreign>,
     /// Why it is not attached in a way that costs other processes less.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub fallback: Option<String>,
+    pub fallback: Option<Foreign>,
 }
 
 /// What was not counted.
@@ -366,7 +369,7 @@ pub struct Summary {
     pub lazyfree_bytes: Option<u64>,
     /// Why it was not read.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub lazyfree_missing: Option<String>,
+    pub lazyfree_missing: Option<Foreign>,
     /// Bytes in anonymous huge pages at the end; `null` where `smaps_rollup` was not read.
     #[serde(default)]
     pub anon_huge_bytes: Option<u64>,
@@ -385,13 +388,13 @@ pub struct Summary {
     pub mappings: Option<Vec<MappingGroup>>,
     /// Why they were not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mappings_missing: Option<String>,
+    pub mappings_missing: Option<Foreign>,
     /// The memory cgroup; `null` where there is none.
     #[serde(default)]
     pub cgroup: Option<CgroupInfo>,
     /// Why there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cgroup_missing: Option<String>,
+    pub cgroup_missing: Option<Foreign>,
 }
 
 /// One cause.
