@@ -33,8 +33,8 @@ impl FailOn {
     /// The first of the rules that was found: as the answer, else beside it.
     #[must_use]
     pub fn found<'a>(&self, verdict: &'a Verdict) -> Option<&'a str> {
-        let beside = verdict.also.iter().map(|finding| finding.id.as_str());
-        let mut found = [verdict.id.as_str()].into_iter().chain(beside);
+        let beside = verdict.also.iter().map(|finding| finding.id.raw());
+        let mut found = [verdict.id.raw()].into_iter().chain(beside);
         found.find(|id| self.ids.iter().any(|wanted| wanted == id))
     }
 }

@@ -1,5 +1,6 @@
 //! Why a file cannot be written.
 
+use crate::text::Foreign;
 use std::io;
 
 use rustix::process::Uid;

@@ -210,7 +210,7 @@ pub struct CaptureInfo {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HookInfo {
     /// `rss`, `exit`, `exec`, `fork`, `faults_user`, `faults_kernel`, or a system call.
-    pub name: String,
+    pub name: Foreign,
     /// How it is attached; `null` where it is not: then its columns are `null` too.
     pub kind: Option<HookKind>,
     /// Why it is not attached.
@@ -292,7 +292,7 @@ pub struct SelfStats {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProgramStats {
     /// Its name.
-    pub name: String,
+    pub name: Foreign,
     /// How often it ran; `null` where it could not be read.
     pub runs: Option<u64>,
     /// Time of all runs, with a part of the kernel's measuring.
@@ -360,7 +360,7 @@ pub struct Summary {
     /// Pages that moved while the figures were compared: where it is 0, `unexplained_bytes` is exact.
     pub unexplained_bound_bytes: Option<u64>,
     /// What the ledger was compared with: `smaps_rollup`, `statm`, or `counters` (the kernel's own, at the end of the mm).
-    pub compared_with: Option<String>,
+    pub compared_with: Option<Foreign>,
     /// By kind when the epoch began.
     pub start: Bytes4,
     /// By kind when it ended.
@@ -405,10 +405,10 @@ pub struct CauseRow {
     pub cause: Cause,
     /// The advice by the kernel's name, or its number; only for `madvise` and `process_madvise`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub advice: Option<String>,
+    pub advice: Option<Foreign>,
     /// The other task that did it; only for `reclaim` and `other_process`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub task: Option<String>,
+    pub task: Option<Foreign>,
     /// Calls that began and ended during the epoch; `null` where the cause is no hooked system call.
     pub calls: Option<u64>,
     /// Failed ones among them.
@@ -435,7 +435,7 @@ pub struct CauseRow {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ErrnoCount {
     /// Its name, such as `ENOMEM`.
-    pub errno: String,
+    pub errno: Foreign,
     /// Calls.
     pub calls: u64,
 }
@@ -516,10 +516,10 @@ pub struct TickCause {
     pub cause: Cause,
     /// The advice.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub advice: Option<String>,
+    pub advice: Option<Foreign>,
     /// The other task.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub task: Option<String>,
+    pub task: Option<Foreign>,
     /// Calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calls: Option<u64>,

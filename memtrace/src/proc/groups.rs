@@ -326,7 +326,7 @@ fn is_shmem(name: &[u8]) -> bool {
 fn group(kind: MappingKind, name: String, sums: &Sums) -> MappingGroup {
     MappingGroup {
         kind,
-        name,
+        name: name.into(),
         mappings: sums.mappings,
         size_bytes: sums.size,
         rss_bytes: sums.rss,

@@ -31,6 +31,12 @@ impl Foreign {
         sanitized(&self.0, most)
     }
 
+    /// Returns the text without a prefix; all of it if it does not begin so.
+    #[must_use]
+    pub fn without(&self, prefix: &str) -> Self {
+        self.0.trim_start_matches(prefix).into()
+    }
+
     /// Returns if there is no text.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -63,6 +69,18 @@ impl From<&str> for Foreign {
     }
 }
 
+impl From<&String> for Foreign {
+    fn from(text: &String) -> Self {
+        Self(text.clone())
+    }
+}
+
+impl From<&Self> for Foreign {
+    fn from(text: &Self) -> Self {
+        text.clone()
+    }
+}
+
 impl From<Cow<'_, str>> for Foreign {
     fn from(text: Cow<'_, str>) -> Self {
         Self(text.into_owned())
@@ -88,6 +106,13 @@ impl PartialEq<&str> for Foreign {
     }
 }
 
+/// Returns words as one text, with spaces between them.
+#[must_use]
+pub fn joined(words: &[Foreign]) -> Foreign {
+    let words: Vec<&str> = words.iter().map(Foreign::raw).collect();
+    words.join(" ").into()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -102,7 +127,10 @@ mod tests {
         assert_eq!(format!("{text:.8}"), "a\\u{1b}…");
         assert_eq!(text.shown(8), format!("{text:.8}"));
         let text = Foreign::from("größe");
-        assert_eq!(format!("{text:.5}|{text:<7}|{text:>7.3}"), "größe|größe  |    gr…");
+        assert_eq!(
+            format!("{text:.5}|{text:<7}|{text:>7.3}"),
+            "größe|größe  |    gr…"
+        );
         assert_eq!(format!("{text:.0}"), "");
     }
 

@@ -8,5 +8,5 @@ pub mod markup;
 pub mod time;
 mod wrap;
 
-pub use foreign::Foreign;
+pub use foreign::{Foreign, joined};
 pub use wrap::wrapped;

@@ -77,9 +77,9 @@ struct Parts(Vec<BridgePart>);
 impl Parts {
     fn add(&mut self, part: &str, bytes: i64, source: &str) {
         self.0.push(BridgePart {
-            part: part.to_owned(),
+            part: part.into(),
             bytes,
-            source: source.to_owned(),
+            source: source.into(),
         });
     }
 
@@ -187,11 +187,11 @@ impl Parts {
 }
 
 fn is_go(group: &MappingGroup) -> bool {
-    group.kind == MappingKind::Anon && group.name.starts_with(GO_NAME)
+    group.kind == MappingKind::Anon && group.name.raw().starts_with(GO_NAME)
 }
 
 fn is_go_heap(group: &MappingGroup) -> bool {
-    group.kind == MappingKind::Anon && GO_HEAP.contains(&group.name.as_str())
+    group.kind == MappingKind::Anon && GO_HEAP.contains(&group.name.raw())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! It is read as a stream, so it may be larger than memory.
 
+use crate::text::Foreign;
 use std::{
     fmt,
     io::{self, BufReader, Cursor, Read},
@@ -421,7 +422,7 @@ impl<K: Keep, D: Digest> Collected<K, D> {
         Loaded {
             capture: Capture {
                 schema,
-                memtrace_version,
+                memtrace_version: memtrace_version.into(),
                 host,
                 epoch,
                 earlier_epochs,

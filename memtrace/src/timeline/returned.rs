@@ -83,7 +83,7 @@ fn lazily_freed(causes: &[CauseRow], hooks: &[HookInfo]) -> Option<u64> {
         let hook = hooks.iter().find(|hook| hook.name == cause.name())?;
         hook.kind?;
         for row in causes {
-            if row.cause == cause && row.advice.as_deref() == Some(FREE) {
+            if row.cause == cause && row.advice.as_ref().is_some_and(|it| *it == FREE) {
                 sum = sum.saturating_add(row.requested_bytes?);
             }
         }

@@ -158,7 +158,7 @@ impl Facts {
     ) -> Option<String> {
         let parts: Vec<i64> = figures.iter().map(|figure| figure.value).collect();
         let evidence = Evidence {
-            what: what.to_owned(),
+            what: what.into(),
             value: apply(formula, &parts)?,
             unit,
             formula,

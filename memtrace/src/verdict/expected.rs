@@ -13,13 +13,13 @@ pub fn note(analysis: &Analysis<'_>, advice: &str, seen: Option<&str>, checks: &
         return;
     };
     let mut ways = runtime.expected.iter();
-    let found = ways.find(|way| way.advice.as_deref() == Some(advice));
+    let found = ways.find(|way| way.advice.as_ref().is_some_and(|it| *it == advice));
     match found {
         Some(way) => {
             let seen = seen.map(|bytes| format!("; {bytes} of it was seen"));
             checks.holds(format!(
                 "{advice} is what to expect here: {}{}",
-                sentence(&way.why),
+                way.why.shown(SENTENCE),
                 seen.unwrap_or_default()
             ));
         }

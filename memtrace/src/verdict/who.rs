@@ -1,6 +1,7 @@
 //! Who is advised: the runtime, the allocator, their versions and settings.
 
 use crate::model::RuntimeInfo;
+use crate::text::Foreign;
 
 /// A version: three numbers, 0 where there is none.
 pub type Version = (u32, u32, u32);
@@ -21,7 +22,9 @@ impl<'a> Who<'a> {
     /// `go`, `jvm` …; empty where it is not known.
     #[must_use]
     pub fn name(&self) -> &'a str {
-        let name = self.runtime.and_then(|runtime| runtime.name.as_deref());
+        let name = self
+            .runtime
+            .and_then(|runtime| runtime.name.as_ref().map(Foreign::raw));
         name.unwrap_or("")
     }
 
@@ -30,7 +33,7 @@ impl<'a> Who<'a> {
     pub fn allocator(&self) -> &'a str {
         let name = self
             .runtime
-            .and_then(|runtime| runtime.allocator.as_deref());
+            .and_then(|runtime| runtime.allocator.as_ref().map(Foreign::raw));
         name.unwrap_or("")
     }
 
@@ -60,7 +63,7 @@ impl<'a> Who<'a> {
     pub fn allocator_version(&self, name: &str) -> Option<Version> {
         let runtime = self.runtime?;
         (self.allocator() == name).then_some(())?;
-        version(runtime.allocator_version.as_deref()?)
+        version(runtime.allocator_version.as_ref().map(Foreign::raw)?)
     }
 
     /// Whether it is mimalloc before 2.1, whose switches have other names.
@@ -78,10 +81,10 @@ impl<'a> Who<'a> {
 
     fn version_of(&self, name: &str, before: &str) -> Option<Version> {
         let runtime = self.runtime?;
-        if runtime.name.as_deref() != Some(name) {
+        if runtime.name.as_ref().map(Foreign::raw) != Some(name) {
             return None;
         }
-        let text = runtime.version.as_deref()?;
+        let text = runtime.version.as_ref().map(Foreign::raw)?;
         let digits = match text.find(before) {
             Some(place) => text.get(place + before.len()..)?,
             None => text,
@@ -92,7 +95,7 @@ impl<'a> Who<'a> {
     /// A setting's value.
     #[must_use]
     pub fn setting(&self, name: &str) -> Option<&'a str> {
-        self.runtime?.settings.get(name).map(String::as_str)
+        self.runtime?.settings.get(name).map(Foreign::raw)
     }
 
     /// Whether a setting that is a list, such as `GODEBUG` or `MALLOC_CONF`, holds an item.
@@ -112,10 +115,10 @@ impl<'a> Who<'a> {
     #[must_use]
     pub fn named(&self, name: &str) -> Option<(&'a str, &'a str)> {
         let settings = &self.runtime?.settings;
-        let mut found = settings.iter().filter(|(key, _)| key.starts_with(name));
-        found
-            .next()
-            .map(|(key, value)| (key.as_str(), value.as_str()))
+        let mut found = settings
+            .iter()
+            .filter(|(key, _)| key.raw().starts_with(name));
+        found.next().map(|(key, value)| (key.raw(), value.raw()))
     }
 }
 

@@ -215,11 +215,11 @@ fn name(cause: &TickCause) -> String {
     let mut name = cause.cause.name().to_owned();
     if let Some(advice) = &cause.advice {
         name.push(' ');
-        name.push_str(advice.trim_start_matches("MADV_"));
+        name.push_str(&advice.without("MADV_").to_string());
     }
     if let Some(task) = &cause.task {
         name.push(' ');
-        name.push_str(&sanitized(task, 15));
+        name.push_str(&task.shown(15));
     }
     name
 }

@@ -18,9 +18,9 @@ pub fn cgroup(pen: &mut Pen<'_>, shot: &Shot, state: &State) -> u16 {
         text.head("no memory cgroup");
         let why = summary
             .cgroup_missing
-            .as_deref()
-            .unwrap_or("it has not been read yet");
-        text.note(why);
+            .clone()
+            .unwrap_or_else(|| "it has not been read yet".into());
+        text.note(&why);
         let mut part = pen.part(0, 1, pen.width(), pen.height().saturating_sub(1));
         return text.draw(&mut part, state.scroll);
     };

@@ -1,5 +1,6 @@
 //! What the screen may use: colours, and letters for its lines.
 
+use crate::text::Foreign;
 use ratatui_core::style::{Color, Modifier, Style};
 
 use crate::{
@@ -179,8 +180,8 @@ impl Look {
 
     /// A text that another program chose; at most so many characters.
     #[must_use]
-    pub fn foreign(self, text: &str, width: usize) -> String {
-        self.plain(&sanitized(text, width))
+    pub fn foreign(self, text: impl Into<Foreign>, width: usize) -> String {
+        self.plain(&text.into().shown(width))
     }
 
     /// A text in the letters that the terminal has.
