@@ -92,16 +92,16 @@ mod tests {
 
     fn verdict(id: &str, also: &[&str]) -> Verdict {
         let finding = |id: &&str| Finding {
-            id: (*id).to_owned(),
-            title: String::new(),
-            text: String::new(),
+            id: (*id).into(),
+            title: String::new().into(),
+            text: String::new().into(),
             evidence: Vec::new(),
             suggestions: Vec::new(),
         };
         Verdict {
-            id: id.to_owned(),
-            title: String::new(),
-            text: String::new(),
+            id: id.into(),
+            title: String::new().into(),
+            text: String::new().into(),
             confidence: Confidence {
                 level: Level::Low,
                 because: Vec::new(),

@@ -140,7 +140,7 @@ mod tests {
         TickCause {
             cause,
             advice: None,
-            task: task.map(str::to_owned),
+            task: task.map(str::to_owned).map(Into::into),
             calls: None,
             requested_bytes: None,
             rss_delta_bytes: Some(1),

@@ -449,7 +449,7 @@ mod tests {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         expected(by, Some(version), &settings.collect())
             .into_iter()
-            .map(|release| release.advice.unwrap_or(release.call))
+            .map(|release| release.advice.unwrap_or(release.call).to_string())
             .collect()
     }
 

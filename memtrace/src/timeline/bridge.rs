@@ -222,7 +222,7 @@ mod tests {
     fn group(kind: MappingKind, name: &str, anon: u64, lazy: u64) -> MappingGroup {
         MappingGroup {
             kind,
-            name: name.to_owned(),
+            name: name.into(),
             mappings: 1,
             size_bytes: anon * 2,
             rss_bytes: anon,
@@ -246,7 +246,7 @@ mod tests {
     fn named(parts: &[BridgePart]) -> Vec<(&str, i64)> {
         parts
             .iter()
-            .map(|part| (part.part.as_str(), part.bytes))
+            .map(|part| (part.part.raw(), part.bytes))
             .collect()
     }
 
@@ -268,7 +268,7 @@ mod tests {
             named(&parts),
             [("anon", 1000), ("file", 200), ("shmem", 30), ("rest", 0)]
         );
-        assert!(parts[0].source.contains("LazyFree was not read"));
+        assert!(parts[0].source.raw().contains("LazyFree was not read"));
     }
 
     #[test]
@@ -333,17 +333,17 @@ mod tests {
             "mappings were not read",
             "LazyFree was not read",
         ] {
-            assert!(rest.contains(part), "{rest}");
+            assert!(rest.raw().contains(part), "{rest}");
         }
         // The heap is somewhere among them.
         let mappings = [group(MappingKind::Anon, "", 900, 0)];
         let parts = explained(rss(1000, 0, 0), Some(0), Some(&go()), Some(&mappings));
         assert!(!named(&parts).iter().any(|(part, _)| *part == "other_anon"));
-        assert!(parts.last().unwrap().source.contains("was not found"));
+        assert!(parts.last().unwrap().source.raw().contains("was not found"));
         // A file can be called as it likes.
         let mappings = [group(MappingKind::File, "[anon: Go: heap]", 900, 0)];
         let parts = explained(rss(1000, 0, 0), Some(0), Some(&go()), Some(&mappings));
-        assert!(parts.last().unwrap().source.contains("was not found"));
+        assert!(parts.last().unwrap().source.raw().contains("was not found"));
     }
 
     #[test]

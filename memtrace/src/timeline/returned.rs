@@ -132,7 +132,7 @@ mod tests {
     ) -> CauseRow {
         CauseRow {
             cause,
-            advice: advice.map(str::to_owned),
+            advice: advice.map(str::to_owned).map(Into::into),
             task: None,
             calls: requested.map(|_| 1),
             failed_calls: None,
@@ -152,7 +152,7 @@ mod tests {
 
     fn hook(name: &str, kind: Option<HookKind>) -> HookInfo {
         HookInfo {
-            name: name.to_owned(),
+            name: name.into(),
             kind,
             error: None,
             fallback: None,

@@ -139,8 +139,8 @@ mod tests {
 
     fn info(name: &str, version: &str) -> RuntimeInfo {
         RuntimeInfo {
-            name: Some(name.to_owned()),
-            version: Some(version.to_owned()),
+            name: Some(name.into()),
+            version: Some(version.into()),
             ..RuntimeInfo::default()
         }
     }
@@ -173,8 +173,8 @@ mod tests {
     #[test]
     fn an_allocator_is_told_apart_by_its_version() {
         let mimalloc = |version: Option<&str>| RuntimeInfo {
-            allocator: Some("mimalloc".to_owned()),
-            allocator_version: version.map(str::to_owned),
+            allocator: Some("mimalloc".into()),
+            allocator_version: version.map(str::to_owned).map(Into::into),
             ..RuntimeInfo::default()
         };
         for (version, early) in [(Some("2.0.9"), true), (Some("2.1.2"), false), (None, false)] {
@@ -189,8 +189,8 @@ mod tests {
     fn settings_are_found_in_lists() {
         let mut info = info("go", "go1.22");
         let value = "gctrace=1, madvdontneed=0".to_owned();
-        info.settings.insert("GODEBUG".to_owned(), value);
-        info.settings.insert("-Xmx512m".to_owned(), String::new());
+        info.settings.insert("GODEBUG".into(), value.into());
+        info.settings.insert("-Xmx512m".into(), "".into());
         let who = Who::new(Some(&info));
         assert!(who.has("GODEBUG", "madvdontneed=0"));
         assert!(!who.has("GODEBUG", "madvdontneed=1"));
