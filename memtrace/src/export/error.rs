@@ -1,6 +1,5 @@
 //! Why a file cannot be written.
 
-use crate::text::Foreign;
 use std::io;
 
 use rustix::process::Uid;

@@ -12,7 +12,7 @@ use paper::{Paper, px, width};
 use crate::{
     model::{Capture, End, Level, Mode},
     text::{
-        format::{sanitized, size, span},
+        format::{size, span},
         wrapped,
     },
     timeline::History,

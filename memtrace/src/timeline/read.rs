@@ -2,7 +2,6 @@
 //!
 //! It is read as a stream, so it may be larger than memory.
 
-use crate::text::Foreign;
 use std::{
     fmt,
     io::{self, BufReader, Cursor, Read},

@@ -1,7 +1,6 @@
 //! What a runtime is expected to do, against what was seen.
 
 use super::{case::Analysis, checks::Checks};
-use crate::text::format::sanitized;
 
 /// Most characters of a reason.
 const SENTENCE: usize = 200;
@@ -30,9 +29,4 @@ pub fn note(analysis: &Analysis<'_>, advice: &str, seen: Option<&str>, checks: &
         }
         None => {}
     }
-}
-
-/// A sentence of memtrace's own, which has come by a file.
-fn sentence(text: &str) -> String {
-    sanitized(text, SENTENCE)
 }

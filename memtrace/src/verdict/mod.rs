@@ -54,10 +54,7 @@ use candidate::Candidate;
 use case::Analysis;
 use rules::RULES;
 
-use crate::{
-    model::{Capture, Confidence, Epoch, HostInfo, Level, Missing, Mode, Verdict},
-    text::format::sanitized,
-};
+use crate::model::{Capture, Confidence, Epoch, HostInfo, Level, Missing, Mode, Verdict};
 
 /// Most findings beside the answer.
 const ALSO: usize = 6;

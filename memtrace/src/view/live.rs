@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 
 use crate::{
     model::{Mode, Tick, TickCause},
-    text::format::{BOLD, DIM, change, count, paint, sanitized, signed_size, size},
+    text::format::{BOLD, DIM, change, count, paint, signed_size, size},
 };
 
 /// Width of the first column: 80 in all.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::{
     model::SelfStats,
-    text::format::{BOLD, count, paint, sanitized, size},
+    text::format::{BOLD, count, paint, size},
 };
 
 const NAME: usize = 24;

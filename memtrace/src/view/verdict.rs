@@ -56,7 +56,7 @@ pub fn verdict(verdict: &Verdict, width: usize) -> String {
     if !verdict.missing.is_empty() {
         let _ = writeln!(text, "\n{}", paint(BOLD, "not known"));
         for (what, why) in by_reason(&verdict.missing).iter().take(ALSO) {
-            item(&mut text, &format!("{}: {why}", what.join(", ")), width);
+            item(&mut text, format!("{}: {why}", what.join(", ")), width);
         }
     }
     confidence(&mut text, verdict, width);
@@ -103,7 +103,7 @@ fn suggest(text: &mut String, suggestion: &Suggestion, width: usize) {
 }
 
 fn also(text: &mut String, finding: &Finding, width: usize) {
-    item(text, &format!("{} ({})", finding.title, finding.id), width);
+    item(text, format!("{} ({})", finding.title, finding.id), width);
     paragraph(text, 2 * INDENT, &finding.text, width);
 }
 

@@ -7,7 +7,7 @@ use super::{
     paper::{Paper, px, width},
 };
 use crate::{
-    text::format::{change, sanitized, signed_size, size},
+    text::format::{change, signed_size, size},
     timeline::{
         MarkKind, Span,
         figures::{

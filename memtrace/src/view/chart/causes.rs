@@ -2,10 +2,7 @@
 
 use std::{cmp::Reverse, fmt::Write as _};
 
-use crate::{
-    text::format::sanitized,
-    timeline::{CauseName, History, Moved, Span},
-};
+use crate::timeline::{CauseName, History, Moved, Span};
 
 /// A cause, and what it moved in all.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use crate::text::Foreign;
 use crate::{
     diff::{CauseDiff, Diff, Figure, Judged, Quantity, RssPoint, Side, Unit},
     text::{
-        format::{sanitized, size, span},
+        format::{size, span},
         markup,
     },
     view::table::label,
@@ -104,7 +104,7 @@ fn conditions(page: &mut String, diff: &Diff) {
     let _ = writeln!(
         page,
         "<p class=\"dim\">The same: {}</p>",
-        escaped(&conditions.same.join(", "))
+        escaped(conditions.same.join(", "))
     );
     for note in &conditions.notes {
         let _ = writeln!(page, "<p>{}</p>", escaped(note));

@@ -4,12 +4,9 @@ use crate::text::Foreign;
 use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 
 use super::panels::cause_name;
-use crate::{
-    text::format::sanitized,
-    timeline::{
-        CauseName, History, Moved, Span,
-        figures::{FAULTS, Figure, GO_NUM_GC, LINES, Shown, VM},
-    },
+use crate::timeline::{
+    CauseName, History, Moved, Span,
+    figures::{FAULTS, Figure, GO_NUM_GC, LINES, Shown, VM},
 };
 
 /// Whole numbers beyond are not exact in a browser. No process has so many bytes.

@@ -3,10 +3,7 @@
 use crate::text::Foreign;
 use ratatui_core::style::{Color, Modifier, Style};
 
-use crate::{
-    text::format::sanitized,
-    timeline::figures::{Figure, GO_HEAP_INUSE, GO_HEAP_RELEASED, RSS, RSS_LESS_LAZYFREE},
-};
+use crate::timeline::figures::{Figure, GO_HEAP_INUSE, GO_HEAP_RELEASED, RSS, RSS_LESS_LAZYFREE};
 
 /// Colours of the terminal. The background is always the terminal's own, so each must be seen on a dark one and on a light one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

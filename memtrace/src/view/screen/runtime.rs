@@ -23,10 +23,10 @@ pub fn runtime(pen: &mut Pen<'_>, shot: &Shot, state: &State) -> u16 {
             (Some(name), None) => name.to_string(),
             (None, _) => "-".to_owned(),
         };
-        text.entry("runtime", &known(&runtime.name, &runtime.version));
+        text.entry("runtime", known(&runtime.name, &runtime.version));
         text.entry(
             "allocator",
-            &known(&runtime.allocator, &runtime.allocator_version),
+            known(&runtime.allocator, &runtime.allocator_version),
         );
         for (name, value) in &runtime.settings {
             let value = if value.is_empty() {

@@ -46,7 +46,7 @@ fn python_is_told_with_the_version_that_it_says() {
             Some("python"),
             "{python:?}: {info:?}"
         );
-        assert_eq!(info.version, Some(version).map(Into::into), "{python:?}");
+        assert_eq!(info.version, Some(version.into()), "{python:?}");
         assert_eq!(
             info.allocator.as_ref().map(|it| it.raw()),
             Some("glibc"),
@@ -75,7 +75,7 @@ fn node_is_told_with_its_options() {
     );
     let info = started.inspect();
     assert_eq!(info.name.as_ref().map(|it| it.raw()), Some("node"));
-    assert_eq!(info.version, Some(version).map(Into::into));
+    assert_eq!(info.version, Some(version.into()));
     assert_eq!(info.settings["--max-old-space-size"], "99");
     assert_eq!(info.settings["NODE_OPTIONS"], "--max-semi-space-size=8");
     assert_eq!(info.missing, []);
@@ -106,7 +106,7 @@ fn java_is_told_with_its_options() {
     );
     let info = started.inspect();
     assert_eq!(info.name.as_ref().map(|it| it.raw()), Some("jvm"));
-    assert_eq!(info.version, Some(version).map(Into::into));
+    assert_eq!(info.version, Some(version.into()));
     assert_eq!(info.settings["-Xmx"], "64m");
     assert_eq!(info.settings["-XX:UseSerialGC"], "true");
     assert_eq!(
@@ -130,7 +130,7 @@ fn ruby_is_told() {
     );
     let info = started.inspect();
     assert_eq!(info.name.as_ref().map(|it| it.raw()), Some("ruby"));
-    assert_eq!(info.version, Some(version).map(Into::into));
+    assert_eq!(info.version, Some(version.into()));
     assert_eq!(info.settings["RUBY_GC_HEAP_GROWTH_FACTOR"], "1.1");
 }
 
@@ -251,7 +251,7 @@ fn the_c_library_is_told_with_its_version() {
     let says = says(Path::new("ldd"), &["--version"], |text| {
         text.lines().next()?.rsplit(' ').next()
     });
-    assert_eq!(info.allocator_version, Some(says).map(Into::into));
+    assert_eq!(info.allocator_version, Some(says.into()));
     assert_eq!(info.missing, []);
 }
 

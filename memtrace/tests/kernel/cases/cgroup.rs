@@ -34,7 +34,7 @@ fn limits() -> Outcome {
     cgroup.limit(300 * MIB);
     let info = figures.info();
     assert_eq!(info.limit_bytes, Some(300 * MIB));
-    assert_eq!(info.limit_path, Some(cgroup.path()).map(Into::into));
+    assert_eq!(info.limit_path, Some(cgroup.path().into()));
     assert_eq!(info.high_bytes, None);
     if cgroup.is_unified() {
         cgroup.high(200 * MIB);

@@ -54,7 +54,7 @@ pub(super) fn reasons(told: &Told<'_>) -> Option<Panel> {
         let missing = by_reason(&verdict.missing).into_iter();
         blocks.push(Block::List {
             items: missing
-                .map(|(what, why)| item("", shown(&format!("{}: {why}", what.join(", ")), TEXT)))
+                .map(|(what, why)| item("", shown(format!("{}: {why}", what.join(", ")), TEXT)))
                 .collect(),
         });
     }

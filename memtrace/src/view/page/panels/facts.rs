@@ -79,7 +79,7 @@ fn process(told: &Told<'_>) -> Panel {
                 .as_ref()
                 .map_or_else(|| "could not be read".to_owned(), |exe| shown(exe, TEXT)),
         ),
-        fact("arguments", shown(&joined(&target.cmdline), TEXT)),
+        fact("arguments", shown(joined(&target.cmdline), TEXT)),
     ];
     let mut blocks = Vec::new();
     if let Some(runtime) = &target.runtime {
