@@ -5,7 +5,8 @@ use memtrace::{
     export::{openmetrics, svg::svg},
     model::Capture,
     text::format::is_harmless,
-    timeline::History,
+    timeline::{History, load},
+    verdict::Trend,
     view,
 };
 use serde_json::Value;
@@ -33,7 +34,7 @@ fn strings(value: &Value, at: &str, found: &mut Vec<String>) {
 
 /// The capture with as much hostile text as it can hold, and in how many fields.
 fn hostile() -> (Capture, usize) {
-    let mut file = serde_json::to_value(super::screen::capture()).unwrap();
+    let mut file = serde_json::to_value(super::screen::shown::capture()).unwrap();
     let mut places = Vec::new();
     strings(&file, "", &mut places);
     let mut taken = 0;
@@ -79,9 +80,13 @@ fn is_harmless_text(name: &str, text: &str, styled: bool) {
 fn no_field_moves_the_cursor_in_any_view() {
     let (capture, taken) = hostile();
     assert!(taken > 40, "{taken}");
+    let file = serde_json::to_vec(&capture).unwrap();
+    let trend = load::<Trend>(&file[..]).unwrap().digests.pop().unwrap();
+    let history = load::<History>(&file[..]).unwrap().digests;
     let subject = Subject {
         file: HOSTILE,
         capture: &capture,
+        trend: &trend,
     };
     let compared = compare(&subject, &subject);
     let mut metrics = Vec::new();
@@ -93,7 +98,11 @@ fn no_field_moves_the_cursor_in_any_view() {
         is_harmless_text("diff", &view::diff(&compared, width), true);
     }
     is_harmless_text("diff's page", &view::diff_page(&compared), false);
-    is_harmless_text("svg", &svg(&capture, &History::replay(&capture)), false);
+    is_harmless_text(
+        "svg",
+        &svg(&capture, &History::joined(&capture, history)),
+        false,
+    );
     is_harmless_text("openmetrics", std::str::from_utf8(&metrics).unwrap(), false);
     let comm = &capture.epoch.target.comm;
     is_harmless_text("exec", &view::replaced(1, comm), true);
