@@ -82,8 +82,8 @@ fn known(recorder: &Recorder, reading: &Reading) -> Known {
 
 fn host() -> HostInfo {
     HostInfo {
-        kernel: "6.18.0".to_owned(),
-        arch: "x86_64".to_owned(),
+        kernel: "6.18.0".into(),
+        arch: "x86_64".into(),
         page_size: PAGE,
         cpus: 2,
     }
@@ -92,14 +92,14 @@ fn host() -> HostInfo {
 fn fold(recorder: &Recorder, first: &Reading) -> Fold {
     let target = TargetInfo {
         pid: 4242,
-        comm: "service".to_owned(),
-        exe: Some("/usr/bin/service".to_owned()),
-        cmdline: vec!["service".to_owned()],
+        comm: "service".into(),
+        exe: Some("/usr/bin/service".into()),
+        cmdline: vec!["service".into()],
         start_time: Some(1_700_000_000),
         runtime: None,
     };
     let capture = CaptureInfo {
-        started_at: "2026-11-23T05:50:00Z".to_owned(),
+        started_at: "2026-11-23T05:50:00Z".into(),
         duration_ns: 0,
         interval_ns: SECOND,
         mode: Mode::Exact,
@@ -134,7 +134,7 @@ fn captured(ticks: u64) -> (Capture, Vec<u8>) {
     journal.extend_from_slice(lines.ended(&last, None, None));
     let capture = Capture {
         schema: SCHEMA.to_owned(),
-        memtrace_version: env!("CARGO_PKG_VERSION").to_owned(),
+        memtrace_version: env!("CARGO_PKG_VERSION").into(),
         host: host(),
         epoch: Epoch::of(last, recorder.into_ticks()),
         earlier_epochs: Vec::new(),

@@ -26,8 +26,8 @@ const UNSEEN: &str = "no call was seen, and it is not known whether this was a 3
 pub fn host_info(session: &Session) -> HostInfo {
     let host = session.host();
     HostInfo {
-        kernel: host.kernel.clone(),
-        arch: host.arch.clone(),
+        kernel: host.kernel.as_str().into(),
+        arch: host.arch.as_str().into(),
         page_size: host.page_size,
         cpus: host.online_cpus,
     }
@@ -39,9 +39,13 @@ pub fn target_info(target: &Target, gauges: &Gauges) -> TargetInfo {
     let exe = target.exe.as_ref();
     TargetInfo {
         pid: target.pid,
-        comm: target.comm.clone(),
-        exe: exe.map(|exe| exe.to_string_lossy().into_owned()),
-        cmdline: target.cmdline.clone(),
+        comm: target.comm.as_str().into(),
+        exe: exe.map(|exe| exe.to_string_lossy().into()),
+        cmdline: target
+            .cmdline
+            .iter()
+            .map(|word| word.as_str().into())
+            .collect(),
         start_time: target.start_time,
         runtime: gauges.runtime(),
     }
@@ -56,11 +60,11 @@ pub(super) fn capture_info(
 ) -> CaptureInfo {
     let losses = losses(first);
     CaptureInfo {
-        started_at: rfc3339(SystemTime::now()).unwrap_or_default(),
+        started_at: rfc3339(SystemTime::now()).unwrap_or_default().into(),
         duration_ns: 0,
         interval_ns: nanos(interval),
         mode: session.mode(),
-        mode_note: mode_note(session),
+        mode_note: mode_note(session).map(Into::into),
         hooks: hook_info(session, blind),
         lost_events: losses.total(),
         losses,
@@ -117,9 +121,9 @@ pub(super) fn hook_info(session: &Session, blind: Option<&str>) -> Vec<HookInfo>
     hooks
         .map(|hook| match blind {
             Some(why) if hook.kind.is_some() && hook.is_call() => HookInfo {
-                name: hook.name.to_owned(),
+                name: hook.name.into(),
                 kind: None,
-                error: Some(why.to_owned()),
+                error: Some(why.into()),
                 fallback: None,
             },
             _ => HookInfo::from(hook),
@@ -151,7 +155,7 @@ pub(super) fn self_stats(session: &Session) -> SelfStats {
     SelfStats {
         programs: programs
             .map(|program| ProgramStats {
-                name: program.name,
+                name: program.name.into(),
                 runs: program.runs,
                 time_ns: program.time_ns,
                 ns_per_run: program

@@ -33,8 +33,8 @@ impl FailOn {
     /// The first of the rules that was found: as the answer, else beside it.
     #[must_use]
     pub fn found<'a>(&self, verdict: &'a Verdict) -> Option<&'a str> {
-        let beside = verdict.also.iter().map(|finding| finding.id.as_str());
-        let mut found = [verdict.id.as_str()].into_iter().chain(beside);
+        let beside = verdict.also.iter().map(|finding| finding.id.raw());
+        let mut found = [verdict.id.raw()].into_iter().chain(beside);
         found.find(|id| self.ids.iter().any(|wanted| wanted == id))
     }
 }
@@ -92,16 +92,16 @@ mod tests {
 
     fn verdict(id: &str, also: &[&str]) -> Verdict {
         let finding = |id: &&str| Finding {
-            id: (*id).to_owned(),
-            title: String::new(),
-            text: String::new(),
+            id: (*id).into(),
+            title: String::new().into(),
+            text: String::new().into(),
             evidence: Vec::new(),
             suggestions: Vec::new(),
         };
         Verdict {
-            id: id.to_owned(),
-            title: String::new(),
-            text: String::new(),
+            id: id.into(),
+            title: String::new().into(),
+            text: String::new().into(),
             confidence: Confidence {
                 level: Level::Low,
                 because: Vec::new(),

@@ -208,8 +208,8 @@ fn headline(name: &str, capture: &Capture) -> String {
     let text = format!(
         "{}: {}, memtrace {}",
         sanitized(name, 200),
-        sanitized(&capture.epoch.capture.started_at, 40),
-        sanitized(&capture.memtrace_version, 40)
+        capture.epoch.capture.started_at.shown(40),
+        capture.memtrace_version.shown(40)
     );
     paint(BOLD, &text)
 }

@@ -13,8 +13,8 @@ pub(super) fn answers(a: &Subject<'_>, b: &Subject<'_>) -> Answers {
     let both = a.as_ref().zip(b.as_ref());
     let mut text = match both {
         None => "one of the captures has no answer".to_owned(),
-        Some((a, b)) if a.id == b.id => format!("{} in both: {}", a.id, found(&a.id)),
-        Some((a, b)) => format!("{} → {}: {}", a.id, b.id, turn(&a.id, &b.id)),
+        Some((a, b)) if a.id == b.id => format!("{} in both: {}", a.id, found(a.id.raw())),
+        Some((a, b)) => format!("{} → {}: {}", a.id, b.id, turn(a.id.raw(), b.id.raw())),
     };
     let unsure: Vec<&str> = [("A", &a), ("B", &b)]
         .into_iter()

@@ -1,5 +1,6 @@
 //! Causes side by side.
 
+use crate::text::Foreign;
 use std::collections::BTreeMap;
 
 use super::{
@@ -8,7 +9,7 @@ use super::{
 };
 use crate::model::{Cause, CauseRow, Epoch, Mode};
 
-type Key = (Cause, Option<String>, Option<String>);
+type Key = (Cause, Option<Foreign>, Option<Foreign>);
 
 /// What one side knows of a cause.
 #[derive(Clone, Copy, Default)]

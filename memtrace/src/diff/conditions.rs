@@ -1,5 +1,6 @@
 //! What is not the same in both captures, and what follows of it.
 
+use crate::text::{Foreign, joined};
 use std::collections::BTreeSet;
 
 use super::{Condition, Conditions, Figure, Of, Subject};
@@ -17,11 +18,11 @@ struct Compared {
 
 impl Compared {
     /// What neither side knows is neither the same nor different.
-    fn push(&mut self, of: Of, what: &str, title: &str, a: Option<String>, b: Option<String>) {
+    fn push(&mut self, of: Of, what: &str, title: &str, a: Option<Foreign>, b: Option<Foreign>) {
         if a != b {
             self.differ.push(Condition {
                 what: what.to_owned(),
-                title: title.to_owned(),
+                title: title.into(),
                 a,
                 b,
                 of,
@@ -56,7 +57,7 @@ fn program(compared: &mut Compared, a: &Subject<'_>, b: &Subject<'_>) {
     let (of_a, of_b) = (&a.epoch().target, &b.epoch().target);
     let mut push = |what: &str, title: &str, a, b| compared.push(Of::Program, what, title, a, b);
     push("exe", "program", of_a.exe.clone(), of_b.exe.clone());
-    let line = |words: &[String]| (!words.is_empty()).then(|| words.join(" "));
+    let line = |words: &[Foreign]| (!words.is_empty()).then(|| joined(words));
     push(
         "cmdline",
         "arguments",
@@ -65,12 +66,12 @@ fn program(compared: &mut Compared, a: &Subject<'_>, b: &Subject<'_>) {
     );
     let (Some(of_a), Some(of_b)) = (&of_a.runtime, &of_b.runtime) else {
         let looked =
-            |runtime: &Option<RuntimeInfo>| runtime.is_some().then(|| "memtrace looked".to_owned());
+            |runtime: &Option<RuntimeInfo>| runtime.is_some().then(|| "memtrace looked".into());
         let (a, b) = (looked(&of_a.runtime), looked(&of_b.runtime));
         compared.push(Of::Capture, "runtime", "runtime and settings", a, b);
         return;
     };
-    let native = || Some("none".to_owned());
+    let native = || Some("none".into());
     push(
         "runtime.name",
         "runtime",
@@ -95,14 +96,20 @@ fn program(compared: &mut Compared, a: &Subject<'_>, b: &Subject<'_>) {
         of_a.allocator_version.clone(),
         of_b.allocator_version.clone(),
     );
-    let names: BTreeSet<&String> = of_a.settings.keys().chain(of_b.settings.keys()).collect();
+    let names: BTreeSet<&Foreign> = of_a.settings.keys().chain(of_b.settings.keys()).collect();
     if names.is_empty() {
         compared.same.push("settings (none)".to_owned());
     }
     for name in names {
         let of = |runtime: &RuntimeInfo| runtime.settings.get(name).cloned();
         let (a, b) = (of(of_a), of(of_b));
-        compared.push(Of::Program, &format!("setting:{name}"), name, a, b);
+        compared.push(
+            Of::Program,
+            &format!("setting:{}", name.raw()),
+            name.raw(),
+            a,
+            b,
+        );
     }
     compared.push(
         Of::Consequence,
@@ -113,24 +120,34 @@ fn program(compared: &mut Compared, a: &Subject<'_>, b: &Subject<'_>) {
     );
 }
 
-fn expected(runtime: &RuntimeInfo) -> Option<String> {
+fn expected(runtime: &RuntimeInfo) -> Option<Foreign> {
     let mut calls: Vec<&str> = runtime
         .expected
         .iter()
-        .map(|expected| expected.advice.as_deref().unwrap_or(&expected.call))
+        .map(|expected| expected.advice.as_ref().unwrap_or(&expected.call).raw())
         .collect();
     calls.sort_unstable();
     calls.dedup();
-    (!calls.is_empty()).then(|| calls.join(", "))
+    (!calls.is_empty()).then(|| calls.join(", ").into())
 }
 
 fn host(compared: &mut Compared, a: &Subject<'_>, b: &Subject<'_>) {
     let (of_a, of_b) = (&a.capture.host, &b.capture.host);
     let mut push = |what: &str, title: &str, a: String, b: String| {
-        compared.push(Of::Host, what, title, Some(a), Some(b));
+        compared.push(Of::Host, what, title, Some(a.into()), Some(b.into()));
     };
-    push("kernel", "Linux", of_a.kernel.clone(), of_b.kernel.clone());
-    push("arch", "architecture", of_a.arch.clone(), of_b.arch.clone());
+    push(
+        "kernel",
+        "Linux",
+        of_a.kernel.raw().to_owned(),
+        of_b.kernel.raw().to_owned(),
+    );
+    push(
+        "arch",
+        "architecture",
+        of_a.arch.raw().to_owned(),
+        of_b.arch.raw().to_owned(),
+    );
     push(
         "page_size",
         "page size",
@@ -143,13 +160,19 @@ fn host(compared: &mut Compared, a: &Subject<'_>, b: &Subject<'_>) {
         Some(cgroup.limit_bytes.map_or_else(|| "none".to_owned(), size))
     };
     let (of_a, of_b) = (limit(a), limit(b));
-    compared.push(Of::Host, "cgroup.limit_bytes", "cgroup's limit", of_a, of_b);
+    compared.push(
+        Of::Host,
+        "cgroup.limit_bytes",
+        "cgroup's limit",
+        of_a.map(Into::into),
+        of_b.map(Into::into),
+    );
 }
 
 fn capture(compared: &mut Compared, a: &Subject<'_>, b: &Subject<'_>, by_rate: bool) {
     let (of_a, of_b) = (&a.epoch().capture, &b.epoch().capture);
     let mut push = |what: &str, title: &str, a: String, b: String| {
-        compared.push(Of::Capture, what, title, Some(a), Some(b));
+        compared.push(Of::Capture, what, title, Some(a.into()), Some(b.into()));
     };
     if by_rate {
         let length = |ns| span(ns);
@@ -165,7 +188,7 @@ fn capture(compared: &mut Compared, a: &Subject<'_>, b: &Subject<'_>, by_rate: b
     let hooks = |subject: &Subject<'_>| {
         let hooks = &subject.epoch().capture.hooks;
         let missing = hooks.iter().filter(|hook| hook.kind.is_none());
-        let missing: Vec<&str> = missing.map(|hook| hook.name.as_str()).collect();
+        let missing: Vec<&str> = missing.map(|hook| hook.name.raw()).collect();
         if missing.is_empty() {
             "all".to_owned()
         } else {
@@ -188,8 +211,8 @@ fn capture(compared: &mut Compared, a: &Subject<'_>, b: &Subject<'_>, by_rate: b
     push(
         "memtrace_version",
         "memtrace",
-        a.capture.memtrace_version.clone(),
-        b.capture.memtrace_version.clone(),
+        a.capture.memtrace_version.raw().to_owned(),
+        b.capture.memtrace_version.raw().to_owned(),
     );
     if !by_rate {
         compared.same.push("length".to_owned());
@@ -272,7 +295,7 @@ fn explained(differ: &[Condition]) -> String {
     let may: Vec<&str> = differ
         .iter()
         .filter(|condition| matches!(condition.of, Of::Program | Of::Host))
-        .map(|condition| condition.title.as_str())
+        .map(|condition| condition.title.raw())
         .collect();
     match may.as_slice() {
         [] => "Nothing that memtrace knows of program, settings and host differs: what changed is for a reason that it does not see, or by chance.".to_owned(),

@@ -67,7 +67,7 @@ pub(super) fn headline(
 fn ways(parts: &mut Vec<String>, causes: &[CauseDiff]) {
     let mut ways: Vec<(String, &Quantity)> = causes
         .iter()
-        .filter(|row| gives_back(row.cause, row.advice.as_deref()))
+        .filter(|row| gives_back(row.cause, row.advice.as_ref()))
         .filter(|row| row.requested_bytes.is_changed())
         .map(|row| (name(row), &row.requested_bytes))
         .collect();
@@ -95,7 +95,7 @@ fn ways(parts: &mut Vec<String>, causes: &[CauseDiff]) {
 
 fn name(row: &CauseDiff) -> String {
     match (&row.advice, row.cause) {
-        (Some(advice), Cause::Madvise) => advice.clone(),
+        (Some(advice), Cause::Madvise) => advice.to_string(),
         (Some(advice), cause) => format!("{} {advice}", cause.name()),
         (None, cause) => cause.name().to_owned(),
     }

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Quantity, Unit};
-use crate::model::{Cause, End, Level, Mode};
+use crate::{
+    model::{Cause, End, Level, Mode},
+    text::Foreign,
+};
 
 /// The value of `schema`.
 pub const SCHEMA: &str = "memtrace-diff/1";
@@ -47,9 +50,9 @@ pub struct Side {
     /// Process id.
     pub pid: u32,
     /// The kernel's name of the process, which it chose itself.
-    pub comm: String,
+    pub comm: Foreign,
     /// Start of the epoch, RFC 3339, UTC.
-    pub started_at: String,
+    pub started_at: Foreign,
     /// How long it lasted.
     pub duration_ns: u64,
     /// How exact it is.
@@ -95,11 +98,11 @@ pub struct Condition {
     /// What: `kernel`, `runtime.version`, `setting:GODEBUG`, …
     pub what: String,
     /// The same for people.
-    pub title: String,
+    pub title: Foreign,
     /// Of A; `null` where it has none, or does not know.
-    pub a: Option<String>,
+    pub a: Option<Foreign>,
     /// Of B.
-    pub b: Option<String>,
+    pub b: Option<Foreign>,
     /// What it is a condition of.
     pub of: Of,
 }
@@ -127,10 +130,10 @@ pub struct CauseDiff {
     pub cause: Cause,
     /// The advice by the kernel's name, or its number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub advice: Option<String>,
+    pub advice: Option<Foreign>,
     /// The other task that did it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub task: Option<String>,
+    pub task: Option<Foreign>,
     /// Calls.
     pub calls: Quantity,
     /// Bytes that they asked for.
@@ -189,11 +192,11 @@ pub struct Answers {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Answer {
     /// The rule.
-    pub id: String,
+    pub id: Foreign,
     /// In a line.
-    pub title: String,
+    pub title: Foreign,
     /// How sure it is.
     pub confidence: Level,
     /// Rules that are said beside it.
-    pub also: Vec<String>,
+    pub also: Vec<Foreign>,
 }

@@ -1,5 +1,6 @@
 //! All causes that a capture knows: its ticks name those only in which something happened.
 
+use crate::text::Foreign;
 use crate::{
     model::{CaptureInfo, Cause, Mode, Tick, TickCause},
     timeline::Digest,
@@ -14,9 +15,9 @@ pub struct CauseKey {
     /// The cause.
     pub cause: Cause,
     /// The advice, by the kernel's name.
-    pub advice: Option<String>,
+    pub advice: Option<Foreign>,
     /// The other task, as it calls itself.
-    pub task: Option<String>,
+    pub task: Option<Foreign>,
 }
 
 impl CauseKey {
@@ -29,8 +30,8 @@ impl CauseKey {
     }
 
     fn compared(&self, cause: &TickCause) -> std::cmp::Ordering {
-        let own = (self.cause, self.advice.as_deref(), self.task.as_deref());
-        own.cmp(&(cause.cause, cause.advice.as_deref(), cause.task.as_deref()))
+        let own = (self.cause, &self.advice, &self.task);
+        own.cmp(&(cause.cause, &cause.advice, &cause.task))
     }
 
     /// Its name: `fault`, `madvise_MADV_FREE`, `reclaim_kswapd0`. May hold anything that a task calls itself.
@@ -39,7 +40,7 @@ impl CauseKey {
         let mut name = self.cause.name().to_owned();
         for part in [&self.advice, &self.task].into_iter().flatten() {
             name.push('_');
-            name.push_str(part);
+            name.push_str(part.raw());
         }
         name
     }
@@ -139,7 +140,7 @@ mod tests {
         TickCause {
             cause,
             advice: None,
-            task: task.map(str::to_owned),
+            task: task.map(str::to_owned).map(Into::into),
             calls: None,
             requested_bytes: None,
             rss_delta_bytes: Some(1),

@@ -17,7 +17,7 @@ impl Clock {
     #[must_use]
     pub fn of(epoch: &CaptureInfo) -> Self {
         Self {
-            began: humantime::parse_rfc3339(&epoch.started_at).ok(),
+            began: humantime::parse_rfc3339(epoch.started_at.raw()).ok(),
         }
     }
 

@@ -144,7 +144,7 @@ impl<W: Write> Sink for Table<'_, W> {
             number,
             clock: Clock::of(&epoch.capture),
             pid: epoch.target.pid,
-            comm: sanitized(&epoch.target.comm, TEXT),
+            comm: epoch.target.comm.shown(TEXT),
             quiet: self
                 .keys
                 .iter()

@@ -2,6 +2,7 @@
 //!
 //! A header; then of each epoch what is known of it, its ticks, its summary and its answer.
 
+use crate::text::Foreign;
 use std::io::{self, Read, Seek, Write};
 
 use serde::Serialize;
@@ -22,7 +23,7 @@ enum Line<'a> {
     Header {
         schema: &'a str,
         /// The version that captured.
-        memtrace_version: &'a str,
+        memtrace_version: &'a Foreign,
         host: &'a HostInfo,
         epochs: usize,
     },

@@ -12,7 +12,7 @@ use paper::{Paper, px, width};
 use crate::{
     model::{Capture, End, Level, Mode},
     text::{
-        format::{sanitized, size, span},
+        format::{size, span},
         wrapped,
     },
     timeline::History,
@@ -154,7 +154,7 @@ fn document(body: &str, capture: &Capture, height: f64) -> String {
 
 fn subject(capture: &Capture) -> String {
     let target = &capture.epoch.target;
-    format!("{} (pid {})", sanitized(&target.comm, 32), target.pid)
+    format!("{:.32} (pid {})", target.comm, target.pid)
 }
 
 /// Who, where, when.
@@ -164,12 +164,12 @@ fn head(paper: &mut Paper, capture: &Capture, end_ns: u64) -> f64 {
     let mut y = MARGIN + 14.0;
     paper.text(MARGIN, y, "title", &subject(capture));
     let mut what: Vec<String> = Vec::new();
-    what.extend(target.exe.as_deref().map(|exe| sanitized(exe, EXE)));
+    what.extend(target.exe.as_ref().map(|exe| exe.shown(EXE)));
     if let Some(runtime) = &target.runtime {
         let known = runtime.version.as_ref().or(runtime.name.as_ref());
-        what.extend(known.map(|known| sanitized(known, 30)));
+        what.extend(known.map(|known| known.shown(30)));
         if runtime.allocator != runtime.name {
-            what.extend(runtime.allocator.as_deref().map(|name| sanitized(name, 30)));
+            what.extend(runtime.allocator.as_ref().map(|name| name.shown(30)));
         }
     }
     if !what.is_empty() {
@@ -178,11 +178,11 @@ fn head(paper: &mut Paper, capture: &Capture, end_ns: u64) -> f64 {
     }
     y += ROW;
     let first = capture.earlier_epochs.first().unwrap_or(&capture.epoch);
-    let started = sanitized(&first.capture.started_at, 40);
+    let started = first.capture.started_at.shown(40);
     let text = format!(
         "Linux {} {}, {} CPUs; {}, {}; {}",
-        sanitized(&host.kernel, 40),
-        sanitized(&host.arch, 16),
+        host.kernel.shown(40),
+        host.arch.shown(16),
         host.cpus,
         date(&started),
         span(end_ns),
@@ -212,7 +212,7 @@ fn answer(capture: &Capture) -> String {
         Level::Medium => "medium",
         Level::Low => "low",
     };
-    let title = sanitized(&verdict.title, TITLE);
+    let title = verdict.title.shown(TITLE);
     format!("{title} (confidence {level})")
 }
 
@@ -230,7 +230,7 @@ fn foot(paper: &mut Paper, frame: &Frame<'_>, top: f64) -> f64 {
             paper.text(MARGIN, y, "warn small", &row);
         }
     }
-    let version = format!("memtrace {}", sanitized(&capture.memtrace_version, 20));
+    let version = format!("memtrace {:.20}", capture.memtrace_version);
     y += 16.0;
     paper.text(RIGHT, y, "dim small end", &version);
     y + 12.0

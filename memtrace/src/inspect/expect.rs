@@ -349,10 +349,10 @@ pub fn expected(by: &str, version: Option<&str>, settings: &Settings) -> Vec<Exp
     ROWS.iter()
         .filter(|row| row.by == by && row.is_of(version.as_deref()) && (row.when)(settings))
         .map(|row| ExpectedRelease {
-            by: row.by.to_owned(),
-            call: row.call.to_owned(),
-            advice: row.advice.map(str::to_owned),
-            why: row.why.to_owned(),
+            by: row.by.into(),
+            call: row.call.into(),
+            advice: row.advice.map(Into::into),
+            why: row.why.into(),
         })
         .collect()
 }
@@ -449,7 +449,7 @@ mod tests {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         expected(by, Some(version), &settings.collect())
             .into_iter()
-            .map(|release| release.advice.unwrap_or(release.call))
+            .map(|release| release.advice.unwrap_or(release.call).to_string())
             .collect()
     }
 

@@ -18,7 +18,7 @@ impl Findings {
     pub fn of(process: &dyn Process, wants_go: bool) -> Self {
         let process = &Metered::new(process);
         let runtime = runtime::within(process);
-        let is_go = runtime.name.as_deref() == Some("go");
+        let is_go = runtime.name.as_ref().is_some_and(|it| *it == "go");
         let go = (wants_go && is_go).then(|| go::Reader::within(process));
         Self { runtime, go }
     }

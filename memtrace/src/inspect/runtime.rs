@@ -1,5 +1,7 @@
 //! What a process is, from all that can be seen of it.
 
+use crate::text::Foreign;
+use std::collections::BTreeMap;
 use std::io::Read;
 
 use super::{
@@ -71,7 +73,7 @@ pub(super) fn within(process: &dyn Process) -> RuntimeInfo {
         .is_some_and(|elf| elf.needed().is_empty());
     let allocator = match (&mut executable, &go) {
         (_, Some(_)) if needs_nothing => {
-            info.allocator = Some("go".to_owned());
+            info.allocator = Some("go".into());
             None
         }
         (Some(elf), _) if has_maps || elf.is_static() => {
@@ -87,10 +89,10 @@ pub(super) fn within(process: &dyn Process) -> RuntimeInfo {
         }),
     };
     if let Some(version) = go {
-        info.name = Some("go".to_owned());
-        info.version = Some(version);
+        info.name = Some("go".into());
+        info.version = Some(version.into());
         info.evidence
-            .push("the executable holds Go's build information".to_owned());
+            .push("the executable holds Go's build information".into());
     }
     if let Some(engine) = engine {
         take_engine(engine, &mut info);
@@ -98,14 +100,18 @@ pub(super) fn within(process: &dyn Process) -> RuntimeInfo {
     if let Some(allocator) = allocator {
         take_allocator(allocator, &mut info);
     }
-    info.settings = settings.values;
+    info.settings = settings
+        .values
+        .iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect();
     info.missing.extend(settings.missing);
-    expect(&settings.cut, &mut info);
+    expect(&settings.values, &settings.cut, &mut info);
     info
 }
 
 /// What the runtime does, and what the allocator does behind it, where that is another one.
-fn expect(cut: &[String], info: &mut RuntimeInfo) {
+fn expect(settings: &BTreeMap<String, String>, cut: &[String], info: &mut RuntimeInfo) {
     let allocator = info
         .allocator
         .clone()
@@ -117,7 +123,7 @@ fn expect(cut: &[String], info: &mut RuntimeInfo) {
         let Some(by) = by else {
             continue;
         };
-        let looks_into = looks_into(&by);
+        let looks_into = looks_into(by.raw());
         if let Some(name) = cut.iter().find(|name| looks_into.contains(&name.as_str())) {
             info.missing.push(Missing::new(
                 "expected",
@@ -125,13 +131,13 @@ fn expect(cut: &[String], info: &mut RuntimeInfo) {
             ));
             continue;
         }
-        let releases = expected(&by, version.as_deref(), &info.settings);
+        let releases = expected(by.raw(), version.as_ref().map(Foreign::raw), settings);
         if releases.is_empty() {
             info.missing.push(Missing::new(
                 "expected",
                 format!(
                     "how {by} {} gives memory back with these settings is not known, or it does not",
-                    version.as_deref().unwrap_or("of an unknown version")
+                    version.clone().unwrap_or_else(|| "of an unknown version".into())
                 ),
             ));
         }
@@ -173,10 +179,11 @@ fn settings(
 }
 
 fn take_engine(engine: Engine, info: &mut RuntimeInfo) {
-    info.name = Some(engine.name.to_owned());
-    info.evidence.extend(engine.evidence);
+    info.name = Some(engine.name.into());
+    info.evidence
+        .extend(engine.evidence.into_iter().map(Foreign::from));
     match engine.version {
-        Ok(version) => info.version = Some(version),
+        Ok(version) => info.version = Some(version.into()),
         Err(why) => info
             .missing
             .push(Missing::new("runtime.version", why.to_string())),
@@ -191,9 +198,10 @@ fn take_allocator(allocator: Allocator, info: &mut RuntimeInfo) {
         missing,
         evidence,
     } = allocator;
-    info.allocator = kind.map(|kind| kind.name().to_owned());
-    info.allocator_version = version;
-    info.evidence.extend(evidence);
+    info.allocator = kind.map(|kind| kind.name().into());
+    info.allocator_version = version.map(Into::into);
+    info.evidence
+        .extend(evidence.into_iter().map(Foreign::from));
     for (what, why) in [
         ("runtime.allocator", missing),
         ("runtime.allocator_version", version_missing),

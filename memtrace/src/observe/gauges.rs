@@ -317,11 +317,11 @@ impl Gauges {
                 ..RuntimeInfo::default()
             });
         };
-        if runtime.name.as_deref() == Some("go") {
+        if runtime.name.as_ref().is_some_and(|it| *it == "go") {
             match &self.go {
                 Ok(heap) => {
                     let how = format!("Go's figures are found by {}", heap.source);
-                    runtime.evidence.push(how);
+                    runtime.evidence.push(how.into());
                 }
                 Err(why) => runtime.missing.push(Missing::new(GO, why.to_string())),
             }

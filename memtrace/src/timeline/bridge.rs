@@ -77,9 +77,9 @@ struct Parts(Vec<BridgePart>);
 impl Parts {
     fn add(&mut self, part: &str, bytes: i64, source: &str) {
         self.0.push(BridgePart {
-            part: part.to_owned(),
+            part: part.into(),
             bytes,
-            source: source.to_owned(),
+            source: source.into(),
         });
     }
 
@@ -187,11 +187,11 @@ impl Parts {
 }
 
 fn is_go(group: &MappingGroup) -> bool {
-    group.kind == MappingKind::Anon && group.name.starts_with(GO_NAME)
+    group.kind == MappingKind::Anon && group.name.raw().starts_with(GO_NAME)
 }
 
 fn is_go_heap(group: &MappingGroup) -> bool {
-    group.kind == MappingKind::Anon && GO_HEAP.contains(&group.name.as_str())
+    group.kind == MappingKind::Anon && GO_HEAP.contains(&group.name.raw())
 }
 
 #[cfg(test)]
@@ -222,7 +222,7 @@ mod tests {
     fn group(kind: MappingKind, name: &str, anon: u64, lazy: u64) -> MappingGroup {
         MappingGroup {
             kind,
-            name: name.to_owned(),
+            name: name.into(),
             mappings: 1,
             size_bytes: anon * 2,
             rss_bytes: anon,
@@ -246,7 +246,7 @@ mod tests {
     fn named(parts: &[BridgePart]) -> Vec<(&str, i64)> {
         parts
             .iter()
-            .map(|part| (part.part.as_str(), part.bytes))
+            .map(|part| (part.part.raw(), part.bytes))
             .collect()
     }
 
@@ -268,7 +268,7 @@ mod tests {
             named(&parts),
             [("anon", 1000), ("file", 200), ("shmem", 30), ("rest", 0)]
         );
-        assert!(parts[0].source.contains("LazyFree was not read"));
+        assert!(parts[0].source.raw().contains("LazyFree was not read"));
     }
 
     #[test]
@@ -333,17 +333,17 @@ mod tests {
             "mappings were not read",
             "LazyFree was not read",
         ] {
-            assert!(rest.contains(part), "{rest}");
+            assert!(rest.raw().contains(part), "{rest}");
         }
         // The heap is somewhere among them.
         let mappings = [group(MappingKind::Anon, "", 900, 0)];
         let parts = explained(rss(1000, 0, 0), Some(0), Some(&go()), Some(&mappings));
         assert!(!named(&parts).iter().any(|(part, _)| *part == "other_anon"));
-        assert!(parts.last().unwrap().source.contains("was not found"));
+        assert!(parts.last().unwrap().source.raw().contains("was not found"));
         // A file can be called as it likes.
         let mappings = [group(MappingKind::File, "[anon: Go: heap]", 900, 0)];
         let parts = explained(rss(1000, 0, 0), Some(0), Some(&go()), Some(&mappings));
-        assert!(parts.last().unwrap().source.contains("was not found"));
+        assert!(parts.last().unwrap().source.raw().contains("was not found"));
     }
 
     #[test]

@@ -269,20 +269,20 @@ impl Fold {
             rss_sampling_bound_bytes: self.known.sampling_bound_bytes,
             unexplained_bytes: unexplained.map(|(bytes, _)| bytes),
             unexplained_bound_bytes: unexplained.and_then(|(_, bound)| bound),
-            compared_with: unexplained.map(|_| compared_with.to_owned()),
+            compared_with: unexplained.map(|_| compared_with.into()),
             start: start.kinds,
             end: kinds,
             lazyfree_bytes,
-            lazyfree_missing,
+            lazyfree_missing: lazyfree_missing.map(Into::into),
             anon_huge_bytes,
             returned: start.has_ledger.then_some(returned),
             causes,
             faults: self.known.faults,
             bridge,
             mappings,
-            mappings_missing,
+            mappings_missing: mappings_missing.map(Into::into),
             cgroup,
-            cgroup_missing,
+            cgroup_missing: cgroup_missing.map(Into::into),
         }
     }
 
@@ -403,7 +403,7 @@ mod tests {
     fn target(comm: &str) -> TargetInfo {
         TargetInfo {
             pid: 7,
-            comm: comm.to_owned(),
+            comm: comm.into(),
             exe: None,
             cmdline: Vec::new(),
             start_time: None,
@@ -413,7 +413,7 @@ mod tests {
 
     fn hook(name: &str) -> HookInfo {
         HookInfo {
-            name: name.to_owned(),
+            name: name.into(),
             kind: Some(HookKind::TpBtf),
             error: None,
             fallback: None,
@@ -422,7 +422,7 @@ mod tests {
 
     fn capture() -> CaptureInfo {
         CaptureInfo {
-            started_at: String::new(),
+            started_at: String::new().into(),
             duration_ns: 0,
             interval_ns: 5,
             mode: Mode::Exact,
@@ -525,7 +525,10 @@ mod tests {
         let summary = run.summary(closing());
         assert_eq!(summary.unexplained_bytes, Some(3 * PAGE));
         assert_eq!(summary.unexplained_bound_bytes, Some(2 * PAGE as u64));
-        assert_eq!(summary.compared_with.as_deref(), Some("statm"));
+        assert_eq!(
+            summary.compared_with.as_ref().map(|it| it.raw()),
+            Some("statm")
+        );
         assert_eq!(
             summary.rss_start_bytes + of_causes(&summary) + 3 * PAGE,
             summary.rss_end_bytes
@@ -535,7 +538,7 @@ mod tests {
             ..closing()
         };
         assert_eq!(
-            run.summary(with).compared_with.as_deref(),
+            run.summary(with).compared_with.as_ref().map(|it| it.raw()),
             Some("smaps_rollup")
         );
     }
@@ -570,11 +573,17 @@ mod tests {
         assert_eq!(summary.rss_end_bytes, PAGE);
         assert_eq!(summary.end.rss_bytes(), PAGE);
         assert_eq!(summary.unexplained_bytes, Some(-4 * PAGE));
-        assert_eq!(summary.compared_with.as_deref(), Some("counters"));
+        assert_eq!(
+            summary.compared_with.as_ref().map(|it| it.raw()),
+            Some("counters")
+        );
         // What the last tick read was of memory that is no more.
         assert_eq!(summary.lazyfree_bytes, None);
         assert_eq!(summary.anon_huge_bytes, None);
-        assert_eq!(summary.lazyfree_missing.as_deref(), Some("gone"));
+        assert_eq!(
+            summary.lazyfree_missing.as_ref().map(|it| it.raw()),
+            Some("gone")
+        );
     }
 
     #[test]
@@ -643,8 +652,14 @@ mod tests {
         });
         let parts: i64 = unwalked.bridge.iter().map(|part| part.bytes).sum();
         assert_eq!(parts, unwalked.rss_end_bytes);
-        assert_eq!(unwalked.mappings_missing.as_deref(), Some("too large"));
-        assert_eq!(unwalked.cgroup_missing.as_deref(), Some("no cgroup"));
+        assert_eq!(
+            unwalked.mappings_missing.as_ref().map(|it| it.raw()),
+            Some("too large")
+        );
+        assert_eq!(
+            unwalked.cgroup_missing.as_ref().map(|it| it.raw()),
+            Some("no cgroup")
+        );
         let walked = run.summary(Closing {
             gauges: Some(gauges(Some(Ok(Vec::new())))),
             ..closing()
@@ -659,7 +674,10 @@ mod tests {
         });
         assert!(over.bridge.is_empty());
         assert_eq!(over.mappings_missing, None);
-        assert_eq!(over.cgroup_missing.as_deref(), Some("no cgroup"));
+        assert_eq!(
+            over.cgroup_missing.as_ref().map(|it| it.raw()),
+            Some("no cgroup")
+        );
         let unread = run.summary(closing());
         assert!(unread.bridge.is_empty());
         assert_eq!(unread.cgroup_missing, None);

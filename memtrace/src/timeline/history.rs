@@ -4,6 +4,7 @@
 //! numbers of ticks; where there are too many, each two become one. Changes and counts are added; of RSS, the lowest and the
 //! highest stay, so that no peak is lost.
 
+use crate::text::Foreign;
 use std::collections::VecDeque;
 
 use super::Digest;
@@ -23,9 +24,9 @@ pub struct CauseName {
     /// The cause.
     pub cause: Cause,
     /// The advice by the kernel's name; only for `madvise` and `process_madvise`.
-    pub advice: Option<String>,
+    pub advice: Option<Foreign>,
     /// The other task; only for `reclaim` and `other_process`.
-    pub task: Option<String>,
+    pub task: Option<Foreign>,
 }
 
 /// What one cause did during a span.
@@ -182,7 +183,7 @@ pub struct Mark {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MarkKind {
     /// The process replaced its program, and is called so since: what it chose itself.
-    Exec(String),
+    Exec(Foreign),
 }
 
 /// The timeline in bounded memory. See the module.
@@ -261,12 +262,12 @@ impl History {
     }
 
     /// A new program begins, so long after the start of the capture. Times of ticks count from there.
-    pub fn exec(&mut self, at_ns: u64, comm: &str) {
+    pub fn exec(&mut self, at_ns: u64, comm: &Foreign) {
         self.epoch_ns = at_ns;
         self.last_ns = self.last_ns.max(at_ns);
         self.mark(Mark {
             t_ns: at_ns,
-            kind: MarkKind::Exec(comm.to_owned()),
+            kind: MarkKind::Exec(comm.clone()),
         });
     }
 
@@ -354,7 +355,7 @@ impl History {
     }
 
     /// Takes in what came after an exec, as if its ticks had been noted here. `later` begins so long after the start of the capture.
-    pub fn append(&mut self, later: &Self, at_ns: u64, comm: &str) {
+    pub fn append(&mut self, later: &Self, at_ns: u64, comm: &Foreign) {
         self.exec(at_ns, comm);
         for mark in &later.marks {
             self.mark(Mark {
@@ -409,7 +410,7 @@ impl History {
                 self.names.push(CauseName {
                     cause: Cause::OtherProcess,
                     advice: None,
-                    task: Some("everything else".to_owned()),
+                    task: Some("everything else".into()),
                 });
             }
             self.names.len() - 1

@@ -421,7 +421,7 @@ impl<K: Keep, D: Digest> Collected<K, D> {
         Loaded {
             capture: Capture {
                 schema,
-                memtrace_version,
+                memtrace_version: memtrace_version.into(),
                 host,
                 epoch,
                 earlier_epochs,

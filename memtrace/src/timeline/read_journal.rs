@@ -103,7 +103,7 @@ pub(super) fn read<K: Keep, D: Digest>(
     Ok(Loaded {
         capture: Capture {
             schema: SCHEMA.to_owned(),
-            memtrace_version,
+            memtrace_version: memtrace_version.into(),
             host,
             epoch,
             earlier_epochs,

@@ -295,8 +295,8 @@ impl Recorder {
         let bytes = self.bytes(&row.pages);
         TickCause {
             cause: row.cause,
-            advice: row.advice,
-            task: row.task,
+            advice: row.advice.map(Into::into),
+            task: row.task.map(Into::into),
             calls: row.calls.as_ref().map(|calls| calls.stats.calls),
             requested_bytes: row.calls.as_ref().map(|calls| calls.stats.requested),
             rss_delta_bytes: self.known(bytes.rss_bytes()),
@@ -309,8 +309,8 @@ impl Recorder {
         let stats = row.calls.as_ref().map(|calls| calls.stats);
         CauseRow {
             cause: row.cause,
-            advice: row.advice,
-            task: row.task,
+            advice: row.advice.map(Into::into),
+            task: row.task.map(Into::into),
             calls: stats.map(|stats| stats.calls),
             failed_calls: stats.map(|stats| stats.failed),
             errnos: row
@@ -319,7 +319,7 @@ impl Recorder {
                 .unwrap_or_default()
                 .into_iter()
                 .map(|(errno, calls)| ErrnoCount {
-                    errno: errno_name(errno),
+                    errno: errno_name(errno).into(),
                     calls,
                 })
                 .collect(),

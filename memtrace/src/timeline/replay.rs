@@ -88,7 +88,7 @@ impl<R: Read + Seek> Replay<R> {
     /// Where the sink ends it, or the source is no longer what was loaded.
     pub fn each(&mut self, capture: &Capture, sink: &mut dyn Sink) -> Result<(), ReplayError> {
         if self.is_journal {
-            let version = capture.memtrace_version.clone();
+            let version = capture.memtrace_version.raw().to_owned();
             let epochs = capture.epochs().zip(&self.extents).enumerate();
             let source = rewound(&mut self.source, self.begin)?;
             return read_journal::replay(source, version, epochs, sink);
@@ -118,7 +118,7 @@ impl<R: Read + Seek> Replay<R> {
             (None, Err(error)) => Err(ReplayError::Read(wrong(
                 error,
                 "",
-                &capture.memtrace_version,
+                capture.memtrace_version.raw(),
             ))),
             (None, Ok(_)) => Ok(()),
         }

@@ -83,7 +83,7 @@ fn lazily_freed(causes: &[CauseRow], hooks: &[HookInfo]) -> Option<u64> {
         let hook = hooks.iter().find(|hook| hook.name == cause.name())?;
         hook.kind?;
         for row in causes {
-            if row.cause == cause && row.advice.as_deref() == Some(FREE) {
+            if row.cause == cause && row.advice.as_ref().is_some_and(|it| *it == FREE) {
                 sum = sum.saturating_add(row.requested_bytes?);
             }
         }
@@ -132,7 +132,7 @@ mod tests {
     ) -> CauseRow {
         CauseRow {
             cause,
-            advice: advice.map(str::to_owned),
+            advice: advice.map(str::to_owned).map(Into::into),
             task: None,
             calls: requested.map(|_| 1),
             failed_calls: None,
@@ -152,7 +152,7 @@ mod tests {
 
     fn hook(name: &str, kind: Option<HookKind>) -> HookInfo {
         HookInfo {
-            name: name.to_owned(),
+            name: name.into(),
             kind,
             error: None,
             fallback: None,

@@ -376,8 +376,8 @@ pub fn of(topic: Topic, analysis: &Analysis<'_>) -> Vec<Suggestion> {
         .filter(|line| line.topic == topic && (line.fits)(&who))
         .take(MOST)
         .map(|line| Suggestion {
-            text: line.text.to_owned(),
-            setting: line.setting.map(str::to_owned),
+            text: line.text.into(),
+            setting: line.setting.map(Into::into),
         })
         .collect()
 }

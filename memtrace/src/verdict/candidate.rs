@@ -56,9 +56,9 @@ impl Candidate {
     #[must_use]
     pub fn into_finding(self) -> Finding {
         Finding {
-            id: self.id.to_owned(),
-            title: self.title,
-            text: self.text,
+            id: self.id.into(),
+            title: self.title.into(),
+            text: self.text.into(),
             evidence: self.facts.evidence,
             suggestions: self.suggestions,
         }

@@ -134,7 +134,7 @@ impl Checks {
         }
         Confidence {
             level,
-            because: holds,
+            because: holds.into_iter().map(Into::into).collect(),
         }
     }
 }

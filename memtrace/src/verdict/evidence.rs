@@ -158,7 +158,7 @@ impl Facts {
     ) -> Option<String> {
         let parts: Vec<i64> = figures.iter().map(|figure| figure.value).collect();
         let evidence = Evidence {
-            what: what.to_owned(),
+            what: what.into(),
             value: apply(formula, &parts)?,
             unit,
             formula,
@@ -225,7 +225,7 @@ mod tests {
         let epoch =
             serde_json::json!({"summary": {"a": 12, "b": null, "c": "x"}, "timeline": [{"t": 5}]});
         let of = |from: &[&str]| Evidence {
-            what: String::new(),
+            what: String::new().into(),
             value: 0,
             unit: Unit::Count,
             formula: Formula::Sum,

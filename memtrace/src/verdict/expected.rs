@@ -1,7 +1,6 @@
 //! What a runtime is expected to do, against what was seen.
 
 use super::{case::Analysis, checks::Checks};
-use crate::text::format::sanitized;
 
 /// Most characters of a reason.
 const SENTENCE: usize = 200;
@@ -13,13 +12,13 @@ pub fn note(analysis: &Analysis<'_>, advice: &str, seen: Option<&str>, checks: &
         return;
     };
     let mut ways = runtime.expected.iter();
-    let found = ways.find(|way| way.advice.as_deref() == Some(advice));
+    let found = ways.find(|way| way.advice.as_ref().is_some_and(|it| *it == advice));
     match found {
         Some(way) => {
             let seen = seen.map(|bytes| format!("; {bytes} of it was seen"));
             checks.holds(format!(
                 "{advice} is what to expect here: {}{}",
-                sentence(&way.why),
+                way.why.shown(SENTENCE),
                 seen.unwrap_or_default()
             ));
         }
@@ -30,9 +29,4 @@ pub fn note(analysis: &Analysis<'_>, advice: &str, seen: Option<&str>, checks: &
         }
         None => {}
     }
-}
-
-/// A sentence of memtrace's own, which has come by a file.
-fn sentence(text: &str) -> String {
-    sanitized(text, SENTENCE)
 }

@@ -49,14 +49,12 @@ pub use limits::Limit;
 pub use rules::Rule;
 pub use trend::{Asked, Point, Read, Readings, Trend, gives_back};
 
+use crate::text::Foreign;
 use candidate::Candidate;
 use case::Analysis;
 use rules::RULES;
 
-use crate::{
-    model::{Capture, Confidence, Epoch, HostInfo, Level, Missing, Mode, Verdict},
-    text::format::sanitized,
-};
+use crate::model::{Capture, Confidence, Epoch, HostInfo, Level, Missing, Mode, Verdict};
 
 /// Most findings beside the answer.
 const ALSO: usize = 6;
@@ -142,9 +140,9 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     missing.dedup_by(|one, other| one.what == other.what);
     missing.truncate(MISSING);
     Verdict {
-        id: best.id.to_owned(),
-        title: best.title,
-        text: best.text,
+        id: best.id.into(),
+        title: best.title.into(),
+        text: best.text.into(),
         confidence: best.checks.confidence(),
         evidence: best.facts.evidence,
         suggestions: best.suggestions,
@@ -161,13 +159,13 @@ fn is_worth_a_word(id: &str) -> bool {
 /// Where the capture's own numbers are beyond all sense.
 fn nothing(analysis: &Analysis<'_>) -> Verdict {
     Verdict {
-        id: "inconclusive".to_owned(),
-        title: "The capture's figures do not make sense: nothing can be said".to_owned(),
+        id: "inconclusive".into(),
+        title: "The capture's figures do not make sense: nothing can be said".into(),
         text: "They are out of any range that memory has. The file may be damaged, or not written by memtrace."
-            .to_owned(),
+            .into(),
         confidence: Confidence {
             level: Level::Low,
-            because: vec!["no figure could be used".to_owned()],
+            because: vec!["no figure could be used".into()],
         },
         evidence: Vec::new(),
         suggestions: Vec::new(),
@@ -177,14 +175,19 @@ fn nothing(analysis: &Analysis<'_>) -> Verdict {
 }
 
 /// What could not be had, whichever rule the answer is by.
+/// A reason from outside, or ours if there is none.
+fn or(why: Option<&Foreign>, ours: &str) -> String {
+    why.map_or_else(|| ours.to_owned(), |why| why.shown(REASON))
+}
+
 fn missing_of(analysis: &Analysis<'_>) -> Vec<Missing> {
     let case = &analysis.case;
     let mut missing = Vec::new();
     if case.capture.mode == Mode::Approximate {
-        let why = case.capture.mode_note.as_deref();
+        let why = case.capture.mode_note.as_ref();
         missing.push(Missing::new(
             "bytes by cause",
-            sanitized(why.unwrap_or("the mode is approximate"), REASON),
+            or(why, "the mode is approximate"),
         ));
     }
     if case.capture.lost_events > 0 {
@@ -194,19 +197,16 @@ fn missing_of(analysis: &Analysis<'_>) -> Vec<Missing> {
         ));
     }
     if analysis.lazyfree().is_none() {
-        let why = case.summary.lazyfree_missing.as_deref();
+        let why = case.summary.lazyfree_missing.as_ref();
         missing.push(Missing::new(
             "LazyFree",
-            sanitized(why.unwrap_or("smaps_rollup was not read"), REASON),
+            or(why, "smaps_rollup was not read"),
         ));
     }
     for hook in &case.capture.hooks {
         if hook.kind.is_none() {
-            let why = hook.error.as_deref().unwrap_or("it is not hooked");
-            missing.push(Missing::new(
-                sanitized(&hook.name, 40),
-                sanitized(why, REASON),
-            ));
+            let why = or(hook.error.as_ref(), "it is not hooked");
+            missing.push(Missing::new(hook.name.shown(40), why));
         }
     }
     let of_runtime = analysis
@@ -219,15 +219,12 @@ fn missing_of(analysis: &Analysis<'_>) -> Vec<Missing> {
         .iter()
         .flat_map(|cgroup| &cgroup.missing)
         // No rule asks for these: they make nothing surer.
-        .filter(|item| !UNASKED.contains(&item.what.as_str()));
+        .filter(|item| !UNASKED.contains(&item.what.raw()));
     for item in of_runtime.chain(of_cgroup).take(MISSING) {
-        missing.push(Missing::new(
-            sanitized(&item.what, 60),
-            sanitized(&item.why, REASON),
-        ));
+        missing.push(Missing::new(item.what.shown(60), item.why.shown(REASON)));
     }
     if let Some(why) = &case.summary.mappings_missing {
-        missing.push(Missing::new("mappings", sanitized(why, REASON)));
+        missing.push(Missing::new("mappings", why.shown(REASON)));
     }
     missing
 }

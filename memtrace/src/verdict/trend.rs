@@ -3,6 +3,7 @@
 //! A live capture runs for days and keeps no ticks. It feeds each tick to a [`Trend`] as it comes; a capture file's ticks, fed
 //! in the same order, give the same digest.
 
+use crate::text::Foreign;
 use crate::{
     model::{Cause, CgroupFigures, GoFigures, Tick},
     timeline::Digest,
@@ -272,7 +273,7 @@ impl Asked {
     fn add(&mut self, tick: &Tick) {
         for cause in &tick.causes {
             let moved = cause.rss_delta_bytes.unwrap_or(0);
-            if gives_back(cause.cause, cause.advice.as_deref()) {
+            if gives_back(cause.cause, cause.advice.as_ref()) {
                 self.calls = self.calls.saturating_add(cause.calls.unwrap_or(0));
             }
             if cause.cause.is_own() && moved < 0 {
@@ -285,7 +286,7 @@ impl Asked {
 fn lazily_freed(tick: &Tick) -> u64 {
     let freed = tick.causes.iter().filter(|cause| {
         matches!(cause.cause, Cause::Madvise | Cause::ProcessMadvise)
-            && cause.advice.as_deref() == Some("MADV_FREE")
+            && cause.advice.as_ref().is_some_and(|it| *it == "MADV_FREE")
     });
     freed.fold(0, |sum: u64, cause| {
         sum.saturating_add(cause.requested_bytes.unwrap_or(0))
@@ -303,11 +304,11 @@ fn is_torn_down(tick: &Tick) -> bool {
 
 /// A call whose purpose is to give memory back. `brk`, `mmap` and `mremap` may do so too, and mostly do not.
 #[must_use]
-pub fn gives_back(cause: Cause, advice: Option<&str>) -> bool {
+pub fn gives_back(cause: Cause, advice: Option<&Foreign>) -> bool {
     match cause {
         Cause::Munmap => true,
         Cause::Madvise | Cause::ProcessMadvise => matches!(
-            advice,
+            advice.map(Foreign::raw),
             Some("MADV_DONTNEED" | "MADV_DONTNEED_LOCKED" | "MADV_FREE" | "MADV_REMOVE")
         ),
         _ => false,

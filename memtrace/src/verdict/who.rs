@@ -1,6 +1,7 @@
 //! Who is advised: the runtime, the allocator, their versions and settings.
 
 use crate::model::RuntimeInfo;
+use crate::text::Foreign;
 
 /// A version: three numbers, 0 where there is none.
 pub type Version = (u32, u32, u32);
@@ -21,7 +22,9 @@ impl<'a> Who<'a> {
     /// `go`, `jvm` …; empty where it is not known.
     #[must_use]
     pub fn name(&self) -> &'a str {
-        let name = self.runtime.and_then(|runtime| runtime.name.as_deref());
+        let name = self
+            .runtime
+            .and_then(|runtime| runtime.name.as_ref().map(Foreign::raw));
         name.unwrap_or("")
     }
 
@@ -30,7 +33,7 @@ impl<'a> Who<'a> {
     pub fn allocator(&self) -> &'a str {
         let name = self
             .runtime
-            .and_then(|runtime| runtime.allocator.as_deref());
+            .and_then(|runtime| runtime.allocator.as_ref().map(Foreign::raw));
         name.unwrap_or("")
     }
 
@@ -60,7 +63,7 @@ impl<'a> Who<'a> {
     pub fn allocator_version(&self, name: &str) -> Option<Version> {
         let runtime = self.runtime?;
         (self.allocator() == name).then_some(())?;
-        version(runtime.allocator_version.as_deref()?)
+        version(runtime.allocator_version.as_ref().map(Foreign::raw)?)
     }
 
     /// Whether it is mimalloc before 2.1, whose switches have other names.
@@ -78,10 +81,10 @@ impl<'a> Who<'a> {
 
     fn version_of(&self, name: &str, before: &str) -> Option<Version> {
         let runtime = self.runtime?;
-        if runtime.name.as_deref() != Some(name) {
+        if runtime.name.as_ref().map(Foreign::raw) != Some(name) {
             return None;
         }
-        let text = runtime.version.as_deref()?;
+        let text = runtime.version.as_ref().map(Foreign::raw)?;
         let digits = match text.find(before) {
             Some(place) => text.get(place + before.len()..)?,
             None => text,
@@ -92,7 +95,7 @@ impl<'a> Who<'a> {
     /// A setting's value.
     #[must_use]
     pub fn setting(&self, name: &str) -> Option<&'a str> {
-        self.runtime?.settings.get(name).map(String::as_str)
+        self.runtime?.settings.get(name).map(Foreign::raw)
     }
 
     /// Whether a setting that is a list, such as `GODEBUG` or `MALLOC_CONF`, holds an item.
@@ -112,10 +115,10 @@ impl<'a> Who<'a> {
     #[must_use]
     pub fn named(&self, name: &str) -> Option<(&'a str, &'a str)> {
         let settings = &self.runtime?.settings;
-        let mut found = settings.iter().filter(|(key, _)| key.starts_with(name));
-        found
-            .next()
-            .map(|(key, value)| (key.as_str(), value.as_str()))
+        let mut found = settings
+            .iter()
+            .filter(|(key, _)| key.raw().starts_with(name));
+        found.next().map(|(key, value)| (key.raw(), value.raw()))
     }
 }
 
@@ -136,8 +139,8 @@ mod tests {
 
     fn info(name: &str, version: &str) -> RuntimeInfo {
         RuntimeInfo {
-            name: Some(name.to_owned()),
-            version: Some(version.to_owned()),
+            name: Some(name.into()),
+            version: Some(version.into()),
             ..RuntimeInfo::default()
         }
     }
@@ -170,8 +173,8 @@ mod tests {
     #[test]
     fn an_allocator_is_told_apart_by_its_version() {
         let mimalloc = |version: Option<&str>| RuntimeInfo {
-            allocator: Some("mimalloc".to_owned()),
-            allocator_version: version.map(str::to_owned),
+            allocator: Some("mimalloc".into()),
+            allocator_version: version.map(str::to_owned).map(Into::into),
             ..RuntimeInfo::default()
         };
         for (version, early) in [(Some("2.0.9"), true), (Some("2.1.2"), false), (None, false)] {
@@ -186,8 +189,8 @@ mod tests {
     fn settings_are_found_in_lists() {
         let mut info = info("go", "go1.22");
         let value = "gctrace=1, madvdontneed=0".to_owned();
-        info.settings.insert("GODEBUG".to_owned(), value);
-        info.settings.insert("-Xmx512m".to_owned(), String::new());
+        info.settings.insert("GODEBUG".into(), value.into());
+        info.settings.insert("-Xmx512m".into(), "".into());
         let who = Who::new(Some(&info));
         assert!(who.has("GODEBUG", "madvdontneed=0"));
         assert!(!who.has("GODEBUG", "madvdontneed=1"));

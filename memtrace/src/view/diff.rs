@@ -2,6 +2,7 @@
 
 mod page;
 
+use crate::text::Foreign;
 use std::fmt::Write as _;
 
 pub use page::page;
@@ -57,13 +58,14 @@ pub fn diff(diff: &Diff, width: usize) -> String {
 }
 
 fn of_side(side: &Side, width: usize) -> String {
+    let started = side.started_at.raw();
     let what = format!(
         "{} ({}), {} from {}",
-        sanitized(&side.comm, 15),
+        side.comm.shown(15),
         side.pid,
         span(side.duration_ns),
         // To the second.
-        sanitized(side.started_at.get(..19).unwrap_or(&side.started_at), 40),
+        sanitized(started.get(..19).unwrap_or(started), 40),
     );
     let room = width.saturating_sub(what.chars().count() + 5).max(20);
     let mut line = format!("{}  {what}", tail(&side.file, room));
@@ -78,14 +80,14 @@ fn conditions(text: &mut String, diff: &Diff, width: usize) {
     headline(text, "conditions");
     let room = (width - CONDITION - 4) / 2;
     for condition in &conditions.differ {
-        let value = |value: &Option<String>| {
-            let shown = value.as_deref().map(|value| sanitized(value, 400));
+        let value = |value: &Option<Foreign>| {
+            let shown = value.as_ref().map(|value| value.shown(400));
             wrapped(&shown.unwrap_or_else(|| "-".to_owned()), room)
         };
         let (a, b) = (value(&condition.a), value(&condition.b));
         for row in 0..a.len().max(b.len()) {
             let title = if row == 0 {
-                sanitized(&condition.title, CONDITION - 1)
+                condition.title.shown(CONDITION - 1)
             } else {
                 String::new()
             };
@@ -123,7 +125,7 @@ fn answers(text: &mut String, diff: &Diff, width: usize) {
                 .also
                 .iter()
                 .filter(|id| !other.also.contains(id) && **id != other.id)
-                .map(String::as_str)
+                .map(Foreign::raw)
                 .collect();
             if !only.is_empty() {
                 let line = format!("said beside it in {name} only: {}", only.join(", "));
@@ -139,7 +141,7 @@ fn of_answer(text: &mut String, name: &str, answer: &Answer) {
         Level::Medium => (WARN, "medium"),
         Level::Low => (BAD, "low"),
     };
-    let title = sanitized(&answer.title, 400);
+    let title = answer.title.shown(400);
     let mut rows = wrapped(&title, TITLE).into_iter();
     let _ = writeln!(
         text,
@@ -187,7 +189,7 @@ fn causes(text: &mut String, diff: &Diff, wide: bool) {
 }
 
 fn line(text: &mut String, row: &CauseDiff, columns: [(&str, usize, bool); 3]) {
-    let name = label(row.cause, row.advice.as_deref(), row.task.as_deref());
+    let name = label(row.cause, row.advice.as_ref(), row.task.as_ref());
     let mut line = format!("{name:<NAME$}");
     let cells = [
         (&row.calls, Unit::Count, false),

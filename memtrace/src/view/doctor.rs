@@ -121,12 +121,12 @@ fn verdict(text: &mut String, report: &Report, width: usize) {
         };
         let _ = writeln!(text, "{row}");
     }
-    let mut kinds: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut kinds: Vec<(&str, Vec<String>)> = Vec::new();
     for hook in &verdict.hooks {
         let kind = hook.kind.map_or("not hooked", |kind| kind.name());
         match kinds.iter_mut().find(|(name, _)| *name == kind) {
-            Some((_, names)) => names.push(&hook.name),
-            None => kinds.push((kind, vec![&hook.name])),
+            Some((_, names)) => names.push(hook.name.to_string()),
+            None => kinds.push((kind, vec![hook.name.to_string()])),
         }
     }
     for (kind, names) in kinds {

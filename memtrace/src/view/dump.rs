@@ -120,7 +120,7 @@ fn say(text: &mut String, dump: &Dump, width: usize) {
     }
     let _ = writeln!(text, "\n{}", paint(BOLD, "not in a dump"));
     for (what, why) in NOT_KNOWN {
-        item(text, &format!("{what}: {why}"), width);
+        item(text, format!("{what}: {why}"), width);
     }
     let _ = writeln!(
         text,

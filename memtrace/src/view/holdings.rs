@@ -49,7 +49,7 @@ pub fn holdings(text: &mut String, epoch: &Epoch, width: usize) {
     if summary
         .bridge
         .iter()
-        .any(|part| part.part.starts_with("go_"))
+        .any(|part| part.part.raw().starts_with("go_"))
     {
         bridge(text, &summary.bridge);
     }
@@ -100,7 +100,7 @@ pub fn part_name(part: &str) -> (&str, &'static str) {
 fn bridge(text: &mut String, parts: &[BridgePart]) {
     headline(text, "what RSS is made of");
     for part in parts {
-        let (name, note) = part_name(&part.part);
+        let (name, note) = part_name(part.part.raw());
         let value = if part.part == "rest" {
             change(part.bytes)
         } else {
@@ -140,18 +140,18 @@ fn mappings(text: &mut String, groups: &[MappingGroup], width: usize) {
         if is_named {
             let taken = NAME + VALUE + 4 + note.len();
             let room = width.clamp(80, 160).saturating_sub(taken);
-            let _ = write!(note, "  {}", tail(&group.name, room));
+            let _ = write!(note, "  {}", tail(group.name.raw(), room));
         }
         line(text, kind, &size(group.rss_bytes), &note);
     }
 }
 
 fn cgroup(text: &mut String, info: &CgroupInfo) {
-    let title = format!("cgroup v{} {}", info.version, sanitized(&info.path, TEXT));
+    let title = format!("cgroup v{} {:.TEXT$}", info.version, info.path);
     headline(text, &title);
     let Some(end) = &info.end else {
         for missing in &info.missing {
-            let _ = writeln!(text, "{}", paint(DIM, &sanitized(&missing.why, 300)));
+            let _ = writeln!(text, "{}", paint(DIM, &missing.why.shown(300)));
         }
         return;
     };

@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 
 use crate::{
     model::{Mode, Tick, TickCause},
-    text::format::{BOLD, DIM, change, count, paint, sanitized, signed_size, size},
+    text::format::{BOLD, DIM, change, count, paint, signed_size, size},
 };
 
 /// Width of the first column: 80 in all.
@@ -215,11 +215,11 @@ fn name(cause: &TickCause) -> String {
     let mut name = cause.cause.name().to_owned();
     if let Some(advice) = &cause.advice {
         name.push(' ');
-        name.push_str(advice.trim_start_matches("MADV_"));
+        name.push_str(&advice.without("MADV_").to_string());
     }
     if let Some(task) = &cause.task {
         name.push(' ');
-        name.push_str(&sanitized(task, 15));
+        name.push_str(&task.shown(15));
     }
     name
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::{
     model::SelfStats,
-    text::format::{BOLD, count, paint, sanitized, size},
+    text::format::{BOLD, count, paint, size},
 };
 
 const NAME: usize = 24;
@@ -21,7 +21,7 @@ pub(super) fn self_stats(text: &mut String, stats: &SelfStats) {
         let _ = writeln!(
             text,
             "{:<NAME$}{:>9}{:>9}{:>9}{:>10}",
-            sanitized(&program.name, NAME - 1),
+            program.name.shown(NAME - 1),
             optional(program.runs),
             optional(program.skipped_runs),
             optional(program.ns_per_run),

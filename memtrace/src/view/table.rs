@@ -1,5 +1,6 @@
 //! The table at the end: the ledger.
 
+use crate::text::Foreign;
 use std::fmt::Write as _;
 
 use super::{holdings::holdings, self_stats::self_stats};
@@ -39,9 +40,8 @@ pub fn table(host: &HostInfo, epoch: &Epoch, width: usize) -> String {
 
 /// Between the tables of two epochs.
 #[must_use]
-pub fn replaced(pid: u32, comm: &str) -> String {
-    let name = sanitized(comm, 15);
-    format!("process {pid} has replaced its program, and is now {name}; its memory starts anew")
+pub fn replaced(pid: u32, comm: &Foreign) -> String {
+    format!("process {pid} has replaced its program, and is now {comm:.15}; its memory starts anew")
 }
 
 /// Why a capture, or an epoch of it, ended.
@@ -62,7 +62,7 @@ fn head(text: &mut String, host: &HostInfo, epoch: &Epoch, width: usize) {
     let title = format!(
         "process {} ({}), {}: {end}",
         target.pid,
-        sanitized(&target.comm, 15),
+        target.comm.shown(15),
         span(capture.duration_ns),
     );
     let _ = writeln!(text, "{}", paint(BOLD, &title));
@@ -72,21 +72,21 @@ fn head(text: &mut String, host: &HostInfo, epoch: &Epoch, width: usize) {
             continue;
         };
         match kinds.iter_mut().find(|(name, _)| *name == kind) {
-            Some((_, hooks)) => hooks.push(sanitized(&hook.name, TEXT)),
-            None => kinds.push((kind, vec![sanitized(&hook.name, TEXT)])),
+            Some((_, hooks)) => hooks.push(hook.name.shown(TEXT)),
+            None => kinds.push((kind, vec![hook.name.shown(TEXT)])),
         }
     }
     let line = format!(
         "{}; Linux {} {}, {} CPUs, pages of {}",
         capture.mode.name(),
-        sanitized(&host.kernel, TEXT),
-        sanitized(&host.arch, TEXT),
+        host.kernel.shown(TEXT),
+        host.arch.shown(TEXT),
         host.cpus,
         size(host.page_size),
     );
     wrap(text, &line, width);
     if let Some(note) = &capture.mode_note {
-        let line = format!("{}: {}", capture.mode.name(), sanitized(note, REASON));
+        let line = format!("{}: {note:.REASON$}", capture.mode.name());
         wrap(text, &line, width);
     }
     for (kind, hooks) in kinds {
@@ -96,10 +96,13 @@ fn head(text: &mut String, host: &HostInfo, epoch: &Epoch, width: usize) {
         // What the note has said already.
         hook.kind.is_none() && !(hook.name == "rss" && capture.mode_note.is_some())
     };
-    let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
+    let mut reasons: Vec<(String, Vec<String>)> = Vec::new();
     for hook in capture.hooks.iter().filter(missing) {
-        let error = hook.error.as_deref().unwrap_or("not attached");
-        let name = sanitized(&hook.name, TEXT);
+        let error = hook
+            .error
+            .as_ref()
+            .map_or_else(|| "not attached".to_owned(), |why| why.shown(REASON));
+        let name = hook.name.shown(TEXT);
         match reasons.last_mut() {
             Some((reason, hooks)) if *reason == error => hooks.push(name),
             _ => reasons.push((error, vec![name])),
@@ -107,7 +110,7 @@ fn head(text: &mut String, host: &HostInfo, epoch: &Epoch, width: usize) {
     }
     for (error, hooks) in reasons {
         let hooks = hooks.join(" ");
-        let line = format!("not hooked: {hooks}: {}", sanitized(error, REASON));
+        let line = format!("not hooked: {hooks}: {}", error);
         wrap(text, &line, width);
     }
     text.push('\n');
@@ -158,7 +161,7 @@ fn ledger(text: &mut String, epoch: &Epoch, wide: bool) {
         if let Some(pages) = &pages {
             add(&mut sum, pages);
         }
-        let name = label(row.cause, row.advice.as_deref(), row.task.as_deref());
+        let name = label(row.cause, row.advice.as_ref(), row.task.as_ref());
         line(text, &name, Some(row), pages.as_ref(), wide);
     }
     if epoch.summary.causes.is_empty() {
@@ -199,19 +202,16 @@ pub fn add(sum: &mut Bytes4, row: &Bytes4) {
 }
 
 /// The name of a row: of an advice, that of the advice, below its call's.
-pub(super) fn label(cause: Cause, advice: Option<&str>, task: Option<&str>) -> String {
+pub(super) fn label(cause: Cause, advice: Option<&Foreign>, task: Option<&Foreign>) -> String {
     if let Some(advice) = advice {
-        return format!(
-            "  {}",
-            sanitized(advice.trim_start_matches("MADV_"), NAME - 3)
-        );
+        return format!("  {}", advice.without("MADV_").shown(NAME - 3));
     }
     let name = cause.name();
     match task {
         Some(task) if cause == Cause::OtherProcess => {
-            format!("other: {}", sanitized(task, NAME - 8))
+            format!("other: {}", task.shown(NAME - 8))
         }
-        Some(task) => format!("{name}: {}", sanitized(task, NAME - name.len() - 3)),
+        Some(task) => format!("{name}: {}", task.shown(NAME - name.len() - 3)),
         None => name.to_owned(),
     }
 }
@@ -363,8 +363,7 @@ fn balance(text: &mut String, epoch: &Epoch, width: usize) {
         None => {
             entry("LazyFree", "-", "not known");
             if let Some(reason) = &summary.lazyfree_missing {
-                let reason = sanitized(reason, REASON);
-                wrap(&mut rows, &format!("LazyFree: {reason}"), width);
+                wrap(&mut rows, &format!("LazyFree: {reason:.REASON$}"), width);
             }
         }
     }
@@ -415,7 +414,7 @@ fn unexplained(entry: &mut impl FnMut(&str, &str, &str), epoch: &Epoch) {
 
 /// What the ledger was compared with.
 pub fn compared(summary: &Summary) -> String {
-    match summary.compared_with.as_deref() {
+    match summary.compared_with.as_ref().map(Foreign::raw) {
         Some("counters") => "the kernel's counters at the end".to_owned(),
         Some(name) => sanitized(name, TEXT),
         None => "nothing".to_owned(),
@@ -451,11 +450,15 @@ fn notes(text: &mut String, epoch: &Epoch, width: usize) {
             .errnos
             .iter()
             .map(|errno| {
-                let name = sanitized(&errno.errno, TEXT);
+                let name = errno.errno.shown(TEXT);
                 format!("{} × {name}", count(errno.calls))
             })
             .collect();
-        let advice = sanitized(row.advice.as_deref().unwrap_or_default(), TEXT);
+        let advice = row
+            .advice
+            .as_ref()
+            .map(|it| it.shown(TEXT))
+            .unwrap_or_default();
         let line = format!("failed: {} {advice}: {}", row.cause.name(), list.join(", "));
         wrap(text, &line.replace(" :", ":"), width);
     }

@@ -1,5 +1,6 @@
 //! The answer, as a person reads it first.
 
+use crate::text::Foreign;
 use std::fmt::Write as _;
 
 use anstyle::Style;
@@ -7,7 +8,7 @@ use anstyle::Style;
 use crate::{
     model::{Evidence, Finding, Level, Missing, Suggestion, Verdict},
     text::{
-        format::{BAD, BOLD, DIM, GOOD, WARN, paint, sanitized},
+        format::{BAD, BOLD, DIM, GOOD, WARN, paint},
         wrapped,
     },
     verdict::show,
@@ -55,7 +56,7 @@ pub fn verdict(verdict: &Verdict, width: usize) -> String {
     if !verdict.missing.is_empty() {
         let _ = writeln!(text, "\n{}", paint(BOLD, "not known"));
         for (what, why) in by_reason(&verdict.missing).iter().take(ALSO) {
-            item(&mut text, &format!("{}: {why}", what.join(", ")), width);
+            item(&mut text, format!("{}: {why}", what.join(", ")), width);
         }
     }
     confidence(&mut text, verdict, width);
@@ -63,12 +64,12 @@ pub fn verdict(verdict: &Verdict, width: usize) -> String {
 }
 
 /// What is missing for one reason is said with it once.
-pub fn by_reason(missing: &[Missing]) -> Vec<(Vec<&str>, &str)> {
-    let mut reasons: Vec<(Vec<&str>, &str)> = Vec::new();
+pub fn by_reason(missing: &[Missing]) -> Vec<(Vec<String>, &Foreign)> {
+    let mut reasons: Vec<(Vec<String>, &Foreign)> = Vec::new();
     for Missing { what, why } in missing {
-        match reasons.iter_mut().find(|(_, reason)| reason == why) {
-            Some((whats, _)) => whats.push(what),
-            None => reasons.push((vec![what], why)),
+        match reasons.iter_mut().find(|(_, reason)| *reason == why) {
+            Some((whats, _)) => whats.push(what.to_string()),
+            None => reasons.push((vec![what.to_string()], why)),
         }
     }
     reasons
@@ -79,7 +80,7 @@ fn evidence(text: &mut String, evidence: &[Evidence]) {
     let shown: Vec<(String, String)> = evidence
         .iter()
         .take(EVIDENCE)
-        .map(|evidence| (sanitized(&evidence.what, WHAT), show(evidence)))
+        .map(|evidence| (evidence.what.shown(WHAT), show(evidence)))
         .collect();
     let of = |side: fn(&(String, String)) -> &String| {
         let widths = shown.iter().map(|pair| side(pair).chars().count());
@@ -102,7 +103,7 @@ fn suggest(text: &mut String, suggestion: &Suggestion, width: usize) {
 }
 
 fn also(text: &mut String, finding: &Finding, width: usize) {
-    item(text, &format!("{} ({})", finding.title, finding.id), width);
+    item(text, format!("{} ({})", finding.title, finding.id), width);
     paragraph(text, 2 * INDENT, &finding.text, width);
 }
 
@@ -122,17 +123,17 @@ fn confidence(text: &mut String, verdict: &Verdict, width: usize) {
     for because in verdict.confidence.because.iter().take(ALSO) {
         item(text, because, width);
     }
-    let more = format!("memtrace explain {}", sanitized(&verdict.id, 40));
+    let more = format!("memtrace explain {:.40}", verdict.id);
     let _ = writeln!(text, "\n{}", paint(DIM, &more));
 }
 
 /// A line with a dash.
-pub(super) fn item(text: &mut String, what: &str, width: usize) {
+pub(super) fn item(text: &mut String, what: impl Into<Foreign>, width: usize) {
     item_of(text, what, Style::new(), width);
 }
 
 /// A line with a dash, broken so that it hangs behind it.
-fn item_of(text: &mut String, what: &str, style: Style, width: usize) {
+fn item_of(text: &mut String, what: impl Into<Foreign>, style: Style, width: usize) {
     for (number, row) in wrap(what, width - 2 * INDENT).into_iter().enumerate() {
         let mark = if number == 0 { "- " } else { "  " };
         let row = if style == Style::new() {
@@ -145,13 +146,13 @@ fn item_of(text: &mut String, what: &str, style: Style, width: usize) {
 }
 
 /// Lines of at most this width, behind `indent` spaces.
-pub(super) fn paragraph(text: &mut String, indent: usize, what: &str, width: usize) {
+pub(super) fn paragraph(text: &mut String, indent: usize, what: impl Into<Foreign>, width: usize) {
     for row in wrap(what, width - indent) {
         let _ = writeln!(text, "{:indent$}{row}", "");
     }
 }
 
 /// Breaks a text, which may come from outside, at its spaces; a word that is longer than a line is cut.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    wrapped(&sanitized(text, LONGEST), width)
+fn wrap(text: impl Into<Foreign>, width: usize) -> Vec<String> {
+    wrapped(&text.into().shown(LONGEST), width)
 }

@@ -76,7 +76,10 @@ fn quantities(diff: &Diff) -> Vec<Quantity> {
 fn condition<'a>(diff: &'a Diff, what: &str) -> Option<(Option<&'a str>, Option<&'a str>)> {
     let mut all = diff.conditions.differ.iter();
     let found = all.find(|condition| condition.what == what)?;
-    Some((found.a.as_deref(), found.b.as_deref()))
+    Some((
+        found.a.as_ref().map(|it| it.raw()),
+        found.b.as_ref().map(|it| it.raw()),
+    ))
 }
 
 #[track_caller]
@@ -84,7 +87,7 @@ fn row(diff: &Diff, advice: &str) -> [Quantity; 3] {
     let row = diff
         .causes
         .iter()
-        .find(|row| row.advice.as_deref() == Some(advice))
+        .find(|row| row.advice.as_ref().map(|it| it.raw()) == Some(advice))
         .unwrap_or_else(|| panic!("no {advice}"));
     [row.calls, row.requested_bytes, row.rss_delta_bytes]
 }

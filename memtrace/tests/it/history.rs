@@ -26,8 +26,8 @@ fn cause() -> impl Strategy<Value = TickCause> {
         .prop_map(
             |((cause, advice, task), moved, swap, calls, requested)| TickCause {
                 cause,
-                advice,
-                task,
+                advice: advice.map(Into::into),
+                task: task.map(Into::into),
                 calls,
                 requested_bytes: requested,
                 rss_delta_bytes: moved,
@@ -242,9 +242,9 @@ proptest! {
     ) {
         let mut appended = noted(spans, &before);
         let at_ns = appended.last_ns() + MS;
-        appended.append(&noted(spans, &after), at_ns, "next");
+        appended.append(&noted(spans, &after), at_ns, &"next".into());
         let mut noted = noted(spans, &before);
-        noted.exec(at_ns, "next");
+        noted.exec(at_ns, &"next".into());
         for tick in &after {
             noted.note(tick);
         }
@@ -260,7 +260,7 @@ proptest! {
         let (marks, left_out) = appended.marks();
         let marks: Vec<_> = marks.collect();
         prop_assert_eq!(marks.len(), 1);
-        prop_assert_eq!(&marks[0].kind, &MarkKind::Exec("next".to_owned()));
+        prop_assert_eq!(&marks[0].kind, &MarkKind::Exec("next".into()));
         prop_assert_eq!((marks[0].t_ns, left_out), (at_ns, 0));
     }
 

@@ -67,8 +67,8 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn host() -> HostInfo {
     HostInfo {
-        kernel: "6.18.44 \"odd\"\n".to_owned(),
-        arch: "x86_64".to_owned(),
+        kernel: "6.18.44 \"odd\"\n".into(),
+        arch: "x86_64".into(),
         page_size: PAGE,
         cpus: 2,
     }
@@ -77,9 +77,9 @@ fn host() -> HostInfo {
 fn target(comm: &str) -> TargetInfo {
     TargetInfo {
         pid: 77,
-        comm: comm.to_owned(),
+        comm: comm.into(),
         exe: None,
-        cmdline: vec!["a\u{1b}[31m".to_owned(), "\n{\"ended\":".to_owned()],
+        cmdline: vec!["a\u{1b}[31m".into(), "\n{\"ended\":".into()],
         start_time: Some(1_700_000_000),
         runtime: None,
     }
@@ -87,7 +87,7 @@ fn target(comm: &str) -> TargetInfo {
 
 fn hooks() -> Vec<HookInfo> {
     let hook = |&name: &&str| HookInfo {
-        name: name.to_owned(),
+        name: name.into(),
         kind: Some(HookKind::TpBtf),
         error: None,
         fallback: None,
@@ -240,7 +240,7 @@ impl Run {
         self.bytes.extend_from_slice(line);
         let capture = Capture {
             schema: SCHEMA.to_owned(),
-            memtrace_version: env!("CARGO_PKG_VERSION").to_owned(),
+            memtrace_version: env!("CARGO_PKG_VERSION").into(),
             host: host(),
             epoch: Epoch::of(last, self.recorder.into_ticks()),
             earlier_epochs: self.earlier,
@@ -283,7 +283,7 @@ fn known(recorder: &Recorder, reading: &Reading) -> Known {
 
 fn fold(recorder: &Recorder, first: &Reading) -> Fold {
     let capture = CaptureInfo {
-        started_at: "2026-11-23T05:50:00Z".to_owned(),
+        started_at: "2026-11-23T05:50:00Z".into(),
         duration_ns: 0,
         interval_ns: 1_000_000_000,
         mode: Mode::Exact,
@@ -360,7 +360,7 @@ proptest! {
             let read = read(&run.bytes[..]).unwrap();
             prop_assert_eq!(read.epoch.summary.lazyfree_missing.is_some(), step.lazyfree.is_none());
             let expected = run.account(Closing {
-                lazyfree_missing: read.epoch.summary.lazyfree_missing.clone(),
+                lazyfree_missing: read.epoch.summary.lazyfree_missing.as_ref().map(|it| it.raw().to_owned()),
                 ..Closing::as_at_the_last_tick(End::Interrupted)
             });
             prop_assert_eq!(expected.summary.unexplained_bytes, step.check.map(|(pages, _)| pages * PAGE as i64));

@@ -37,6 +37,7 @@ mod documents;
 mod dump;
 mod explain;
 mod export;
+mod foreign;
 mod generated;
 mod golden;
 mod history;

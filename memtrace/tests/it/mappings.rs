@@ -49,7 +49,7 @@ fn named<'a>(found: &'a Mappings, part: &str) -> &'a MappingGroup {
     let mut groups = found
         .groups
         .iter()
-        .filter(|group| group.name.contains(part));
+        .filter(|group| group.name.raw().contains(part));
     groups
         .next()
         .unwrap_or_else(|| panic!("{part}: {found:#?}"))

@@ -181,18 +181,21 @@ fn usage_and_limits_are_what_was_set() {
     let info = cgroup.info();
     assert_eq!(info.version, if made.v2 { 2 } else { 1 });
     assert!(
-        info.path.ends_with(&format!("{}/inner", made.path)),
+        info.path.raw().ends_with(&format!("{}/inner", made.path)),
         "{info:?}"
     );
     assert_eq!(info.processes, Some(1));
     assert_eq!(info.limit_bytes, Some(200 * MIB));
     let whose = info.limit_path.unwrap();
-    assert!(whose.ends_with(&made.path), "{whose}");
+    assert!(whose.raw().ends_with(&made.path), "{whose}");
     // Its own, which is lower, is the one that counts, also where it was set later.
     made.limit(&made.inner, 100 * MIB);
     let info = cgroup.info();
     assert_eq!(info.limit_bytes, Some(100 * MIB));
-    assert_eq!(info.limit_path.as_deref(), Some(info.path.as_str()));
+    assert_eq!(
+        info.limit_path.as_ref().map(|it| it.raw()),
+        Some(info.path.raw())
+    );
     if made.v2 {
         assert!(after.pglazyfree.is_some() && after.pglazyfreed.is_some());
     } else {
@@ -252,7 +255,7 @@ fn a_process_that_is_moved_is_missed() {
         .unwrap()
         .why;
     assert!(
-        why.contains("moved") && why.contains(&elsewhere.path),
+        why.raw().contains("moved") && why.raw().contains(&elsewhere.path),
         "{why}"
     );
     // It does not come back with other figures between.
@@ -309,7 +312,7 @@ fn a_cgroup_that_is_removed_is_missed() {
     assert_eq!(cgroup.figures(), Default::default());
     let missing = cgroup.info().missing;
     assert!(
-        missing.iter().any(|one| one.why.contains("removed")),
+        missing.iter().any(|one| one.why.raw().contains("removed")),
         "{missing:?}"
     );
 }

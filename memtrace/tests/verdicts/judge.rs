@@ -42,7 +42,7 @@ pub fn judge(expected: &'static Expected, shown: &Shown) -> Result<(), Failed> {
 }
 
 fn wrong_verdict(expected: &Expected, verdict: &Verdict) -> Option<String> {
-    let is = |ids: &[&str]| ids.contains(&verdict.id.as_str());
+    let is = |ids: &[&str]| ids.contains(&verdict.id.raw());
     let right =
         is(expected.verdicts) || is(expected.guesses) && verdict.confidence.level == Level::Low;
     (!right).then(|| format!("the verdict is not {}: {verdict:#?}", expected.ids()))
@@ -50,17 +50,21 @@ fn wrong_verdict(expected: &Expected, verdict: &Verdict) -> Option<String> {
 
 fn wrong_runtime(expected: &Expected, runtime: &RuntimeInfo) -> Vec<String> {
     let mut faults = Vec::new();
-    if runtime.name.as_deref() != expected.runtime {
+    if runtime.name.as_ref().map(|it| it.raw()) != expected.runtime {
         faults.push(format!(
             "the runtime is {:?}: {runtime:#?}",
             expected.runtime
         ));
     }
-    let version = runtime.version.as_deref().unwrap_or_default();
+    let version = runtime
+        .version
+        .as_ref()
+        .map(|it| it.raw())
+        .unwrap_or_default();
     if !version.starts_with(expected.version) {
         faults.push(format!("its version is {}: {runtime:#?}", expected.version));
     }
-    if runtime.allocator.as_deref() != Some(expected.allocator) {
+    if runtime.allocator.as_ref().map(|it| it.raw()) != Some(expected.allocator) {
         faults.push(format!(
             "the allocator is {}: {runtime:#?}",
             expected.allocator
@@ -82,13 +86,13 @@ pub fn checks() -> Vec<Trial> {
                 assert!(wrong_verdict(expected, &verdict(guess, Level::Medium)).is_some());
             }
             let mut runtime = RuntimeInfo {
-                name: expected.runtime.map(str::to_owned),
-                version: Some(expected.version.to_owned()),
-                allocator: Some(expected.allocator.to_owned()),
+                name: expected.runtime.map(str::to_owned).map(Into::into),
+                version: Some(expected.version.into()),
+                allocator: Some(expected.allocator.into()),
                 ..RuntimeInfo::default()
             };
             assert_eq!(wrong_runtime(expected, &runtime), [""; 0]);
-            runtime.name = Some("cobol".to_owned());
+            runtime.name = Some("cobol".into());
             runtime.allocator = None;
             assert_eq!(wrong_runtime(expected, &runtime).len(), 2);
         }
@@ -98,9 +102,9 @@ pub fn checks() -> Vec<Trial> {
 
 fn verdict(id: &str, level: Level) -> Verdict {
     Verdict {
-        id: id.to_owned(),
-        title: String::new(),
-        text: String::new(),
+        id: id.into(),
+        title: String::new().into(),
+        text: String::new().into(),
         confidence: Confidence {
             level,
             because: Vec::new(),

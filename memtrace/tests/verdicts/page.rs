@@ -39,7 +39,7 @@ impl Line {
             situation: expected.situation,
             expected: expected.ids(),
             either: expected.verdicts.len() + expected.guesses.len() > 1,
-            got: verdict.map(|verdict| verdict.id.clone()),
+            got: verdict.map(|verdict| verdict.id.to_string()),
             confidence,
             runtime,
             showed: showed(&epoch.summary),
@@ -82,7 +82,10 @@ fn seen_as(runtime: &RuntimeInfo) -> String {
         allocator,
         ..
     } = runtime;
-    let runtime = match (name.as_deref(), version.as_deref()) {
+    let runtime = match (
+        name.as_ref().map(|it| it.raw()),
+        version.as_ref().map(|it| it.raw()),
+    ) {
         (Some(name), Some(version)) if version.starts_with(name) => Some(version.to_owned()),
         (Some(name), Some(version)) => Some(format!("{name} {version}")),
         (Some(name), None) => Some(name.to_owned()),
@@ -91,7 +94,10 @@ fn seen_as(runtime: &RuntimeInfo) -> String {
     let allocator = allocator
         .clone()
         .filter(|allocator| name.as_ref() != Some(allocator));
-    let parts: Vec<String> = runtime.into_iter().chain(allocator).collect();
+    let parts: Vec<String> = runtime
+        .into_iter()
+        .chain(allocator.map(|it| it.to_string()))
+        .collect();
     parts.join(", ")
 }
 
@@ -132,10 +138,15 @@ fn showed(summary: &Summary) -> String {
     rows.retain(|row| weight(row) >= MIB.unsigned_abs());
     rows.sort_by_key(|row| std::cmp::Reverse(weight(row)));
     for row in rows.into_iter().take(4) {
-        let name = row.advice.as_deref().unwrap_or(row.cause.name());
+        let name = row
+            .advice
+            .as_ref()
+            .map(|it| it.raw())
+            .unwrap_or(row.cause.name());
         let by = row
             .task
-            .as_deref()
+            .as_ref()
+            .map(|it| it.raw())
             .map_or(String::new(), |task| format!(" by {task}"));
         let _ = write!(text, "; `{name}`{by}");
         if let (Some(calls), Some(bytes), Some(_)) = (row.calls, row.requested_bytes, &row.advice) {

@@ -161,7 +161,9 @@ impl Shown {
         advice: Option<&'a str>,
     ) -> impl Iterator<Item = &'a CauseRow> {
         let rows = self.capture.epoch.summary.causes.iter();
-        rows.filter(move |row| row.cause == cause && row.advice.as_deref() == advice)
+        rows.filter(move |row| {
+            row.cause == cause && row.advice.as_ref().map(|it| it.raw()) == advice
+        })
     }
 
     /// What a cause did, all its tasks together.

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     BridgePart, CgroupFigures, CgroupInfo, GoFigures, MappingGroup, Returned, RuntimeInfo, Verdict,
 };
-use crate::model::{Cause, HookKind, Mode};
+use crate::{
+    model::{Cause, HookKind, Mode},
+    text::Foreign,
+};
 
 /// The value of `schema` in files that this version writes.
 pub const SCHEMA: &str = "memtrace/1";
@@ -23,7 +26,7 @@ pub struct Capture {
     /// Always `memtrace/1`.
     pub schema: String,
     /// Version of the memtrace that wrote the file.
-    pub memtrace_version: String,
+    pub memtrace_version: Foreign,
     /// The host.
     pub host: HostInfo,
     /// The last epoch: the program that ran at the end.
@@ -129,11 +132,11 @@ pub struct TargetInfo {
     /// Process id.
     pub pid: u32,
     /// The kernel's name of it, up to 15 bytes.
-    pub comm: String,
+    pub comm: Foreign,
     /// Path of the executable; `null` where it could not be read.
-    pub exe: Option<String>,
+    pub exe: Option<Foreign>,
     /// Arguments.
-    pub cmdline: Vec<String>,
+    pub cmdline: Vec<Foreign>,
     /// When the process started, seconds since 1970; `null` where it could not be read.
     pub start_time: Option<i64>,
     /// What runs in it; `null` where memtrace could not look.
@@ -145,9 +148,9 @@ pub struct TargetInfo {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HostInfo {
     /// Kernel release.
-    pub kernel: String,
+    pub kernel: Foreign,
     /// Architecture.
-    pub arch: String,
+    pub arch: Foreign,
     /// Bytes of a page.
     pub page_size: u64,
     /// CPUs online.
@@ -177,7 +180,7 @@ pub enum End {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CaptureInfo {
     /// Start of the epoch, RFC 3339, UTC.
-    pub started_at: String,
+    pub started_at: Foreign,
     /// How long the epoch lasted.
     pub duration_ns: u64,
     /// Time between ticks; where it was changed meanwhile, the longest.
@@ -186,7 +189,7 @@ pub struct CaptureInfo {
     pub mode: Mode,
     /// Why it is not exact, or how exact `exact` is on this kernel; `null` where there is nothing to say.
     #[serde(default)]
-    pub mode_note: Option<String>,
+    pub mode_note: Option<Foreign>,
     /// What was hooked, and what could not be.
     pub hooks: Vec<HookInfo>,
     /// Everything that was not counted: the sum of `losses`, without `single_events`. Where it is not 0, the capture is incomplete.
@@ -207,15 +210,15 @@ pub struct CaptureInfo {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HookInfo {
     /// `rss`, `exit`, `exec`, `fork`, `faults_user`, `faults_kernel`, or a system call.
-    pub name: String,
+    pub name: Foreign,
     /// How it is attached; `null` where it is not: then its columns are `null` too.
     pub kind: Option<HookKind>,
     /// Why it is not attached.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
+    pub error: Option<Foreign>,
     /// Why it is not attached in a way that costs other processes less.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub fallback: Option<String>,
+    pub fallback: Option<Foreign>,
 }
 
 /// What was not counted.
@@ -289,7 +292,7 @@ pub struct SelfStats {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProgramStats {
     /// Its name.
-    pub name: String,
+    pub name: Foreign,
     /// How often it ran; `null` where it could not be read.
     pub runs: Option<u64>,
     /// Time of all runs, with a part of the kernel's measuring.
@@ -357,7 +360,7 @@ pub struct Summary {
     /// Pages that moved while the figures were compared: where it is 0, `unexplained_bytes` is exact.
     pub unexplained_bound_bytes: Option<u64>,
     /// What the ledger was compared with: `smaps_rollup`, `statm`, or `counters` (the kernel's own, at the end of the mm).
-    pub compared_with: Option<String>,
+    pub compared_with: Option<Foreign>,
     /// By kind when the epoch began.
     pub start: Bytes4,
     /// By kind when it ended.
@@ -366,7 +369,7 @@ pub struct Summary {
     pub lazyfree_bytes: Option<u64>,
     /// Why it was not read.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub lazyfree_missing: Option<String>,
+    pub lazyfree_missing: Option<Foreign>,
     /// Bytes in anonymous huge pages at the end; `null` where `smaps_rollup` was not read.
     #[serde(default)]
     pub anon_huge_bytes: Option<u64>,
@@ -385,13 +388,13 @@ pub struct Summary {
     pub mappings: Option<Vec<MappingGroup>>,
     /// Why they were not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mappings_missing: Option<String>,
+    pub mappings_missing: Option<Foreign>,
     /// The memory cgroup; `null` where there is none.
     #[serde(default)]
     pub cgroup: Option<CgroupInfo>,
     /// Why there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cgroup_missing: Option<String>,
+    pub cgroup_missing: Option<Foreign>,
 }
 
 /// One cause.
@@ -402,10 +405,10 @@ pub struct CauseRow {
     pub cause: Cause,
     /// The advice by the kernel's name, or its number; only for `madvise` and `process_madvise`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub advice: Option<String>,
+    pub advice: Option<Foreign>,
     /// The other task that did it; only for `reclaim` and `other_process`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub task: Option<String>,
+    pub task: Option<Foreign>,
     /// Calls that began and ended during the epoch; `null` where the cause is no hooked system call.
     pub calls: Option<u64>,
     /// Failed ones among them.
@@ -432,7 +435,7 @@ pub struct CauseRow {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ErrnoCount {
     /// Its name, such as `ENOMEM`.
-    pub errno: String,
+    pub errno: Foreign,
     /// Calls.
     pub calls: u64,
 }
@@ -513,10 +516,10 @@ pub struct TickCause {
     pub cause: Cause,
     /// The advice.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub advice: Option<String>,
+    pub advice: Option<Foreign>,
     /// The other task.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub task: Option<String>,
+    pub task: Option<Foreign>,
     /// Calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calls: Option<u64>,

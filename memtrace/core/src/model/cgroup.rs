@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Missing;
+use crate::text::Foreign;
 
 /// The memory cgroup that the process is in: what a container's limit, an OOM kill and an autoscaler look at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,11 +12,11 @@ pub struct CgroupInfo {
     /// 1 or 2.
     pub version: u32,
     /// Its path below the root of its hierarchy, as memtrace sees it.
-    pub path: String,
+    pub path: Foreign,
     /// The lowest limit among it and what is above it (`memory.max`, `memory.limit_in_bytes`); `null` where there is none.
     pub limit_bytes: Option<u64>,
     /// Whose limit that is.
-    pub limit_path: Option<String>,
+    pub limit_path: Option<Foreign>,
     /// The lowest `memory.high` likewise: above it the kernel throttles and reclaims. cgroup v2 only.
     pub high_bytes: Option<u64>,
     /// Processes in it, with those of cgroups below.

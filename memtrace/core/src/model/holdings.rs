@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::Foreign;
+
 /// What the process gave back during the epoch, and what became of it. `null` where it could not be had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -22,11 +24,11 @@ pub struct Returned {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BridgePart {
     /// `go_heap_in_use`, `go_heap_idle`, `go_stacks`, `go_other`, `lazy_free`, `anon`, `other_anon`, `file`, `shmem`, `rest`.
-    pub part: String,
+    pub part: Foreign,
     /// Bytes; `rest` may be negative: parts of what a runtime counts need not be resident.
     pub bytes: i64,
     /// Where the figure comes from.
-    pub source: String,
+    pub source: Foreign,
 }
 
 /// Mappings of one name.
@@ -36,7 +38,7 @@ pub struct MappingGroup {
     /// `heap` (that of `brk`), `stack`, `anon`, `file`, `shmem`, `special`.
     pub kind: MappingKind,
     /// The file's path, or the name that the process gave to anonymous memory; empty where it has none. Chosen by the process.
-    pub name: String,
+    pub name: Foreign,
     /// How many mappings.
     pub mappings: u64,
     /// Their size.

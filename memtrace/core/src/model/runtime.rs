@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::Foreign;
+
 /// What runs in the process, and what it is expected to do with memory that it does not need. Decided from the executable, the
 /// mapped files and the environment, never from the process's name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,21 +13,21 @@ use serde::{Deserialize, Serialize};
 pub struct RuntimeInfo {
     /// `go`, `jvm`, `dotnet`, `node`, `python`, `ruby`; `null` where none of them was found: a native program, as far as
     /// memtrace can see.
-    pub name: Option<String>,
+    pub name: Option<Foreign>,
     /// Its version as it calls itself, such as `go1.15.15` or `17.0.15`; `null` where it could not be had.
-    pub version: Option<String>,
+    pub version: Option<Foreign>,
     /// `glibc`, `musl`, `jemalloc`, `tcmalloc`, `gperftools`, `mimalloc`: the allocator behind `malloc`; `go` for a Go program
     /// without C code; `null` where it could not be had.
-    pub allocator: Option<String>,
+    pub allocator: Option<Foreign>,
     /// The allocator's version; `null` where it could not be had.
     #[serde(default)]
-    pub allocator_version: Option<String>,
+    pub allocator_version: Option<Foreign>,
     /// Settings that bear on memory, from the environment and the command line, by name, as the process was started with them:
     /// `GODEBUG`, `MALLOC_ARENA_MAX`, `-Xmx`. Others are not read.
-    pub settings: BTreeMap<String, String>,
+    pub settings: BTreeMap<Foreign, Foreign>,
     /// What says so, such as `libjemalloc.so.2 is mapped`.
     #[serde(default)]
-    pub evidence: Vec<String>,
+    pub evidence: Vec<Foreign>,
     /// How it is expected to give memory back to the kernel.
     #[serde(default)]
     pub expected: Vec<ExpectedRelease>,
@@ -39,14 +41,14 @@ pub struct RuntimeInfo {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExpectedRelease {
     /// Who does it: `go`, `jemalloc`, …
-    pub by: String,
+    pub by: Foreign,
     /// The call: `madvise`, `process_madvise`, `munmap`, `brk`, `mmap`.
-    pub call: String,
+    pub call: Foreign,
     /// The advice by the kernel's name, for `madvise` and `process_madvise`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub advice: Option<String>,
+    pub advice: Option<Foreign>,
     /// Why it is expected, such as `Go 1.12 to 1.15 use MADV_FREE`.
-    pub why: String,
+    pub why: Foreign,
 }
 
 /// Something that could not be had.
@@ -54,14 +56,14 @@ pub struct ExpectedRelease {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Missing {
     /// What: the name of a field, such as `go` or `runtime.version`, or of what would be needed.
-    pub what: String,
+    pub what: Foreign,
     /// Why, for people.
-    pub why: String,
+    pub why: Foreign,
 }
 
 impl Missing {
     /// Something that could not be had, with its reason.
-    pub fn new(what: impl Into<String>, why: impl Into<String>) -> Self {
+    pub fn new(what: impl Into<Foreign>, why: impl Into<Foreign>) -> Self {
         Self {
             what: what.into(),
             why: why.into(),

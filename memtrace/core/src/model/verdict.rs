@@ -3,17 +3,18 @@
 use serde::{Deserialize, Serialize};
 
 use super::Missing;
+use crate::text::Foreign;
 
 /// The answer: what it is, whether it is a leak, and what to do. Worked out from the capture alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Verdict {
     /// The rule: `lazy-free`, `growing`, …; `memtrace explain ID` has its page.
-    pub id: String,
+    pub id: Foreign,
     /// In a line.
-    pub title: String,
+    pub title: Foreign,
     /// In two or three sentences, for someone who is not a kernel developer.
-    pub text: String,
+    pub text: Foreign,
     /// How sure it is.
     pub confidence: Confidence,
     /// The numbers that it rests on.
@@ -33,11 +34,11 @@ pub struct Verdict {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Finding {
     /// The rule.
-    pub id: String,
+    pub id: Foreign,
     /// In a line.
-    pub title: String,
+    pub title: Foreign,
     /// In a sentence or two.
-    pub text: String,
+    pub text: Foreign,
     /// The numbers that it rests on.
     pub evidence: Vec<Evidence>,
     /// What to do about it.
@@ -52,7 +53,7 @@ pub struct Confidence {
     /// Low, medium or high.
     pub level: Level,
     /// What made it so.
-    pub because: Vec<String>,
+    pub because: Vec<Foreign>,
 }
 
 /// A degree of confidence.
@@ -73,7 +74,7 @@ pub enum Level {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Evidence {
     /// What it is.
-    pub what: String,
+    pub what: Foreign,
     /// The number.
     pub value: i64,
     /// Of what.
@@ -123,8 +124,8 @@ pub enum Formula {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Suggestion {
     /// In a sentence, with what it costs.
-    pub text: String,
+    pub text: Foreign,
     /// What to type or set, such as `GODEBUG=madvdontneed=1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub setting: Option<String>,
+    pub setting: Option<Foreign>,
 }

@@ -124,10 +124,10 @@ pub(super) fn function(call: &str) -> String {
 impl From<&Hook> for HookInfo {
     fn from(hook: &Hook) -> Self {
         Self {
-            name: hook.name.to_owned(),
+            name: hook.name.into(),
             kind: hook.kind,
-            error: hook.error.clone(),
-            fallback: hook.fallback.clone(),
+            error: hook.error.clone().map(Into::into),
+            fallback: hook.fallback.clone().map(Into::into),
         }
     }
 }

@@ -326,7 +326,7 @@ fn is_shmem(name: &[u8]) -> bool {
 fn group(kind: MappingKind, name: String, sums: &Sums) -> MappingGroup {
     MappingGroup {
         kind,
-        name,
+        name: name.into(),
         mappings: sums.mappings,
         size_bytes: sums.size,
         rss_bytes: sums.rss,
@@ -365,7 +365,7 @@ mod tests {
 
     fn kind_of(head: &str) -> (MappingKind, String) {
         let found = take(entry(head, 8, 4, 0).as_bytes(), false).unwrap();
-        (found.groups[0].kind, found.groups[0].name.clone())
+        (found.groups[0].kind, found.groups[0].name.to_string())
     }
 
     #[test]
@@ -383,10 +383,10 @@ mod tests {
         let [anon, file] = &found.groups[..] else {
             panic!("{found:?}")
         };
-        assert_eq!((anon.kind, anon.name.as_str()), (MappingKind::Anon, ""));
+        assert_eq!((anon.kind, anon.name.raw()), (MappingKind::Anon, ""));
         let expected = MappingGroup {
             kind: MappingKind::File,
-            name: "/lib/a b".to_owned(),
+            name: "/lib/a b".into(),
             mappings: 2,
             size_bytes: 32 << 10,
             rss_bytes: 24 << 10,
@@ -435,7 +435,7 @@ mod tests {
         .concat();
         let go = take(text.as_bytes(), true).unwrap();
         assert_eq!(
-            (go.groups[0].name.as_str(), go.groups[0].mappings),
+            (go.groups[0].name.raw(), go.groups[0].mappings),
             (GO_ARENA, 2)
         );
         assert_eq!(go.groups[1].name, "");
@@ -450,7 +450,7 @@ mod tests {
         assert_eq!(both.groups[1].mappings, 2);
         let other = take(text.as_bytes(), false).unwrap();
         assert_eq!(
-            (other.groups[0].name.as_str(), other.groups[0].mappings),
+            (other.groups[0].name.raw(), other.groups[0].mappings),
             ("", 3)
         );
     }
@@ -476,7 +476,7 @@ mod tests {
         assert_eq!(sum(|group| group.swap_bytes), found.swap);
         let others = found.groups.last().unwrap();
         assert_eq!(
-            (others.kind, others.name.as_str()),
+            (others.kind, others.name.raw()),
             (MappingKind::Special, OTHERS)
         );
         let least = found.groups[..SHOWN]

@@ -139,10 +139,10 @@ pub fn span(ns: u64) -> String {
 pub fn sanitized(text: &str, width: usize) -> String {
     let mut safe = String::new();
     for letter in text.chars() {
-        if letter.is_control() || is_format(letter) {
-            let _ = write!(safe, "\\u{{{:x}}}", letter as u32);
-        } else {
+        if is_harmless(letter) {
             safe.push(letter);
+        } else {
+            let _ = write!(safe, "\\u{{{:x}}}", letter as u32);
         }
     }
     if safe.chars().count() > width {
@@ -163,6 +163,13 @@ pub fn tail(text: &str, room: usize) -> String {
     }
     let skipped = shown.chars().skip(length - room.saturating_sub(1));
     std::iter::once('…').chain(skipped).collect()
+}
+
+/// Returns if a terminal shows a character, and does nothing else: it is no control character, and none that changes how others
+/// are shown.
+#[must_use]
+pub fn is_harmless(letter: char) -> bool {
+    !letter.is_control() && !is_format(letter)
 }
 
 /// Invisible characters that change how others are shown.

@@ -2,9 +2,11 @@
 //!
 //! Rests on no other module.
 
+mod foreign;
 pub mod format;
 pub mod markup;
 pub mod time;
 mod wrap;
 
+pub use foreign::{Foreign, joined};
 pub use wrap::wrapped;

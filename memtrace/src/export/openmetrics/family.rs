@@ -1,5 +1,6 @@
 //! Metric families, and how their samples are written.
 
+use crate::text::Foreign;
 use std::{
     fmt::Write as _,
     io::{self, Write},
@@ -99,7 +100,7 @@ impl Labels {
     /// Of this epoch.
     pub fn of(number: usize, epoch: &Epoch) -> Self {
         let mut text = format!("pid=\"{}\"", epoch.target.pid);
-        put(&mut text, "comm", &epoch.target.comm);
+        put(&mut text, "comm", epoch.target.comm.raw());
         put(&mut text, "epoch", &number.to_string());
         Self(text)
     }
@@ -127,13 +128,13 @@ fn put(text: &mut String, name: &str, value: &str) {
 }
 
 /// Which cause a sample is about.
-pub fn cause_labels(cause: Cause, advice: Option<&str>, task: Option<&str>) -> Vec<Label> {
+pub fn cause_labels(cause: Cause, advice: Option<&Foreign>, task: Option<&Foreign>) -> Vec<Label> {
     let mut labels = vec![("cause", cause.name().to_owned())];
     let others = [("advice", advice), ("task", task)];
     labels.extend(
         others
             .into_iter()
-            .filter_map(|(name, value)| Some((name, value?.to_owned()))),
+            .filter_map(|(name, value)| Some((name, value?.raw().to_owned()))),
     );
     labels
 }

@@ -43,7 +43,7 @@ pub fn write(capture: &Capture, mut out: impl Write) -> io::Result<()> {
     }
     for (family, value) in CAUSES {
         let samples = epoch.summary.causes.iter().filter_map(|row| {
-            let labels = cause_labels(row.cause, row.advice.as_deref(), row.task.as_deref());
+            let labels = cause_labels(row.cause, row.advice.as_ref(), row.task.as_ref());
             Some((labels, value(row)?.to_string()))
         });
         samples_of(family, &labels, samples.collect(), &mut out)?;
@@ -160,7 +160,7 @@ fn one(value: Option<impl ToString>) -> Vec<Sample> {
 fn of_rows(epoch: &Epoch, value: impl Fn(&CauseRow) -> Option<String>) -> Vec<Sample> {
     let rows = epoch.summary.causes.iter();
     rows.filter_map(|row| {
-        let labels = cause_labels(row.cause, row.advice.as_deref(), row.task.as_deref());
+        let labels = cause_labels(row.cause, row.advice.as_ref(), row.task.as_ref());
         Some((labels, value(row)?))
     })
     .collect()
@@ -325,7 +325,7 @@ const CLOSING: &[(Family, OfEpoch)] = &[
             ];
             let labels = known
                 .into_iter()
-                .filter_map(|(name, value)| Some((name, value?)));
+                .filter_map(|(name, value)| Some((name, value?.raw().to_owned())));
             vec![(labels.collect(), "1".to_owned())]
         },
     ),
@@ -335,7 +335,7 @@ const CLOSING: &[(Family, OfEpoch)] = &[
             let verdict = epoch.verdict.as_ref();
             let labels = verdict.map(|verdict| {
                 let level = format!("{:?}", verdict.confidence.level).to_lowercase();
-                vec![("id", verdict.id.clone()), ("confidence", level)]
+                vec![("id", verdict.id.raw().to_owned()), ("confidence", level)]
             });
             labels
                 .into_iter()

@@ -130,7 +130,7 @@ impl Sink for Collected<'_> {
         }
         let mut changes = Vec::new();
         for key in self.keys {
-            let own = cause_labels(key.cause, key.advice.as_deref(), key.task.as_deref());
+            let own = cause_labels(key.cause, key.advice.as_ref(), key.task.as_ref());
             let quiet = key.quiet(&epoch.capture);
             let has_calls = key.cause.is_call() && quiet.calls.is_some();
             let known = [

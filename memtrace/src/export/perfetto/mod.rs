@@ -134,7 +134,7 @@ impl<W: Write> Tracing<'_, W> {
             }),
             ..TracePacket::default()
         })?;
-        let name = sanitized(&self.target.comm, TEXT);
+        let name = self.target.comm.shown(TEXT);
         self.describe(TrackDescriptor {
             uuid: Some(self.uuid(0)),
             name: Some(name.clone()),
@@ -293,7 +293,7 @@ impl<W: Write> Tracing<'_, W> {
 }
 
 fn is_lazy(cause: &TickCause) -> bool {
-    cause.advice.as_deref() == Some("MADV_FREE")
+    cause.advice.as_ref().is_some_and(|it| *it == "MADV_FREE")
 }
 
 impl Track {
@@ -328,7 +328,7 @@ impl<W: Write> Sink for Tracing<'_, W> {
         let highest = u64::try_from(epoch.summary.rss_highest_seen_bytes).unwrap_or(0);
         self.big = (highest / 100 * BIG.1).max(BIG.0);
         if number > 0 {
-            let name = format!("exec of {}", sanitized(&epoch.target.comm, TEXT));
+            let name = format!("exec of {:.TEXT$}", epoch.target.comm);
             self.instant(0, name)?;
         }
         Ok(())

@@ -5,6 +5,7 @@ use super::{
     lines::AXIS,
     paper::{Paper, px},
 };
+use crate::text::Foreign;
 use crate::{
     model::{Cause, Mode},
     text::format::change,
@@ -24,7 +25,7 @@ const APART: f64 = 34.0;
 
 /// The colour that a cause has in every picture, as long as no larger one has taken it.
 fn wanted(name: &CauseName) -> Option<usize> {
-    Some(match (name.cause, name.advice.as_deref()) {
+    Some(match (name.cause, name.advice.as_ref().map(Foreign::raw)) {
         (Cause::Fault, _) => 0,
         (Cause::Munmap, _) => 1,
         (Cause::Madvise, Some("MADV_DONTNEED")) => 2,

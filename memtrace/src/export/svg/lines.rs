@@ -7,7 +7,7 @@ use super::{
     paper::{Paper, px, width},
 };
 use crate::{
-    text::format::{change, sanitized, signed_size, size},
+    text::format::{change, signed_size, size},
     timeline::{
         MarkKind, Span,
         figures::{
@@ -274,7 +274,7 @@ fn marks(frame: &Frame<'_>, rss_highest: i128) -> Vec<Mark> {
     let mut marks: Vec<Mark> = execs
         .map(|mark| {
             let MarkKind::Exec(comm) = &mark.kind;
-            let label = format!("exec {}", sanitized(comm, 16));
+            let label = format!("exec {comm:.16}");
             Mark {
                 t_ns: mark.t_ns,
                 title: format!("{}: {label}", moment(mark.t_ns)),
@@ -288,7 +288,7 @@ fn marks(frame: &Frame<'_>, rss_highest: i128) -> Vec<Mark> {
     for (t_ns, name, bytes, fell) in releases(frame.history, least, RELEASES) {
         let name = frame.history.names().get(usize::from(name));
         let name = name.map(|name| match &name.advice {
-            Some(advice) => sanitized(advice, 24),
+            Some(advice) => advice.shown(24),
             None => name.label(),
         });
         let name = name.unwrap_or_default();

@@ -16,7 +16,7 @@ use crate::{
 const ID: &str = "allocator-holds";
 
 fn giving(row: &CauseRow) -> bool {
-    gives_back(row.cause, row.advice.as_deref())
+    gives_back(row.cause, row.advice.as_ref())
 }
 
 pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {

@@ -64,7 +64,7 @@ pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
     candidate.suggestions.push(Suggestion {
         text: "Usage without inactive file pages is what can lead to an OOM kill. If that is near the limit: raise the limit, or bound the heap \
                well below it. Page cache up to the limit is normal."
-            .to_owned(),
+            .into(),
         setting: None,
     });
     Some(candidate)

@@ -17,7 +17,7 @@ use crate::{
 const MOST_POINTS: i64 = 50;
 
 fn giving(row: &CauseRow) -> bool {
-    gives_back(row.cause, row.advice.as_deref()) || row.cause == Cause::Brk
+    gives_back(row.cause, row.advice.as_ref()) || row.cause == Cause::Brk
 }
 
 /// What was given back and taken again, and how that is known.

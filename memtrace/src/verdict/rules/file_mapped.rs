@@ -1,5 +1,6 @@
 //! RSS is about mapped files: page cache that happens to be mapped.
 
+use crate::text::Foreign;
 use crate::{
     model::{Level, MappingKind, Suggestion, Unit},
     verdict::{
@@ -60,10 +61,13 @@ pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
         candidate.title = format!("{pages} of {all} RSS are mapped files, not heap");
     }
     for (place, (name, figure)) in mapped.iter().take(NAMED).enumerate() {
-        if let Some(bytes) = facts.is(&quoted(name), Unit::Bytes, figure)
+        if let Some(bytes) = facts.is(&quoted(name.raw()), Unit::Bytes, figure)
             && place == 0
         {
-            text.push_str(&format!(" The largest is {}, with {bytes}.", quoted(name)));
+            text.push_str(&format!(
+                " The largest is {}, with {bytes}.",
+                quoted(name.raw())
+            ));
         }
     }
     candidate.text = text;
@@ -77,25 +81,22 @@ pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
     candidate.suggestions.push(Suggestion {
         text: "Do nothing, unless it reads them from disk over and over: it is no leak. In a cgroup these pages count, and go first when \
                memory is short. A program that is done with a range may say so with MADV_DONTNEED or munmap."
-            .to_owned(),
+            .into(),
         setting: None,
     });
     Some(candidate)
 }
 
 /// Mapped files other than the program and its libraries, the largest first.
-fn data_files<'a>(analysis: &Analysis<'a>) -> Vec<(&'a str, Figure)> {
+fn data_files<'a>(analysis: &Analysis<'a>) -> Vec<(&'a Foreign, Figure)> {
     let groups = analysis.case.summary.mappings.iter().flatten().enumerate();
-    let exe = analysis.case.target.exe.as_deref();
-    let mut files: Vec<(&str, Figure)> = groups
+    let exe = analysis.case.target.exe.as_ref();
+    let mut files: Vec<(&Foreign, Figure)> = groups
         .filter(|(_, group)| group.kind == MappingKind::File)
-        .filter(|(_, group)| Some(group.name.as_str()) != exe && !is_library(&group.name))
+        .filter(|(_, group)| Some(&group.name) != exe && !is_library(group.name.raw()))
         .filter_map(|(place, group)| {
             let pointer = format!("/summary/mappings/{place}/rss_bytes");
-            Some((
-                group.name.as_str(),
-                Figure::unsigned(pointer, group.rss_bytes)?,
-            ))
+            Some((&group.name, Figure::unsigned(pointer, group.rss_bytes)?))
         })
         .collect();
     files.retain(|(_, figure)| figure.value > 0);

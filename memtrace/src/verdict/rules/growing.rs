@@ -83,8 +83,8 @@ pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
         let longer = Suggestion {
             text:
                 "Trace for longer, and with the same load all the time: growth that ends is none."
-                    .to_owned(),
-            setting: Some("--duration 10m".to_owned()),
+                    .into(),
+            setting: Some("--duration 10m".into()),
         };
         candidate.suggestions.insert(0, longer);
     }

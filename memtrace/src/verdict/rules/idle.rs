@@ -73,7 +73,7 @@ pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
     );
     candidate.suggestions.push(Suggestion {
         text: "Trace while it works, over a peak of load and some minutes after it: growth and release show only while they happen."
-            .to_owned(),
+            .into(),
         setting: None,
     });
     Some(candidate)
@@ -90,7 +90,7 @@ fn bridge(analysis: &Analysis<'_>, candidate: &mut Candidate) {
     }
     for (place, part) in parts.into_iter().take(PARTS) {
         let figure = Figure::new(format!("/summary/bridge/{place}/bytes"), part.bytes);
-        let name = quoted(&part.part.replace('_', " "));
+        let name = quoted(&part.part.raw().replace('_', " "));
         candidate
             .facts
             .is(name.trim_matches('"'), Unit::Bytes, &figure);
@@ -118,7 +118,7 @@ fn mappings(analysis: &Analysis<'_>, candidate: &mut Candidate) {
         ) {
             candidate
                 .facts
-                .is(&quoted(&group.name), Unit::Bytes, &figure);
+                .is(&quoted(group.name.raw()), Unit::Bytes, &figure);
         }
     }
 }

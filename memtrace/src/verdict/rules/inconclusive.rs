@@ -62,8 +62,8 @@ pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
     candidate.checks.at_most(Level::Low, "no rule applies");
     candidate.checks.whole(analysis);
     candidate.suggestions.push(Suggestion {
-        text: "Trace for longer: over a peak of load, and some minutes after it.".to_owned(),
-        setting: Some("--duration 10m".to_owned()),
+        text: "Trace for longer: over a peak of load, and some minutes after it.".into(),
+        setting: Some("--duration 10m".into()),
     });
     Some(candidate)
 }

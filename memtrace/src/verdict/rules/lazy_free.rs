@@ -17,7 +17,7 @@ const ID: &str = "lazy-free";
 /// What a `MADV_FREE` row is about.
 pub fn is_free(row: &CauseRow) -> bool {
     matches!(row.cause, Cause::Madvise | Cause::ProcessMadvise)
-        && row.advice.as_deref() == Some("MADV_FREE")
+        && row.advice.as_ref().is_some_and(|it| *it == "MADV_FREE")
 }
 
 pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
@@ -108,10 +108,10 @@ fn asked_for(analysis: &Analysis<'_>) -> Option<Candidate> {
         "LazyFree was not read: the same memory may have been freed and used again many times",
     );
     expected::note(analysis, "MADV_FREE", Some(&freed), &mut candidate.checks);
-    let why = analysis.case.summary.lazyfree_missing.as_deref();
+    let why = analysis.case.summary.lazyfree_missing.clone();
     candidate.missing.push(Missing::new(
         "LazyFree",
-        why.unwrap_or("smaps_rollup was not read; trace without --no-smaps"),
+        why.unwrap_or_else(|| "smaps_rollup was not read; trace without --no-smaps".into()),
     ));
     candidate.suggestions = advice::of(Topic::LazilyFreed, analysis);
     Some(candidate)

@@ -77,7 +77,7 @@ pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
     candidate.suggestions.push(Suggestion {
         text: "Where only lazily freed memory and clean file pages were taken, do nothing. Where the process reads them again, over and over, \
                it needs more memory: raise the cgroup's limit (memory.max, memory.high), or let it hold less."
-            .to_owned(),
+            .into(),
         setting: None,
     });
     Some(candidate)

@@ -72,7 +72,7 @@ pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
     candidate.suggestions.push(Suggestion {
         text: "Look who else has it mapped (grep its name in /proc/*/maps) and what is in /dev/shm. Databases and ZGC keep their pools there: \
                then it is a setting of theirs. Do not add RSS up over processes that share it: use Pss."
-            .to_owned(),
+            .into(),
         setting: None,
     });
     Some(candidate)
@@ -85,7 +85,7 @@ fn largest<'a>(analysis: &Analysis<'a>) -> Vec<(&'a str, Figure)> {
         .filter_map(|(place, group)| {
             let pointer = format!("/summary/mappings/{place}/rss_bytes");
             Some((
-                group.name.as_str(),
+                group.name.raw(),
                 Figure::unsigned(pointer, group.rss_bytes)?,
             ))
         })

@@ -13,8 +13,8 @@ fn populated(row: &CauseRow) -> bool {
     let by_advice = matches!(row.cause, Cause::Madvise | Cause::ProcessMadvise)
         && row
             .advice
-            .as_deref()
-            .is_some_and(|advice| advice.starts_with("MADV_POPULATE"));
+            .as_ref()
+            .is_some_and(|advice| advice.raw().starts_with("MADV_POPULATE"));
     by_advice || row.cause == Cause::Mmap
 }
 

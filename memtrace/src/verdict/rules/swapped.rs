@@ -1,5 +1,6 @@
 //! RSS fell, but into swap: nothing was freed.
 
+use crate::text::Foreign;
 use crate::{
     model::{Cause, CauseRow, Level, Suggestion, Unit},
     verdict::{
@@ -16,7 +17,10 @@ fn by_reclaim(row: &CauseRow) -> bool {
 
 fn by_advice(row: &CauseRow) -> bool {
     matches!(row.cause, Cause::Madvise | Cause::ProcessMadvise)
-        && matches!(row.advice.as_deref(), Some("MADV_PAGEOUT" | "MADV_COLD"))
+        && matches!(
+            row.advice.as_ref().map(Foreign::raw),
+            Some("MADV_PAGEOUT" | "MADV_COLD")
+        )
 }
 
 pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
@@ -83,7 +87,7 @@ pub fn propose(analysis: &Analysis<'_>) -> Option<Candidate> {
     candidate.suggestions.push(Suggestion {
         text: "Look at RSS and swap together. If it is slow: give the host or the cgroup more memory, or let the process hold less; \
                swap that is only read when needed costs nothing."
-            .to_owned(),
+            .into(),
         setting: None,
     });
     Some(candidate)

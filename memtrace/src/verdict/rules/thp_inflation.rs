@@ -13,7 +13,7 @@ use crate::{
 /// What a collapse into huge pages brought.
 pub fn collapsed(row: &CauseRow) -> bool {
     let by_call = matches!(row.cause, Cause::Madvise | Cause::ProcessMadvise)
-        && row.advice.as_deref() == Some("MADV_COLLAPSE");
+        && row.advice.as_ref().is_some_and(|it| *it == "MADV_COLLAPSE");
     row.cause == Cause::Khugepaged || by_call
 }
 

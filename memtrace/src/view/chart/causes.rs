@@ -1,11 +1,8 @@
 //! Causes: what each moved, in bars that add up, and what is worth a mark.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, fmt::Write as _};
 
-use crate::{
-    text::format::sanitized,
-    timeline::{CauseName, History, Moved, Span},
-};
+use crate::timeline::{CauseName, History, Moved, Span};
 
 /// A cause, and what it moved in all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +100,8 @@ pub fn releases(history: &History, least: i128, most: usize) -> Vec<(u64, u16, i
     for span in history.spans(0, u64::MAX, usize::MAX) {
         for moved in &span.causes {
             let name = history.names().get(usize::from(moved.name));
-            let is_lazy = name.is_some_and(|name| name.advice.as_deref() == Some("MADV_FREE"));
+            let is_lazy =
+                name.is_some_and(|name| name.advice.as_ref().is_some_and(|it| *it == "MADV_FREE"));
             let is_end = name.is_some_and(|name| matches!(name.cause.name(), "exec" | "exit"));
             let fell = -i128::from(moved.rss_delta_bytes.unwrap_or(0));
             if is_lazy {
@@ -127,7 +125,7 @@ pub fn asked(history: &History) -> impl Iterator<Item = (u16, i128)> {
     let moved = whole.flat_map(|span| span.causes);
     moved.filter_map(|moved| {
         let name = history.names().get(usize::from(moved.name))?;
-        let is_lazy = name.advice.as_deref() == Some("MADV_FREE");
+        let is_lazy = name.advice.as_ref().is_some_and(|it| *it == "MADV_FREE");
         let asked = moved.requested_bytes.filter(|&bytes| bytes > 0)?;
         (is_lazy && moved.rss_delta_bytes == Some(0)).then(|| (moved.name, i128::from(asked)))
     })
@@ -138,11 +136,9 @@ impl CauseName {
     #[must_use]
     pub fn label(&self) -> String {
         let mut name = self.cause.name().to_owned();
-        let advice = self.advice.as_deref();
-        let advice = advice.map(|advice| advice.trim_start_matches("MADV_"));
-        for part in advice.into_iter().chain(self.task.as_deref()) {
-            name.push(' ');
-            name.push_str(&sanitized(part, 20));
+        let advice = self.advice.as_ref().map(|advice| advice.without("MADV_"));
+        for part in advice.iter().chain(&self.task) {
+            let _ = write!(name, " {part:.20}");
         }
         name
     }

@@ -5,10 +5,11 @@
 use std::fmt::Write as _;
 
 use super::{both, changed_text, group_title};
+use crate::text::Foreign;
 use crate::{
     diff::{CauseDiff, Diff, Figure, Judged, Quantity, RssPoint, Side, Unit},
     text::{
-        format::{sanitized, size, span},
+        format::{size, span},
         markup,
     },
     view::table::label,
@@ -57,8 +58,8 @@ pub fn page(diff: &Diff) -> String {
 }
 
 /// A text that may be hostile, as text: control characters are shown, and nothing in it is markup.
-fn escaped(text: &str) -> String {
-    markup::escaped(&sanitized(text, TEXT))
+fn escaped(text: impl Into<Foreign>) -> String {
+    markup::escaped(&text.into().shown(TEXT))
 }
 
 fn sides(page: &mut String, diff: &Diff) {
@@ -88,7 +89,8 @@ fn conditions(page: &mut String, diff: &Diff) {
     if !conditions.differ.is_empty() {
         page.push_str("<div class=\"wide\"><table class=\"text\">\n<tr><th></th><th class=\"a\">A</th><th class=\"b\">B</th></tr>\n");
         for condition in &conditions.differ {
-            let value = |value: &Option<String>| escaped(value.as_deref().unwrap_or("-"));
+            let value =
+                |value: &Option<Foreign>| value.as_ref().map_or_else(|| "-".to_owned(), escaped);
             let _ = writeln!(
                 page,
                 "<tr><th>{}</th><td>{}</td><td>{}</td></tr>",
@@ -102,7 +104,7 @@ fn conditions(page: &mut String, diff: &Diff) {
     let _ = writeln!(
         page,
         "<p class=\"dim\">The same: {}</p>",
-        escaped(&conditions.same.join(", "))
+        escaped(conditions.same.join(", "))
     );
     for note in &conditions.notes {
         let _ = writeln!(page, "<p>{}</p>", escaped(note));
@@ -172,7 +174,7 @@ fn answers(page: &mut String, diff: &Diff) {
     page.push_str("<h2>Answers</h2>\n<div class=\"wide\"><table class=\"text\">\n");
     for (name, class, answer) in [("A", "a", &diff.answers.a), ("B", "b", &diff.answers.b)] {
         let (id, title) = match answer {
-            Some(answer) => (answer.id.as_str(), answer.title.as_str()),
+            Some(answer) => (answer.id.raw(), answer.title.raw()),
             None => ("-", "no answer"),
         };
         let _ = writeln!(
@@ -211,7 +213,7 @@ fn causes(page: &mut String, diff: &Diff) {
         } = row;
         let name = match advice {
             Some(advice) => format!("{} {advice}", cause.name()),
-            None => label(*cause, None, task.as_deref()),
+            None => label(*cause, None, task.as_ref()),
         };
         let _ = write!(page, "<tr><td>{}</td>", escaped(&name));
         cells(page, calls, Unit::Count, false);

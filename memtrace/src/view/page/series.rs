@@ -1,14 +1,12 @@
 //! The timeline as columns, as short as they can be written: a day of ticks has to open in a browser at once.
 
+use crate::text::Foreign;
 use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 
 use super::panels::cause_name;
-use crate::{
-    text::format::sanitized,
-    timeline::{
-        CauseName, History, Moved, Span,
-        figures::{FAULTS, Figure, GO_NUM_GC, LINES, Shown, VM},
-    },
+use crate::timeline::{
+    CauseName, History, Moved, Span,
+    figures::{FAULTS, Figure, GO_NUM_GC, LINES, Shown, VM},
 };
 
 /// Whole numbers beyond are not exact in a browser. No process has so many bytes.
@@ -208,7 +206,7 @@ fn cause(name: &CauseName, rows: &[(usize, Moved)]) -> CauseSeries {
     CauseSeries {
         name: label(name),
         own: name.cause.is_own(),
-        lazily: name.advice.as_deref() == Some("MADV_FREE"),
+        lazily: name.advice.as_ref().is_some_and(|it| *it == "MADV_FREE"),
         row: Numbers(
             rows.iter()
                 .map(|(row, _)| i64::try_from(*row).ok())
@@ -221,17 +219,12 @@ fn cause(name: &CauseName, rows: &[(usize, Moved)]) -> CauseSeries {
 }
 
 fn label(name: &CauseName) -> String {
-    cause_name(
-        name.cause,
-        name.advice.as_deref(),
-        name.task.as_deref(),
-        NAME,
-    )
+    cause_name(name.cause, name.advice.as_ref(), name.task.as_ref(), NAME)
 }
 
 /// A text that came from outside, in one line.
-pub(super) fn shown(text: &str, most: usize) -> String {
-    sanitized(text, most)
+pub(super) fn shown(text: impl Into<Foreign>, most: usize) -> String {
+    text.into().shown(most)
 }
 
 /// All of the capture: coarse as long as that is all there is, then tick by tick.

@@ -9,6 +9,7 @@ use super::{
     panels::{self, Told},
     series::{shown, us, whole},
 };
+use crate::text::Foreign;
 use crate::{
     model::{Account, Capture, End, Epoch, HostInfo, Mode},
     text::format::size,
@@ -62,7 +63,13 @@ impl Head {
         text
     }
 
-    fn of(version: &str, epoch: u32, from_ns: u64, interval_ns: u64, account: &Told<'_>) -> Self {
+    fn of(
+        version: impl Into<Foreign>,
+        epoch: u32,
+        from_ns: u64,
+        interval_ns: u64,
+        account: &Told<'_>,
+    ) -> Self {
         Self {
             version: shown(version, NAME),
             process: format!(

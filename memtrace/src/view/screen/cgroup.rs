@@ -18,16 +18,16 @@ pub fn cgroup(pen: &mut Pen<'_>, shot: &Shot, state: &State) -> u16 {
         text.head("no memory cgroup");
         let why = summary
             .cgroup_missing
-            .as_deref()
-            .unwrap_or("it has not been read yet");
-        text.note(why);
+            .clone()
+            .unwrap_or_else(|| "it has not been read yet".into());
+        text.note(&why);
         let mut part = pen.part(0, 1, pen.width(), pen.height().saturating_sub(1));
         return text.draw(&mut part, state.scroll);
     };
     text.head(&format!("cgroup v{}", info.version));
     text.entry("path", &info.path);
     if let Some(processes) = info.processes {
-        text.entry("processes", &count(processes));
+        text.entry("processes", count(processes));
     }
     let limit = info.limit_bytes.map_or_else(|| "none".to_owned(), size);
     text.entry("limit", &limit);
@@ -35,7 +35,7 @@ pub fn cgroup(pen: &mut Pen<'_>, shot: &Shot, state: &State) -> u16 {
         text.entry("limit of", path);
     }
     if let Some(high) = info.high_bytes {
-        text.entry("memory.high", &size(high));
+        text.entry("memory.high", size(high));
     }
     let figures = figures.or(info.end).or(info.start);
     if let Some(figures) = figures {
@@ -49,7 +49,7 @@ pub fn cgroup(pen: &mut Pen<'_>, shot: &Shot, state: &State) -> u16 {
             };
             text.styled(
                 "used",
-                &format!("{} {percent}%", gauge(percent, look.unicode)),
+                format!("{} {percent}%", gauge(percent, look.unicode)),
                 style,
             );
         }

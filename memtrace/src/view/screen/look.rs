@@ -1,11 +1,9 @@
 //! What the screen may use: colours, and letters for its lines.
 
+use crate::text::Foreign;
 use ratatui_core::style::{Color, Modifier, Style};
 
-use crate::{
-    text::format::sanitized,
-    timeline::figures::{Figure, GO_HEAP_INUSE, GO_HEAP_RELEASED, RSS, RSS_LESS_LAZYFREE},
-};
+use crate::timeline::figures::{Figure, GO_HEAP_INUSE, GO_HEAP_RELEASED, RSS, RSS_LESS_LAZYFREE};
 
 /// Colours of the terminal. The background is always the terminal's own, so each must be seen on a dark one and on a light one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,8 +177,8 @@ impl Look {
 
     /// A text that another program chose; at most so many characters.
     #[must_use]
-    pub fn foreign(self, text: &str, width: usize) -> String {
-        self.plain(&sanitized(text, width))
+    pub fn foreign(self, text: impl Into<Foreign>, width: usize) -> String {
+        self.plain(&text.into().shown(width))
     }
 
     /// A text in the letters that the terminal has.

@@ -146,7 +146,7 @@ fn answer(pen: &mut Pen<'_>, shot: &Shot, state: &State) -> u16 {
     match &shot.account.verdict {
         Some(answer) => {
             if let Some(age) = shot.stale_lazyfree() {
-                text.note(&format!(
+                text.note(format!(
                     "as it stands now; LazyFree was read {} ago",
                     span(age)
                 ));

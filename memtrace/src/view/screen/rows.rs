@@ -1,6 +1,7 @@
 //! The ledger's rows for the screen: in total, in the window, and at the last tick.
 
 use super::{Sort, shot::Shot};
+use crate::text::Foreign;
 use crate::{
     model::{Cause, CauseRow, Mode},
     timeline::{CauseName, Moved, Span},
@@ -103,7 +104,7 @@ pub fn rows(shot: &Shot, sort: Sort) -> Vec<Row<'_>> {
             name.cause == row.cause && name.advice == row.advice && name.task == row.task
         };
         rows.push(Row {
-            name: name(row.cause, row.advice.as_deref(), row.task.as_deref()),
+            name: name(row.cause, row.advice.as_ref(), row.task.as_ref()),
             total: Some(row),
             window: moved(&shot.sum, &same),
             interval: moved(&shot.last, &same),
@@ -119,7 +120,7 @@ pub fn rows(shot: &Shot, sort: Sort) -> Vec<Row<'_>> {
         }
         let same = |name: &CauseName| name == known;
         let row = Row {
-            name: name(known.cause, known.advice.as_deref(), known.task.as_deref()),
+            name: name(known.cause, known.advice.as_ref(), known.task.as_ref()),
             total: None,
             window: moved(&shot.sum, &same),
             interval: moved(&shot.last, &same),
@@ -133,15 +134,14 @@ pub fn rows(shot: &Shot, sort: Sort) -> Vec<Row<'_>> {
     rows
 }
 
-fn name(cause: Cause, advice: Option<&str>, task: Option<&str>) -> String {
-    let sanitized = |text: &str| crate::text::format::sanitized(text, NAME);
+fn name(cause: Cause, advice: Option<&Foreign>, task: Option<&Foreign>) -> String {
     let call = match cause {
         Cause::OtherProcess => "other",
         cause => cause.name(),
     };
     match (advice, task) {
-        (Some(advice), _) => format!("{call} {}", sanitized(advice.trim_start_matches("MADV_"))),
-        (None, Some(task)) => format!("{call}: {}", sanitized(task)),
+        (Some(advice), _) => format!("{call} {:.NAME$}", advice.without("MADV_")),
+        (None, Some(task)) => format!("{call}: {task:.NAME$}"),
         (None, None) => call.to_owned(),
     }
 }

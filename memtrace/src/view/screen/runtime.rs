@@ -2,34 +2,45 @@
 
 use super::{pen::Pen, shot::Shot, state::State, text::Text};
 use crate::text::format::{count, size};
+use crate::text::{Foreign, joined};
 
 /// Draws it; says how far it can be moved.
 pub fn runtime(pen: &mut Pen<'_>, shot: &Shot, state: &State) -> u16 {
     let mut text = Text::new(pen.look, pen.width().saturating_sub(2));
     let target = &shot.account.target;
     text.head("process");
-    text.entry("command", &target.cmdline.join(" "));
-    text.entry("executable", target.exe.as_deref().unwrap_or("-"));
+    text.entry("command", joined(&target.cmdline));
+    text.entry(
+        "executable",
+        target.exe.clone().unwrap_or_else(|| "-".into()),
+    );
     if let Some(runtime) = &target.runtime {
-        let known = |name: &Option<String>, version: &Option<String>| match (name, version) {
-            (Some(name), Some(version)) if version.starts_with(name.as_str()) => version.clone(),
+        let known = |name: &Option<Foreign>, version: &Option<Foreign>| match (name, version) {
+            (Some(name), Some(version)) if version.raw().starts_with(name.raw()) => {
+                version.to_string()
+            }
             (Some(name), Some(version)) => format!("{name} {version}"),
-            (Some(name), None) => name.clone(),
+            (Some(name), None) => name.to_string(),
             (None, _) => "-".to_owned(),
         };
-        text.entry("runtime", &known(&runtime.name, &runtime.version));
+        text.entry("runtime", known(&runtime.name, &runtime.version));
         text.entry(
             "allocator",
-            &known(&runtime.allocator, &runtime.allocator_version),
+            known(&runtime.allocator, &runtime.allocator_version),
         );
         for (name, value) in &runtime.settings {
-            text.entry(name, if value.is_empty() { "(empty)" } else { value });
+            let value = if value.is_empty() {
+                "(empty)".into()
+            } else {
+                value.clone()
+            };
+            text.entry(name, value);
         }
         for evidence in &runtime.evidence {
             text.entry("seen by", evidence);
         }
         for expected in &runtime.expected {
-            let what = expected.advice.as_deref().unwrap_or(&expected.call);
+            let what = expected.advice.as_ref().unwrap_or(&expected.call);
             text.entry(what, &expected.why);
         }
     } else {

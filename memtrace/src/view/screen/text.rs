@@ -1,5 +1,6 @@
 //! Pages of text, which may be longer than the screen.
 
+use crate::text::Foreign;
 use ratatui_core::{
     style::Style,
     text::{Line, Span},
@@ -45,17 +46,23 @@ impl Text {
     }
 
     /// A name, and text that hangs behind it. All of it may come from outside.
-    pub fn entry(&mut self, name: &str, text: &str) {
+    pub fn entry(&mut self, name: impl Into<Foreign>, text: impl Into<Foreign>) {
         self.styled(name, text, Style::new());
     }
 
     /// The same in a style.
-    pub fn styled(&mut self, name: &str, text: &str, style: Style) {
+    pub fn styled(&mut self, name: impl Into<Foreign>, text: impl Into<Foreign>, style: Style) {
         self.hanging(name, NAME, text, style);
     }
 
     /// The same, with so many columns for the name.
-    fn hanging(&mut self, name: &str, columns: usize, text: &str, style: Style) {
+    fn hanging(
+        &mut self,
+        name: impl Into<Foreign>,
+        columns: usize,
+        text: impl Into<Foreign>,
+        style: Style,
+    ) {
         let name = self.look.foreign(name, columns - 1);
         let text = self.look.foreign(text, LONGEST);
         let rows = wrapped(&text, self.width.saturating_sub(columns + 1).max(10));
@@ -79,7 +86,7 @@ impl Text {
     }
 
     /// A paragraph.
-    pub fn note(&mut self, text: &str) {
+    pub fn note(&mut self, text: impl Into<Foreign>) {
         let text = self.look.foreign(text, LONGEST);
         for row in wrapped(&text, self.width.saturating_sub(1)) {
             self.lines
@@ -93,7 +100,9 @@ impl Text {
             return;
         }
         self.head("not known");
-        let longest = missing.iter().map(|missing| missing.what.chars().count());
+        let longest = missing
+            .iter()
+            .map(|missing| missing.what.to_string().chars().count());
         let columns = (longest.max().unwrap_or(0) + 2).clamp(NAME, LONGEST_NAME);
         for missing in missing {
             self.hanging(&missing.what, columns, &missing.why, Style::new());

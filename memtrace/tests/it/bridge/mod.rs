@@ -174,7 +174,7 @@ fn negative(program: &Program) {
     let (parts, _) = bridge_of(&running, &figures);
     let rest = part(&parts, "rest");
     assert!((-310 * MIB..-290 * MIB).contains(&rest), "{parts:#?}");
-    assert!(parts.last().unwrap().source.contains("never touched"));
+    assert!(parts.last().unwrap().source.raw().contains("never touched"));
     // A stack that has grown is twice as large as what was needed of it, and more.
     let (running, figures) = program.start("stacks", "");
     let (parts, _) = bridge_of(&running, &figures);

@@ -155,11 +155,12 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 
 pub fn why<'a>(missing: &'a [Missing], what: &str) -> Option<&'a str> {
     let found = missing.iter().find(|missing| missing.what == what)?;
-    Some(&found.why)
+    Some(found.why.raw())
 }
 
 /// The advice that is expected of `by`.
 pub fn advice(info: &RuntimeInfo, by: &str) -> Vec<String> {
     let of = info.expected.iter().filter(|release| release.by == by);
-    of.filter_map(|release| release.advice.clone()).collect()
+    of.filter_map(|release| release.advice.as_ref().map(ToString::to_string))
+        .collect()
 }

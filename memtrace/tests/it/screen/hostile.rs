@@ -20,28 +20,28 @@ const NAMES: [&str; 6] = [
 fn hostile(name: &str) -> Capture {
     let mut capture = capture();
     let epoch = &mut capture.epoch;
-    epoch.target.comm = name.to_owned();
-    epoch.target.exe = Some(name.to_owned());
-    epoch.target.cmdline = vec![name.to_owned(), name.repeat(100)];
+    epoch.target.comm = name.into();
+    epoch.target.exe = Some(name.into());
+    epoch.target.cmdline = vec![name.into(), name.repeat(100).into()];
     let runtime = epoch.target.runtime.as_mut().unwrap();
-    runtime.version = Some(name.to_owned());
-    runtime.settings.insert(name.to_owned(), name.to_owned());
-    runtime.evidence.push(name.to_owned());
+    runtime.version = Some(name.into());
+    runtime.settings.insert(name.into(), name.into());
+    runtime.evidence.push(name.into());
     let cgroup = epoch.summary.cgroup.as_mut().unwrap();
-    cgroup.path = name.to_owned();
-    cgroup.limit_path = Some(format!("/{name}"));
+    cgroup.path = name.into();
+    cgroup.limit_path = Some(format!("/{name}").into());
     epoch.summary.causes.insert(
         0,
         CauseRow {
             cause: Cause::OtherProcess,
-            task: Some(name.to_owned()),
+            task: Some(name.into()),
             rss_delta_bytes: Some(-(1 << 30)),
             ..epoch.summary.causes[0].clone()
         },
     );
     let verdict = epoch.verdict.as_mut().unwrap();
-    verdict.title = format!("{name} {}", verdict.title);
-    verdict.text = format!("{name} {}", verdict.text);
+    verdict.title = format!("{name} {}", verdict.title.raw()).into();
+    verdict.text = format!("{name} {}", verdict.text.raw()).into();
     capture
 }
 
@@ -50,7 +50,7 @@ fn they_do_no_harm_on_any_page() {
     for name in NAMES {
         let mut live = Live::replay(&hostile(name));
         live.say(name.to_owned());
-        live.history.exec(live.history.last_ns(), name);
+        live.history.exec(live.history.last_ns(), &name.into());
         let (marks, _) = live.history.marks();
         assert!(matches!(&marks.last().unwrap().kind, MarkKind::Exec(comm) if comm == name));
         for look in [MANY, ASCII] {

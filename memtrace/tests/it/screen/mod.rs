@@ -5,4 +5,4 @@
 mod hostile;
 mod keys;
 mod pictures;
-mod shown;
+pub mod shown;

@@ -200,7 +200,7 @@ fn sampled_figures_are_marked_with_their_bound() {
 fn an_exec_is_marked_and_a_loss_is_red() {
     let mut capture = capture();
     let mut earlier = capture.epoch.clone();
-    earlier.target.comm = "before".to_owned();
+    earlier.target.comm = "before".into();
     capture.earlier_epochs.push(earlier);
     capture.epoch.capture.lost_events = 7;
     let drawn = picture(&Live::replay(&capture), MANY, (80, 24), &[]);

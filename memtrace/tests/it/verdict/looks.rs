@@ -86,7 +86,7 @@ fn no_line_is_wider_than_the_terminal() {
     let long = "very/long/path/".repeat(40);
     let scene = Scene::of_kinds(30, &vec![[20, 610, 0, 0]; 31])
         .mapping(MappingKind::File, &long, 600)
-        .with(|epoch| epoch.summary.mappings_missing = Some("words ".repeat(200)));
+        .with(|epoch| epoch.summary.mappings_missing = Some("words ".repeat(200).into()));
     for width in [80, 100] {
         for line in plain(&scene, width).lines() {
             assert!(line.chars().count() <= width, "{width}: {line}");
@@ -97,12 +97,12 @@ fn no_line_is_wider_than_the_terminal() {
 #[test]
 fn the_styles_are_memtraces_own() {
     let mut verdict = article().judge();
-    verdict.title = "\u{1b}[2J".to_owned();
-    verdict.text = "\u{202e}x\n\u{9b}y".to_owned();
-    verdict.evidence[0].what = "\u{7}".to_owned();
-    verdict.confidence.because = vec!["\u{1b}]0;x\u{7}".to_owned()];
-    verdict.suggestions[0].setting = Some("\u{1b}c".to_owned());
-    verdict.also[0].title = "\r".to_owned();
+    verdict.title = "\u{1b}[2J".into();
+    verdict.text = "\u{202e}x\n\u{9b}y".into();
+    verdict.evidence[0].what = "\u{7}".into();
+    verdict.confidence.because = vec!["\u{1b}]0;x\u{7}".into()];
+    verdict.suggestions[0].setting = Some("\u{1b}c".into());
+    verdict.also[0].title = "\r".into();
     let text = view::verdict(&verdict, 80);
     let plain = anstream::adapter::strip_str(&text).to_string();
     assert!(plain.contains("\\u{1b}[2J"), "{plain}");

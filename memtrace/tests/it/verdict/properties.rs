@@ -85,7 +85,7 @@ prop_compose! {
         rss_delta_bytes in option::of(signed()), by_kind in option::of(kinds()),
     ) -> CauseRow {
         CauseRow {
-            cause, advice, task: None, calls, failed_calls: calls, errnos: Vec::new(), requested_bytes,
+            cause, advice: advice.map(Into::into), task: None, calls, failed_calls: calls, errnos: Vec::new(), requested_bytes,
             failed_requested_bytes: None, shrunk_bytes: None, time_ns, rss_delta_bytes, by_kind,
         }
     }
@@ -117,7 +117,7 @@ prop_compose! {
             swap_bytes: kinds.swap_bytes, vm_bytes: None, lazyfree_bytes, anon_huge_bytes, unexplained_bytes: None,
             unexplained_bound_bytes: None, faults: None,
             causes: causes.into_iter().map(|(cause, advice, calls, rss_delta_bytes)| TickCause {
-                cause, advice, task: None, calls, requested_bytes: None, rss_delta_bytes, swap_delta_bytes: 0,
+                cause, advice: advice.map(Into::into), task: None, calls, requested_bytes: None, rss_delta_bytes, swap_delta_bytes: 0,
             }).collect(),
             go, cgroup,
         }
@@ -134,7 +134,8 @@ prop_compose! {
         missing in vec(text(), 0..3),
     ) -> RuntimeInfo {
         RuntimeInfo {
-            name, version, allocator, settings,
+            name: name.map(Into::into), version: version.map(Into::into), allocator: allocator.map(Into::into),
+            settings: settings.iter().map(|(name, value)| (name.into(), value.into())).collect(),
             missing: missing.iter().map(|text| Missing::new(text.clone(), text.clone())).collect(),
             ..RuntimeInfo::default()
         }
@@ -168,7 +169,7 @@ fn surroundings() -> impl Strategy<Value = Surroundings> {
     ]);
     let mapping = (kind, text(), unsigned()).prop_map(|(kind, name, rss_bytes)| MappingGroup {
         kind,
-        name,
+        name: name.into(),
         mappings: 1,
         size_bytes: rss_bytes,
         rss_bytes,
@@ -178,9 +179,9 @@ fn surroundings() -> impl Strategy<Value = Surroundings> {
         swap_bytes: 0,
     });
     let part = (text(), signed()).prop_map(|(part, bytes)| BridgePart {
-        part,
+        part: part.into(),
         bytes,
-        source: String::new(),
+        source: String::new().into(),
     });
     let returned = (option::of(signed()), option::of(signed())).prop_map(|(one, other)| Returned {
         discarded_bytes: one,
@@ -209,21 +210,21 @@ prop_compose! {
         let epoch = scene.epoch();
         epoch.timeline = ticks;
         epoch.target.runtime = runtime;
-        epoch.target.exe = Some(one.clone());
+        epoch.target.exe = Some(one.clone().into());
         epoch.capture.duration_ns = duration;
         epoch.capture.mode = if exact { Mode::Exact } else { Mode::Approximate };
-        epoch.capture.mode_note = Some(two);
+        epoch.capture.mode_note = Some(two.into());
         epoch.capture.end = ended;
         epoch.capture.lost_events = lost;
         epoch.capture.hooks = vec![
-            HookInfo { name: one, kind: None, error: Some(three.clone()), fallback: None },
-            HookInfo { name: "mmap".to_owned(), kind: Some(HookKind::Fentry), error: None, fallback: None },
+            HookInfo { name: one.into(), kind: None, error: Some(three.clone().into()), fallback: None },
+            HookInfo { name: "mmap".into(), kind: Some(HookKind::Fentry), error: None, fallback: None },
         ];
         let summary = &mut epoch.summary;
         (summary.start, summary.end) = (start, end);
         [summary.rss_start_bytes, summary.rss_end_bytes] = rss;
         summary.lazyfree_bytes = lazyfree;
-        summary.lazyfree_missing = Some(three);
+        summary.lazyfree_missing = Some(three.into());
         summary.anon_huge_bytes = huge;
         summary.unexplained_bytes = unexplained;
         summary.causes = rows;
@@ -290,7 +291,7 @@ proptest! {
         let epoch = serde_json::json!({ "parts": parts });
         for formula in [Formula::Sum, Formula::Difference, Formula::PerSecond, Formula::Percent, Formula::TimeUntil] {
             let evidence = Evidence {
-                what: String::new(),
+                what: String::new().into(),
                 value: 0,
                 unit: Unit::Count,
                 formula,

@@ -105,7 +105,7 @@ impl Scene {
         summary.rss_highest_seen_bytes = seen.max().unwrap_or(0);
         epoch.capture.hooks = ["rss", "mmap", "munmap", "mremap", "brk", "madvise"]
             .map(|name| HookInfo {
-                name: name.to_owned(),
+                name: name.into(),
                 kind: Some(memtrace::model::HookKind::TpBtf),
                 error: None,
                 fallback: None,
@@ -154,7 +154,7 @@ impl Scene {
         };
         self.epoch().summary.causes.push(CauseRow {
             cause,
-            advice: advice.map(str::to_owned),
+            advice: advice.map(str::to_owned).map(Into::into),
             task: None,
             calls: calls.map(|calls| calls.0),
             failed_calls: calls.map(|_| 0),
@@ -182,7 +182,7 @@ impl Scene {
         self.with(|epoch| {
             epoch.timeline[tick].causes.push(TickCause {
                 cause,
-                advice: advice.map(str::to_owned),
+                advice: advice.map(str::to_owned).map(Into::into),
                 task: None,
                 calls: Some(calls),
                 requested_bytes: None,
@@ -201,7 +201,7 @@ impl Scene {
     pub fn no_smaps(self) -> Self {
         self.with(|epoch| {
             epoch.summary.lazyfree_bytes = None;
-            epoch.summary.lazyfree_missing = Some("--no-smaps was given".to_owned());
+            epoch.summary.lazyfree_missing = Some("--no-smaps was given".into());
         })
     }
 
@@ -213,9 +213,9 @@ impl Scene {
     ) -> Self {
         self.with(|epoch| {
             epoch.target.runtime = Some(RuntimeInfo {
-                name: name.map(str::to_owned),
-                version: version.map(str::to_owned),
-                allocator: allocator.map(str::to_owned),
+                name: name.map(str::to_owned).map(Into::into),
+                version: version.map(str::to_owned).map(Into::into),
+                allocator: allocator.map(str::to_owned).map(Into::into),
                 ..RuntimeInfo::default()
             });
         })
@@ -229,7 +229,7 @@ impl Scene {
         self.with(|epoch| {
             let settings: &mut BTreeMap<_, _> =
                 &mut epoch.target.runtime.as_mut().unwrap().settings;
-            settings.insert(name.to_owned(), value.to_owned());
+            settings.insert(name.into(), value.into());
         })
     }
 
@@ -242,10 +242,10 @@ impl Scene {
                 .unwrap()
                 .expected
                 .push(ExpectedRelease {
-                    by: by.to_owned(),
-                    call: "madvise".to_owned(),
-                    advice: Some(advice.to_owned()),
-                    why: why.to_owned(),
+                    by: by.into(),
+                    call: "madvise".into(),
+                    advice: Some(advice.into()),
+                    why: why.into(),
                 });
         })
     }
@@ -277,7 +277,7 @@ impl Scene {
                 .get_or_insert_default()
                 .push(MappingGroup {
                     kind,
-                    name: name.to_owned(),
+                    name: name.into(),
                     mappings: 1,
                     size_bytes: mib << 20,
                     rss_bytes: mib << 20,
@@ -302,7 +302,7 @@ impl Scene {
         self.with(|epoch| {
             epoch.summary.cgroup = Some(CgroupInfo {
                 version: 2,
-                path: "/kubepods/pod1".to_owned(),
+                path: "/kubepods/pod1".into(),
                 limit_bytes: Some(limit << 20),
                 start: Some(figures),
                 end: Some(figures),
@@ -315,7 +315,7 @@ impl Scene {
     pub fn approximate(self) -> Self {
         self.with(|epoch| {
             epoch.capture.mode = Mode::Approximate;
-            epoch.capture.mode_note = Some("no BTF".to_owned());
+            epoch.capture.mode_note = Some("no BTF".into());
             let summary = &mut epoch.summary;
             summary.unexplained_bytes = None;
             summary.unexplained_bound_bytes = None;
@@ -394,21 +394,29 @@ pub fn sound(epoch: &Epoch, verdict: &Verdict) {
             assert!(left.is_empty(), "{left:?} in {part:?}, of {shown:?}");
         }
     };
-    said(&verdict.title, &verdict.text, &verdict.evidence);
+    said(verdict.title.raw(), verdict.text.raw(), &verdict.evidence);
     for finding in &verdict.also {
-        said(&finding.title, &finding.text, &finding.evidence);
+        said(finding.title.raw(), finding.text.raw(), &finding.evidence);
     }
     assert!(!verdict.title.is_empty() && !verdict.text.is_empty());
     assert!(!verdict.confidence.because.is_empty());
-    assert!(verdict.title.chars().count() < 200, "{}", verdict.title);
-    assert!(verdict.text.chars().count() < 1200, "{}", verdict.text);
+    assert!(
+        verdict.title.raw().chars().count() < 200,
+        "{}",
+        verdict.title
+    );
+    assert!(
+        verdict.text.raw().chars().count() < 1200,
+        "{}",
+        verdict.text
+    );
     let known: Vec<&str> = memtrace::verdict::rules()
         .iter()
         .map(|rule| rule.id)
         .collect();
-    assert!(known.contains(&verdict.id.as_str()));
+    assert!(known.contains(&verdict.id.raw()));
     for finding in &verdict.also {
-        assert!(known.contains(&finding.id.as_str()));
+        assert!(known.contains(&finding.id.raw()));
         assert_ne!(finding.id, verdict.id);
     }
     assert_eq!(

@@ -15,7 +15,7 @@ fn a_full_cgroup_is_said_beside_the_answer() {
     let limit = finding(&verdict, "cgroup-limit").unwrap();
     assert_eq!(limit.title, "The cgroup is at 89% of its limit of 2.00G");
     assert!(
-        limit.text.contains("300.0M of it go first"),
+        limit.text.raw().contains("300.0M of it go first"),
         "{}",
         limit.text
     );
@@ -56,7 +56,7 @@ fn what_kubernetes_counts_is_not_usage() {
         "Kubernetes counts 270.0M, not the 1.27G of the cgroup's usage"
     );
     assert!(
-        scaling.text.contains("1.00G of lazily freed memory"),
+        scaling.text.raw().contains("1.00G of lazily freed memory"),
         "{}",
         scaling.text
     );

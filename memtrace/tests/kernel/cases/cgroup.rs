@@ -28,13 +28,13 @@ fn limits() -> Outcome {
     let figures = Figures::open(workload.pid()).unwrap();
     let info = figures.info();
     assert_eq!(info.version, if cgroup.is_unified() { 2 } else { 1 });
-    assert_eq!(info.path, cgroup.path());
+    assert_eq!(info.path.raw(), cgroup.path());
     assert_eq!(info.processes, Some(1));
     assert_eq!((info.limit_bytes, info.limit_path), (None, None));
     cgroup.limit(300 * MIB);
     let info = figures.info();
     assert_eq!(info.limit_bytes, Some(300 * MIB));
-    assert_eq!(info.limit_path, Some(cgroup.path()));
+    assert_eq!(info.limit_path, Some(cgroup.path().into()));
     assert_eq!(info.high_bytes, None);
     if cgroup.is_unified() {
         cgroup.high(200 * MIB);
@@ -136,7 +136,7 @@ fn left() -> Outcome {
             home.info()
                 .missing
                 .iter()
-                .any(|one| one.why.contains("was moved"))
+                .any(|one| one.why.raw().contains("was moved"))
         );
     }
     assert!(figures.figures().usage_bytes.is_some());
@@ -149,7 +149,7 @@ fn left() -> Outcome {
             .info()
             .missing
             .iter()
-            .any(|one| one.why.contains("was removed"))
+            .any(|one| one.why.raw().contains("was removed"))
     );
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::{
     Block, Cell, NAME, Panel, Row, TEXT, Told, column, digits, heading, item, shown, sign, text,
 };
+use crate::text::Foreign;
 use crate::{
     model::{Evidence, Level, Suggestion, Unit, Verdict},
     verdict::show,
@@ -53,7 +54,7 @@ pub(super) fn reasons(told: &Told<'_>) -> Option<Panel> {
         let missing = by_reason(&verdict.missing).into_iter();
         blocks.push(Block::List {
             items: missing
-                .map(|(what, why)| item("", shown(&format!("{}: {why}", what.join(", ")), TEXT)))
+                .map(|(what, why)| item("", shown(format!("{}: {why}", what.join(", ")), TEXT)))
                 .collect(),
         });
     }
@@ -77,7 +78,7 @@ pub(super) fn reasons(told: &Told<'_>) -> Option<Panel> {
     })
 }
 
-fn evidence(caption: &str, evidence: &[Evidence]) -> Block {
+fn evidence(caption: impl Into<Foreign>, evidence: &[Evidence]) -> Block {
     let rows = evidence.iter().map(|evidence| Row {
         look: "",
         cells: vec![
@@ -110,7 +111,7 @@ fn evidence(caption: &str, evidence: &[Evidence]) -> Block {
 
 fn suggestions(suggestions: &[Suggestion]) -> Block {
     let items = suggestions.iter().map(|suggestion| {
-        let setting = suggestion.setting.as_deref().unwrap_or_default();
+        let setting = suggestion.setting.clone().unwrap_or_default();
         item(shown(setting, TEXT), shown(&suggestion.text, TEXT))
     });
     Block::List {

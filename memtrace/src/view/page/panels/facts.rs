@@ -4,6 +4,7 @@ use super::{
     Block, Cell, Item, NAME, Panel, Row, TEXT, Told, column, counted, ended, entries, entry,
     heading, item, optional, room, shown, text, unknown, unsigned,
 };
+use crate::text::{Foreign, joined};
 use crate::{
     model::{HookInfo, HookKind, Missing, Mode, RuntimeInfo, SelfStats},
     text::format::{size, span},
@@ -75,10 +76,10 @@ fn process(told: &Told<'_>) -> Panel {
             "executable",
             target
                 .exe
-                .as_deref()
+                .as_ref()
                 .map_or_else(|| "could not be read".to_owned(), |exe| shown(exe, TEXT)),
         ),
-        fact("arguments", shown(&target.cmdline.join(" "), TEXT)),
+        fact("arguments", shown(joined(&target.cmdline), TEXT)),
     ];
     let mut blocks = Vec::new();
     if let Some(runtime) = &target.runtime {
@@ -93,7 +94,7 @@ fn process(told: &Told<'_>) -> Panel {
 }
 
 fn about(runtime: &RuntimeInfo, rows: &mut Vec<Row>, blocks: &mut Vec<Block>) {
-    let with = |name: &Option<String>, version: &Option<String>| match (name, version) {
+    let with = |name: &Option<Foreign>, version: &Option<Foreign>| match (name, version) {
         (Some(name), Some(version)) => format!("{} {}", shown(name, NAME), shown(version, NAME)),
         (Some(name), None) => shown(name, NAME),
         (None, _) => "none was found".to_owned(),
@@ -227,17 +228,13 @@ fn capture(told: &Told<'_>) -> Panel {
 
 fn hooks(hooks: &[HookInfo]) -> Block {
     let rows = hooks.iter().map(|hook| {
-        let why = hook
-            .error
-            .as_deref()
-            .or(hook.fallback.as_deref())
-            .unwrap_or_default();
+        let why = hook.error.as_ref().or(hook.fallback.as_ref());
         Row {
             look: if hook.kind.is_some() { "" } else { "warn" },
             cells: vec![
                 Cell::text(shown(&hook.name, NAME)),
                 Cell::text(hook.kind.map_or("not hooked", HookKind::name)),
-                Cell::text(shown(why, TEXT)),
+                Cell::text(why.map(|why| shown(why, TEXT)).unwrap_or_default()),
             ],
         }
     });

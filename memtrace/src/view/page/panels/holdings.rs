@@ -69,7 +69,7 @@ fn bridge(parts: &[BridgePart], rss: i64) -> Vec<Row> {
     let mut rows: Vec<Row> = parts
         .iter()
         .map(|part| {
-            let (name, _) = part_name(&part.part);
+            let (name, _) = part_name(part.part.raw());
             let value = if part.part == "rest" {
                 super::moved(part.bytes)
             } else {
@@ -226,7 +226,7 @@ fn figures(info: &CgroupInfo) -> Vec<Block> {
     };
     let mut rows = vec![];
     for (name, value, whose) in [
-        ("limit", info.limit_bytes, info.limit_path.as_deref()),
+        ("limit", info.limit_bytes, info.limit_path.as_ref()),
         ("memory.high", info.high_bytes, None),
     ] {
         if let Some(value) = value {

@@ -53,7 +53,7 @@ pub(super) fn panel(told: &Told<'_>) -> Panel {
 }
 
 fn name(row: &CauseRow) -> String {
-    cause_name(row.cause, row.advice.as_deref(), row.task.as_deref(), NAME)
+    cause_name(row.cause, row.advice.as_ref(), row.task.as_ref(), NAME)
 }
 
 fn causes(rows: &[CauseRow], exact: bool) -> Block {
@@ -186,8 +186,9 @@ fn balance(told: &Told<'_>, exact: bool) -> Vec<Row> {
             &format!("{} after the start, of {} RSS", span(t_ns), bytes(rss).text),
         )),
         _ => {
-            let why = summary.lazyfree_missing.as_deref().unwrap_or("not known");
-            rows.push(entry("LazyFree", unknown(), &shown(why, NAME)));
+            let why = summary.lazyfree_missing.as_ref();
+            let why = why.map_or_else(|| "not known".to_owned(), |why| shown(why, NAME));
+            rows.push(entry("LazyFree", unknown(), &why));
         }
     }
     if let (Some(user), Some(kernel)) = (summary.faults.user, summary.faults.kernel) {

@@ -11,6 +11,7 @@ use super::{
     panel::{Block, Cell, Column, Item, Panel, Row},
     series::shown,
 };
+use crate::text::Foreign;
 use crate::{
     model::{CaptureInfo, Cause, HostInfo, Summary, TargetInfo, Verdict},
     text::format::{change, count, signed_size, size},
@@ -55,10 +56,15 @@ pub fn add_live(panels: &mut Vec<Panel>, live: &Live) {
 }
 
 /// What a cause is called.
-pub fn cause_name(cause: Cause, advice: Option<&str>, task: Option<&str>, most: usize) -> String {
+pub fn cause_name(
+    cause: Cause,
+    advice: Option<&Foreign>,
+    task: Option<&Foreign>,
+    most: usize,
+) -> String {
     let name = cause.name();
     match (advice, task) {
-        (Some(advice), _) => format!("{name} {}", shown(advice.trim_start_matches("MADV_"), most)),
+        (Some(advice), _) => format!("{name} {}", advice.without("MADV_").shown(most)),
         (None, Some(task)) if cause == Cause::OtherProcess => {
             format!("other: {}", shown(task, most))
         }
