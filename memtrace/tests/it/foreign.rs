@@ -1,5 +1,10 @@
 //! Text from outside, in every field of a capture that takes any text: no view shows a control character of it.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests, which may panic as tests do"
+)]
+
 use memtrace::{
     diff::{Subject, compare},
     export::{openmetrics, svg::svg},
