@@ -23,7 +23,10 @@ pub use pace::Pace;
 
 use crate::{
     model::{CgroupFigures, CgroupInfo, Missing},
-    proc::cgroup::{Version, keyed, limit, membership, memory_stat, single, working_set},
+    proc::{
+        Stat,
+        cgroup::{Version, keyed, limit, membership, memory_stat, single, working_set},
+    },
 };
 
 /// Between two readings; a little less than the interval of ticks that most captures have, which is a second.
@@ -379,12 +382,20 @@ impl Cgroup {
     }
 }
 
-/// Whether a thread, by its directory, exits or has exited.
+/// `PF_EXITING`, `include/linux/sched.h`.
+const PF_EXITING: u32 = 0x4;
+
+/// Returns true if a thread, by its directory, exits or has exited.
 fn exits(thread: &str) -> bool {
     fs::read(format!("{thread}/stat"))
         .ok()
         .and_then(|bytes| crate::proc::stat(&bytes))
-        .is_none_or(|stat| matches!(stat.state, b'Z' | b'X'))
+        .is_none_or(|stat| is_exiting(&stat))
+}
+
+/// Returns true if a thread exits or has exited. It leaves its cgroups before it is a zombie.
+const fn is_exiting(stat: &Stat) -> bool {
+    matches!(stat.state, b'Z' | b'X') || stat.flags & PF_EXITING != 0
 }
 
 /// `cgroup` of a thread that does not exit.
@@ -577,4 +588,21 @@ fn read_list(file: &File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(MOST_LIST).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_exits_before_it_is_a_zombie() {
+        let stat = |state: &str, flags: u32| {
+            let rest = "0 ".repeat(40);
+            let line = format!("7 (x) {state} 1 7 7 0 -1 {flags} {rest}");
+            crate::proc::stat(line.as_bytes()).unwrap()
+        };
+        assert!(!is_exiting(&stat("R", 0x40_0000)));
+        assert!(is_exiting(&stat("R", 0x40_0004)));
+        assert!(is_exiting(&stat("Z", 0)));
+    }
 }
